@@ -1,0 +1,71 @@
+"""How a network is run: one small interface, whatever the backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Task = Literal["detector", "pose"]
+Format = Literal["rtmdet", "yolox", "centers", "heatmaps"]
+Grid = Literal["pixel_centre", "corner", "udp"]
+Precision = Literal["auto", "f32", "bf16", "f16"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a model file expects and gives; known by its SHA-256 or written in its metadata.
+
+    input_wh: network input in pixels. batch: the batch size the file is fixed to, None for any.
+    rgb: the file wants RGB instead of BGR. mean, std: (x - mean) / std per channel in the file's
+    own channel order, on 0..255, done inside the graph by the backend; identity where the file
+    has its normalisation inside. Frames and crops always arrive as uint8 (B, H, W, 3) BGR.
+    nhwc: the file's own input is NHWC (else NCHW).
+    grid (pose): where heatmap cell p lies in the crop: "pixel_centre" (p + 0.5) * s - 0.5,
+    "corner" p * s, "udp" p * (W - 1) / (w - 1).
+    sigma (pose): of the Gaussian targets, in heatmap cells.
+    """
+
+    name: str
+    task: Task
+    format: Format
+    input_wh: tuple[int, int]
+    path: Path
+    sha256: str
+    batch: int | None = None
+    rgb: bool = False
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    nhwc: bool = False
+    grid: Grid = "pixel_centre"
+    sigma: float = 2.0
+    licence: str = ""
+
+
+class Network(Protocol):
+    """A network ready to run. Not thread-safe: one thread calls one network.
+
+    engine, precision, device: what really runs, for the report.
+    """
+
+    spec: ModelSpec
+    engine: str
+    precision: str
+    device: str
+
+    def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Run uint8 (B, H, W, 3) BGR, any B >= 0; the outputs (B, ...) float32 in file order.
+
+        The result of a batch equals the results one by one up to rounding. The caller may reuse
+        batch afterwards. Raises ModelError.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+Arrays = list[NDArray[np.float32]]
+Json = dict[str, Any]

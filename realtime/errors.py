@@ -1,0 +1,43 @@
+"""Errors a user can act on; each knows the exit code of the command line (see README, Exit codes)."""
+
+
+class PosestreamError(Exception):
+    """Base of all errors with a one-line message: what, which input, what to do."""
+
+    exit_code = 7
+
+
+class UsageError(PosestreamError):
+    """A wrong option, value or combination."""
+
+    exit_code = 2
+
+
+class InputError(PosestreamError):
+    """The input is missing, unreadable or not what it says it is."""
+
+    exit_code = 3
+
+
+class OutputError(PosestreamError):
+    """An output cannot be created or written."""
+
+    exit_code = 4
+
+
+class ModelError(PosestreamError):
+    """A model file, backend or device cannot be used."""
+
+    exit_code = 5
+
+
+class SourceLost(PosestreamError):
+    """A source stopped delivering and did not come back within its limit."""
+
+    exit_code = 6
+
+
+class StageError(PosestreamError):
+    """A stage failed in its thread; ``__cause__`` is the stage's own exception."""
+
+    exit_code = 7

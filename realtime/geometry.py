@@ -1,0 +1,89 @@
+"""The one module that owns coordinates.
+
+The pixel-centre rule: a point is (x, y) with pixel centres at integers, so the picture spans
+-0.5 .. W - 0.5, and undoing a resize by s is ``(p + 0.5) / s - 0.5``. Boxes are (x0, y0, x1, y1)
+in the same coordinates. Affines are float32 (..., 2, 3) matrices A with ``A[:, :2] @ p + A[:, 2]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.records import Float
+
+CROP_PADDING = 1.25
+"""How much larger than the person box the crop is, the value the networks are trained with."""
+
+
+def crop_boxes(boxes_xyxy: Float, crop_wh: tuple[int, int], padding: float = CROP_PADDING) -> Float:
+    """Person boxes (N, 4) grown to the crop's aspect ratio, then by padding; same centres.
+
+    Boxes of no size come out one pixel large, so every later division is safe.
+    """
+    boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+    aspect = crop_wh[0] / crop_wh[1]
+    width = np.maximum(size[:, 0], size[:, 1] * aspect) * padding
+    half = np.stack([width, width / aspect], 1).astype(np.float32) / 2
+    return np.concatenate([centre - half, centre + half], 1).astype(np.float32)
+
+
+def boxes_to_crop(boxes_xyxy: Float, crop_wh: tuple[int, int]) -> Float:
+    """Affines (N, 2, 3), frame to crop, that map each box (N, 4) onto the whole crop.
+
+    The box must have the crop's aspect ratio (crop_boxes); its centre goes to the crop's centre
+    ((W - 1) / 2, (H - 1) / 2).
+    """
+    boxes = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
+    scale = crop_wh[0] / (boxes[:, 2] - boxes[:, 0])
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    middle = (np.array(crop_wh, np.float32) - 1) / 2
+    affine = np.zeros((len(boxes), 2, 3), np.float32)
+    affine[:, 0, 0] = affine[:, 1, 1] = scale
+    affine[:, :, 2] = middle - scale[:, None] * centre
+    return affine
+
+
+def invert(affine: Float) -> Float:
+    """The inverse of affines (..., 2, 3)."""
+    linear = np.linalg.inv(np.asarray(affine[..., :2], np.float64))
+    shift = -(linear @ np.asarray(affine[..., 2:], np.float64))
+    return np.concatenate([linear, shift], -1).astype(np.float32)
+
+
+def apply(affine: Float, points_xy: Float) -> Float:
+    """Points (N, K, 2) moved by affines (N, 2, 3), each by its own; or (K, 2) by one (2, 3)."""
+    moved = points_xy @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
+    return moved.astype(np.float32)
+
+
+def letterbox(frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> Float:
+    """Affine (2, 3), frame to network input: scaled to fit, at the top left corner.
+
+    The scale is the same in x and y; the rest of the input is padding at the right or below.
+    """
+    scale = min(input_wh[0] / frame_wh[0], input_wh[1] / frame_wh[1])
+    shift = (scale - 1) / 2  # pixel centres: (0 + 0.5) * s - 0.5
+    return np.array([[scale, 0, shift], [0, scale, shift]], np.float32)
+
+
+def clip_boxes(boxes_xyxy: Float, size_wh: tuple[int, int]) -> Float:
+    """Boxes (N, 4) cut at the picture's border (0 .. W - 1, 0 .. H - 1)."""
+    limit = np.array([size_wh[0] - 1, size_wh[1] - 1] * 2, np.float32)
+    return np.clip(boxes_xyxy, 0, limit).astype(np.float32)
+
+
+def iou(a_xyxy: Float, b_xyxy: Float) -> Float:
+    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    overlap = np.prod(np.clip(high - low, 0, None), 2)
+    union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None] - overlap
+    return (overlap / np.maximum(union, 1e-9)).astype(np.float32)
+
+
+def areas(boxes_xyxy: Float) -> NDArray[np.float32]:
+    """Area (N,) of boxes (N, 4) in square pixels; 0 for inverted ones."""
+    return np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), 1).astype(np.float32)

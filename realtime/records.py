@@ -1,0 +1,167 @@
+"""What flows through the pipeline: frozen structs of arrays, checked once on entry.
+
+N people, M crops, K = 17 joints. Images are BGR uint8; points are (x, y), x right, y down, in
+pixels of the upright frame with pixel centres at integers. Nobody in the frame is an ordinary
+value of length 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.skeleton import JOINT_COUNT
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+def _check(name: str, array: NDArray[Any], shape: tuple[int | None, ...], dtype: type) -> None:
+    """Raise ValueError unless array has this dtype and shape; None stands for any length."""
+    fits = array.ndim == len(shape) and all(w in (None, g) for w, g in zip(shape, array.shape))
+    if not fits or array.dtype != dtype:
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise ValueError(
+            f"{name}: expected {np.dtype(dtype)} {wanted}, got {array.dtype} {array.shape}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One upright picture of a source.
+
+    index: number of the frame in its source from 0; gaps show dropped frames.
+    time: seconds; live sources count from the first grab (monotonic), files give their pts.
+    image: uint8 (H, W, 3) BGR; made read-only.
+    source: what the frame came from; for a folder the file name of the image.
+    grabbed: time.perf_counter() when the frame was read, for latency.
+    """
+
+    index: int
+    time: float
+    image: Image
+    source: str = ""
+    grabbed: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("Frame.image", self.image, (None, None, 3), np.uint8)
+        self.image.flags.writeable = False
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """People found in one frame: boxes_xyxy float32 (N, 4) in frame pixels, scores float32 (N,)
+    in 0..1, descending."""
+
+    boxes_xyxy: Float
+    scores: Float
+
+    def __post_init__(self) -> None:
+        _check("Detections.boxes_xyxy", self.boxes_xyxy, (None, 4), np.float32)
+        _check("Detections.scores", self.scores, (len(self.boxes_xyxy),), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @staticmethod
+    def empty() -> Detections:
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """Network inputs cut from one or several frames.
+
+    pixels: uint8 (M, H, W, 3) BGR, the layout cv2.warpAffine writes and cv2-made crops have;
+        the layout change and the normalisation are part of the network.
+    crop_to_frame: float32 (M, 2, 3), maps crop pixels to frame pixels.
+    frame_of: int64 (M,), which frame of the batch each crop was cut from.
+    """
+
+    pixels: Image
+    crop_to_frame: Float
+    frame_of: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        count = len(self.pixels)
+        _check("Crops.pixels", self.pixels, (count, None, None, 3), np.uint8)
+        _check("Crops.crop_to_frame", self.crop_to_frame, (count, 2, 3), np.float32)
+        _check("Crops.frame_of", self.frame_of, (count,), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Poses:
+    """People of one frame.
+
+    joints_xy: float32 (N, 17, 2), frame pixels, COCO order (realtime.skeleton.JOINTS).
+    joint_scores: float32 (N, 17), 0..1.
+    boxes_xyxy: float32 (N, 4), the unpadded person boxes.
+    scores: float32 (N,), how sure the person as a whole is, 0..1.
+    ids: int64 (N,), -1 before tracking and for independent images.
+    """
+
+    joints_xy: Float
+    joint_scores: Float
+    boxes_xyxy: Float
+    scores: Float
+    ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        count = len(self.joints_xy)
+        _check("Poses.joints_xy", self.joints_xy, (count, JOINT_COUNT, 2), np.float32)
+        _check("Poses.joint_scores", self.joint_scores, (count, JOINT_COUNT), np.float32)
+        _check("Poses.boxes_xyxy", self.boxes_xyxy, (count, 4), np.float32)
+        _check("Poses.scores", self.scores, (count,), np.float32)
+        _check("Poses.ids", self.ids, (count,), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, keep: Any) -> Poses:
+        """The people chosen by a boolean mask, an index array or a slice, in that order."""
+        return Poses(
+            self.joints_xy[keep],
+            self.joint_scores[keep],
+            self.boxes_xyxy[keep],
+            self.scores[keep],
+            self.ids[keep],
+        )
+
+    def with_ids(self, ids: NDArray[np.int64]) -> Poses:
+        return replace(self, ids=ids)
+
+    @staticmethod
+    def empty() -> Poses:
+        return Poses(
+            np.zeros((0, JOINT_COUNT, 2), np.float32),
+            np.zeros((0, JOINT_COUNT), np.float32),
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PosedFrame:
+    """A frame with its people.
+
+    failed: people left out because a joint was not finite.
+    picture: uint8 (H, W, 3) BGR with the people drawn, None until rendered or when no sink
+        wants it.
+    """
+
+    frame: Frame
+    poses: Poses
+    failed: int = 0
+    picture: Image | None = None

@@ -1,0 +1,85 @@
+"""The state of a source, in one place: connecting, live, stalled, lost or ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import Literal
+
+State = Literal["connecting", "live", "stalled", "lost", "ended"]
+
+STALL_AFTER = 3.0
+"""Seconds without a frame after which a live source counts as stalled (goal: seen within 5 s)."""
+
+
+class SourceStatus:
+    """Written by the grabbing thread, read by the main thread; tested with a fake clock.
+
+    clock returns seconds and never goes backwards.
+    """
+
+    def __init__(
+        self, stall_after: float = STALL_AFTER, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.stall_after = stall_after
+        self.reconnects = 0
+        self.bad_packets = 0
+        self.notes: list[str] = []  # one-line warnings for the report, in order
+        self._clock = clock
+        self._lock = Lock()
+        self._state: State = "connecting"
+        self._since = clock()  # of the last frame, or of the state while there is none
+        self._detail = ""
+
+    def connecting(self, detail: str = "") -> None:
+        """The source is being opened; the time without a frame goes on counting."""
+        self._set("connecting", detail)
+
+    def frame(self) -> None:
+        """A frame arrived."""
+        with self._lock:
+            self._state, self._detail, self._since = "live", "", self._clock()
+
+    def reconnecting(self, detail: str) -> None:
+        """The connection broke and is being made again."""
+        self.reconnects += 1
+        self._set("connecting", detail)
+
+    def lost(self, detail: str) -> None:
+        self._set("lost", detail)
+
+    def ended(self) -> None:
+        self._set("ended", "")
+
+    def note(self, line: str) -> None:
+        """Keep a warning for the report; the same line is kept once."""
+        with self._lock:
+            if line not in self.notes:
+                self.notes.append(line)
+
+    def _set(self, state: State, detail: str) -> None:
+        with self._lock:
+            self._state, self._detail = state, detail
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the last frame, or since the start when there was none."""
+        with self._lock:
+            return self._clock() - self._since
+
+    @property
+    def state(self) -> State:
+        """The state now: live becomes stalled by itself after stall_after seconds."""
+        silent = self.silent_for
+        with self._lock:
+            if self._state == "live" and silent > self.stall_after:
+                return "stalled"
+            return self._state
+
+    def describe(self) -> str:
+        """For people: "live", "stalled 7 s", "connecting 3 s: connection refused"."""
+        state, silent = self.state, self.silent_for
+        with self._lock:
+            detail = f": {self._detail}" if self._detail else ""
+        return state if state in ("live", "ended") else f"{state} {silent:.0f} s{detail}"
