@@ -1,4 +1,4 @@
-"""Errors a user can act on; each knows the exit code of the command line (see README, Exit codes)."""
+"""Errors a user can act on; each knows its exit code (README, Exit codes)."""
 
 
 class PosestreamError(Exception):

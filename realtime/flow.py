@@ -1,7 +1,7 @@
-"""Iterators that run in threads of their own, joined by bounded edges. The only file that knows threads.
+"""Iterators that run in threads of their own, joined by bounded edges.
 
-A stage is a plain function of one item. A thread boundary is one call to Crew.in_thread. Everything
-else is an ordinary generator, so the same stages run without threads in a test.
+The only file that knows threads. A stage is a plain function of one item. A thread boundary is
+one call to Crew.in_thread. Everything else is an ordinary generator, so the same stages run without threads in a test.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Crew:
                     for item in source:
                         if not edge.put(item):
                             return
-            except BaseException as error:  # noqa: BLE001 (the thread boundary)
+            except BaseException as error:
                 failure.append(error)
                 logger.debug("stage %r failed", name, exc_info=True)  # else lost after an early end
             finally:

@@ -8,7 +8,6 @@ in the same coordinates. Affines are float32 (..., 2, 3) matrices A with ``A[:, 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from realtime.records import Float
 
@@ -81,9 +80,11 @@ def iou(a_xyxy: Float, b_xyxy: Float) -> Float:
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
     overlap = np.prod(np.clip(high - low, 0, None), 2)
     union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None] - overlap
-    return (overlap / np.maximum(union, 1e-9)).astype(np.float32)
+    result: Float = (overlap / np.maximum(union, 1e-9)).astype(np.float32)
+    return result
 
 
-def areas(boxes_xyxy: Float) -> NDArray[np.float32]:
+def areas(boxes_xyxy: Float) -> Float:
     """Area (N,) of boxes (N, 4) in square pixels; 0 for inverted ones."""
-    return np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), 1).astype(np.float32)
+    result: Float = np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), 1)
+    return result.astype(np.float32)
