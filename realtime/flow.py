@@ -1,7 +1,8 @@
 """Iterators that run in threads of their own, joined by bounded edges.
 
 The only file that knows threads. A stage is a plain function of one item. A thread boundary is
-one call to Crew.in_thread. Everything else is an ordinary generator, so the same stages run without threads in a test.
+one call to Crew.in_thread. Everything else is an ordinary generator, so the same stages run
+without threads in a test.
 """
 
 from __future__ import annotations
