@@ -1,0 +1,319 @@
+"""The command line and its configuration file: text in, Settings out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from realtime.errors import UsageError
+from realtime.sources.base import Span
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+EPILOG = """examples:
+  python run_camera.py --device 0                                  live window, q quits
+  python run_camera.py --input walk.mp4 --output walk_poses.mp4    annotated video
+  python run_camera.py --input rtsp://host/cam --json poses.jsonl --headless
+  python run_camera.py --input frames/ --json poses.jsonl          a folder of images
+  python run_camera.py --input demo --output demo.mp4              built-in scene
+
+exit codes: 0 done or stopped, 130 Ctrl-C, 2 usage, 3 input, 4 output, 5 model or device,
+6 source lost, 7 a stage failed"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One run as asked for; the names are those of the long flags."""
+
+    device: tuple[int, ...]
+    input: tuple[str, ...]
+    start: str
+    end: str
+    stride: int
+    sequence: bool
+    live: bool
+    seed: int
+    camera_size: tuple[int, int] | None
+    camera_fps: float | None
+    no_wait: bool
+    max_reconnects: int | None
+    strict: bool
+    output: Path | None
+    json: str | None
+    report: Path | None
+    overwrite: bool
+    crf: int | None
+    record_required: bool
+    show: bool
+    headless: bool
+    mirror: bool
+    min_joint_score: float
+    detector: Path | None
+    pose: Path | None
+    engine: str
+    precision: str
+    compute: str
+    detect_every: int
+    decode: str
+    detector_score: float
+    min_score: float
+    batch: int
+    list_cameras: bool
+    version: bool
+    print_config: bool
+    quiet: bool
+    verbose: int
+    log_file: Path | None
+    debug: bool
+
+    @property
+    def span(self) -> Span:
+        """The part of the source to read."""
+        return Span(_moment(self.start, "start") or 0, _moment(self.end, "end"), self.stride)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """Settings from the command line and the --config file; the command line wins.
+
+    Raises UsageError; --help prints and raises SystemExit(0).
+    """
+    parser = build_parser()
+    options = _options(parser)
+    values = vars(parser.parse_args(list(argv)))
+    defaults = {key: False if _is_switch(action) else None for key, action in options.items()}
+    config = read_config(values["config"], parser) if values["config"] else {}
+    given = {key: value for key, value in values.items() if value is not None}
+    merged = {**defaults, **_DEFAULTS, **config, **given}
+    settings = Settings(**{f.name: _frozen(merged[f.name]) for f in fields(Settings)})
+    _validate(settings)
+    return settings
+
+
+_DEFAULTS: dict[str, Any] = {
+    "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
+    "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
+    "detect_every": 1, "decode": "dark", "detector_score": 0.4, "min_score": 0.25, "batch": 8,
+    "verbose": 0,
+}  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every option has the default None, so that what was given can be told apart."""
+    parser = _Parser(
+        prog="run_camera.py",
+        description="People's poses from a camera, a video, a stream or a folder of images.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    group = parser.add_argument_group("input")
+    add = group.add_argument
+    add("--device", type=int, action="append", metavar="N", help="camera number (default 0)")
+    add("--input", action="append", metavar="X", help="video, URL, folder, glob, image or 'demo'")
+    add("--start", metavar="T", help="first frame, as a frame number or as seconds with s (12.5s)")
+    add("--end", metavar="T", help="stop before this frame or time")
+    add("--stride", type=int, metavar="N", help="use every Nth frame (default 1)")
+    add("--seed", type=int, metavar="N", help="seed of the demo scene (default 0)")
+    _switch(add, "--sequence", "treat a folder of images as the frames of a video")
+    _switch(add, "--live", "pace the demo scene in real time, as a camera would")
+    add("--camera-size", type=_size, metavar="WxH", help="camera picture size (default 1280x720)")
+    add("--camera-fps", type=float, metavar="FPS", help="camera frame rate (default 30)")
+    _switch(add, "--no-wait", "fail when a stream is not there instead of waiting for it")
+    add("--max-reconnects", type=int, metavar="N", help="give a stream up after N reconnects")
+    _switch(add, "--strict", "a damaged or truncated input is an error (exit 3)")
+    _switch(add, "--list-cameras", "list the cameras and leave")
+
+    add = parser.add_argument_group("output").add_argument
+    add("--output", type=Path, metavar="FILE", help="annotated video (.mp4)")
+    add("--json", metavar="FILE", help="poses as JSON Lines; - for standard output")
+    add("--report", type=Path, metavar="FILE", help="JSON report of the run")
+    _switch(add, "--overwrite", "replace existing outputs")
+    add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
+    _switch(add, "--record-required", "end the run (exit 4) when an output cannot be written")
+    _switch(add, "--show", "open a window also when there are outputs")
+    _switch(add, "--headless", "never open a window")
+    _switch(add, "--mirror", "flip the picture like a mirror; the data stays as it is")
+    add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
+
+    add = parser.add_argument_group("networks").add_argument
+    add("--detector", type=Path, metavar="FILE", help="person detector (.onnx)")
+    add("--pose", type=Path, metavar="FILE", help="pose network (.onnx, .safetensors)")
+    add("--engine", choices=("auto", "openvino", "torch"), help="what runs the networks")
+    add("--precision", choices=("auto", "f32", "bf16", "f16"), help="arithmetic (default auto)")
+    add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")
+    add("--detect-every", type=int, metavar="N", help="run the detector on every Nth frame")
+    add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (dark)")
+    add("--detector-score", type=float, metavar="S", help="least score of a person box (0.4)")
+    add("--min-score", type=float, metavar="S", help="least score of a person (default 0.25)")
+    add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
+
+    add = parser.add_argument_group("run").add_argument
+    add("--config", type=Path, metavar="FILE.toml", help="options by their long names")
+    _switch(add, "--print-config", "print the options in force as TOML and leave")
+    _switch(add, "--version", "versions of everything and hashes of the weights")
+    _switch(add, "--quiet", "no progress, no summary")
+    add("-v", "--verbose", action="count", help="more messages; twice for all")
+    add("--log-file", type=Path, metavar="FILE", help="messages also into this file")
+    _switch(add, "--debug", "tracebacks with errors")
+    return parser
+
+
+def _switch(add: Any, name: str, text: str) -> None:
+    add(name, action="store_true", default=None, help=text)
+
+
+def _options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """The options by their name in Settings."""
+    return {a.dest: a for a in parser._actions if a.dest not in ("help", "config")}
+
+
+def _is_switch(action: argparse.Action) -> bool:
+    return action.nargs == 0 and action.dest != "verbose"
+
+
+def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Options of a TOML file whose keys are long flag names, as Settings has them.
+
+    Raises UsageError naming the key, the value and what is allowed.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{path}: not a TOML file: {reason}") from None
+    options = _options(parser)
+    result = {}
+    for key, value in table.items():
+        action = options.get(key.replace("-", "_"))
+        if action is None or "_" in key:
+            raise UsageError(f"{path}: unknown key {key!r}; keys are the long flag names")
+        try:
+            result[action.dest] = _typed(action, value)
+        except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
+            reason = str(error) or "wrong type"
+            raise UsageError(f"{path}: {key} = {value!r}: {reason}") from None
+    return result
+
+
+def _typed(action: argparse.Action, value: Any) -> Any:
+    """A TOML value as the option's type; TypeError says what was expected."""
+    if _is_switch(action):
+        return _is(value, bool, "true or false")
+    if action.dest in ("device", "input"):
+        wanted = int if action.type is int else str
+        items = value if isinstance(value, list) else [value]
+        return tuple(_is(item, wanted, f"{wanted.__name__} or a list of it") for item in items)
+    if action.choices:
+        if value not in action.choices:
+            raise TypeError(f"expected one of {', '.join(action.choices)}")
+        return value
+    if action.dest == "verbose" or action.type is int:
+        return _is(value, int, "a whole number")
+    if action.type is float:
+        return float(_is(value, (int, float), "a number"))
+    text = str(value) if action.dest in ("start", "end") and type(value) is int else value
+    text = _is(text, str, "a string")
+    return action.type(text) if callable(action.type) else text
+
+
+def _is(value: Any, kind: Any, wanted: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"expected {wanted}")
+    return value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 1280x720")
+    return int(width), int(height)
+
+
+def _moment(text: str, name: str) -> int | float | None:
+    """A frame number (int) or seconds (float, written with s); None when empty."""
+    if not text:
+        return None
+    try:
+        moment: int | float = float(text[:-1]) if text.endswith("s") else int(text)
+    except ValueError:
+        moment = -1
+    if not moment >= 0 or math.isinf(moment):
+        raise UsageError(f"--{name} {text}: expected a frame number (120) or seconds (4.5s)")
+    return moment
+
+
+def _validate(s: Settings) -> None:
+    """Ranges and combinations. Raises UsageError."""
+    for name in ("detector_score", "min_score", "min_joint_score"):
+        value = getattr(s, name)
+        if not 0 <= value <= 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected 0 to 1")
+    for name in ("stride", "detect_every", "batch"):
+        if not 1 <= getattr(s, name) <= 1000:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(s, name)}: expected 1 to 1000")
+    if s.crf is not None and not 0 <= s.crf <= 51:
+        raise UsageError(f"--crf {s.crf}: expected 0 to 51")
+    if s.camera_fps is not None and not 0 < s.camera_fps <= 1000:
+        raise UsageError(f"--camera-fps {s.camera_fps}: expected more than 0, at most 1000")
+    if s.max_reconnects is not None and s.max_reconnects < 0:
+        raise UsageError(f"--max-reconnects {s.max_reconnects}: expected 0 or more")
+    if s.seed < 0 or any(number < 0 for number in s.device):
+        raise UsageError("--seed and --device take numbers from 0")
+    if len(s.device) + len(s.input) > 1:
+        raise UsageError(
+            "several sources at once are not supported yet; give one --device or --input"
+        )
+    if s.show and s.headless:
+        raise UsageError("--show and --headless exclude each other")
+    if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
+    _ = s.span
+    outputs = [str(p) for p in (s.output, s.json, s.report, s.log_file) if p and str(p) != "-"]
+    if len({str(Path(p).absolute()) for p in outputs}) < len(outputs):
+        raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))
+
+
+def as_toml(settings: Settings) -> str:
+    """The options in force, readable by --config; those not set are left out."""
+    lines = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value is None or value in ((), "") or field.name in ("print_config", "version"):
+            continue
+        key = field.name.replace("_", "-")
+        if field.name == "camera_size":
+            value = f"{value[0]}x{value[1]}"
+        lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'

@@ -1,0 +1,69 @@
+"""Meters: every stage is timed, its errors are named, and a hung one is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from time import perf_counter
+
+from realtime.errors import PosestreamError, StageError
+from realtime.faults import Fault
+from realtime.records import Frame
+
+
+class Meter:
+    """Counts what one stage does. Written by the stage's thread, read by the main thread.
+
+    frames and seconds are totals; busy_since is perf_counter() when the present call began, None
+    between calls. thread names the thread the stage runs in.
+    """
+
+    def __init__(self, name: str, thread: str, fault: Fault | None = None) -> None:
+        self.name = name
+        self.thread = thread
+        self.frames = 0
+        self.seconds = 0.0
+        self.busy_since: float | None = None
+        self._fault = fault
+
+    @contextmanager
+    def on(self, frames: Sequence[int]) -> Generator[None, None, None]:
+        """Measure work on these frames; raises StageError naming stage and frame on failure."""
+        start = self.busy_since = perf_counter()
+        try:
+            if self._fault:
+                self._fault.trip(self.name, frames)
+            yield
+        except PosestreamError:
+            raise
+        except Exception as error:
+            where = f" on frame {frames[0]}" if frames else ""
+            reason = str(error) or type(error).__name__
+            raise StageError(f"stage {self.name!r} failed{where}: {reason}") from error
+        finally:
+            self.busy_since = None
+            self.seconds += perf_counter() - start
+            self.frames += len(frames)
+
+    def over(self, frames: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
+        """Measure a generator of frames: the time it takes to make each one."""
+        number = 0
+        with closing(frames):
+            while True:
+                with self.on([number]):
+                    frame = next(frames, None)
+                if frame is None:
+                    self.frames -= 1  # the look for one more, which found the end
+                    return
+                number = frame.index + 1
+                yield frame
+
+
+def hung(meters: Sequence[Meter], limit: float) -> Meter | None:
+    """The stage that has been in one call for more than limit seconds, if any."""
+    now = perf_counter()
+    for meter in meters:
+        since = meter.busy_since
+        if since is not None and now - since > limit:
+            return meter
+    return None
