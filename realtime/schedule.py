@@ -1,0 +1,208 @@
+"""When the detector runs, and which boxes people have on the frames where it does not.
+
+Only boxes are made up between detections: the pose network sees every person in every frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from itertools import islice, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.flow import grouped
+from realtime.geometry import areas, clip_boxes, iou
+from realtime.records import Detections, Float, Frame
+from realtime.similarity import assign
+from realtime.track import Tracker
+
+Detect = Callable[[Sequence[Frame]], list[Detections]]
+Detected = tuple[Frame, Detections]
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+SAME_BOX = 0.3  # least IoU of a person's boxes in two key frames
+NEAR = 1.0  # body sizes a person may move between key frames where boxes do not overlap that much
+MARGIN = 0.25  # share of its largest edge's movement by which an interpolated box is grown
+ALWAYS = 0.02  # share of its size by which it is grown in any case
+
+
+def detect_sparsely(
+    frames: Generator[Frame, None, None], detect: Detect, every: int, batch: int
+) -> Generator[list[Detected], None, None]:
+    """Every frame once, in order, with its people; the detector runs on key frames only where
+    that is enough. For files: nothing depends on time or on later stages, so that two runs give
+    the same.
+
+    Key frames are the first, every ``every``-th after it (counted in frames, not in indices), and
+    the last. Between two neighbouring ones the boxes are interpolated if everybody is at both
+    ends (see interpolated()); otherwise the detector runs on every frame between.
+
+    Yields lists of ``batch`` frames, the last one shorter. Calls detect with at most ``batch``
+    frames. Holds at most 2 * every + batch frames. Closes ``frames`` when it ends or is closed.
+    """
+    if every < 1 or batch < 1:
+        raise ValueError(f"every and batch must be at least 1, got {every} and {batch}")
+    return _each(frames, detect, batch) if every == 1 else _sparse(frames, detect, every, batch)
+
+
+def _each(
+    frames: Generator[Frame, None, None], detect: Detect, batch: int
+) -> Generator[list[Detected], None, None]:
+    with closing(grouped(frames, batch)) as groups:
+        for group in groups:
+            yield list(zip(group, detect(group), strict=True))
+
+
+def _sparse(
+    frames: Generator[Frame, None, None], detect: Detect, every: int, batch: int
+) -> Generator[list[Detected], None, None]:
+    ready: list[Detected] = []  # fewer than batch whenever more frames are read
+    ahead: list[Frame] = []  # from the last key frame on
+    known: list[Detections] = []  # of the first of ahead, once there is one
+    with closing(frames):
+        ended = False
+        while not ended:
+            room = 2 * every + batch - len(ready) - len(ahead)
+            had = len(ahead)
+            ahead.extend(islice(frames, room))
+            ended = len(ahead) - had < room
+            keys = _keys(len(ahead), every, ended)
+            known += _in_batches(detect, [ahead[key] for key in keys[len(known) :]], batch)
+            ready += _filled(detect, ahead, keys, known, batch)
+            ahead, known = (ahead[keys[-1] :], known[-1:]) if keys else ([], [])
+            if ended:
+                ready += zip(ahead, known, strict=True)
+            while len(ready) >= batch:
+                yield ready[:batch]
+                del ready[:batch]
+        if ready:
+            yield ready
+
+
+def _keys(count: int, every: int, ended: bool) -> list[int]:
+    """Positions of the key frames among count frames of which the first is one."""
+    keys = list(range(0, count, every))
+    if ended and count and keys[-1] != count - 1:
+        keys.append(count - 1)
+    return keys
+
+
+def _in_batches(detect: Detect, frames: list[Frame], batch: int) -> list[Detections]:
+    found: list[Detections] = []
+    for start in range(0, len(frames), batch):
+        part = frames[start : start + batch]
+        results = detect(part)
+        if len(results) != len(part):
+            raise ValueError(f"detect gave {len(results)} results for {len(part)} frames")
+        found += results
+    return found
+
+
+def _filled(
+    detect: Detect, frames: list[Frame], keys: list[int], known: list[Detections], batch: int
+) -> list[Detected]:
+    """All frames before the last key frame with their people; known are those of the keys."""
+    boxes: dict[int, Detections] = dict(zip(keys, known, strict=True))
+    unclear: list[int] = []
+    for first, last in pairwise(keys):
+        between = range(first + 1, last)
+        ends = (frames[first], boxes[first]), (frames[last], boxes[last])
+        made = interpolated(*ends, [frames[at].time for at in between])
+        if made is None:
+            unclear += between
+        else:
+            boxes.update(zip(between, made, strict=True))
+    boxes.update(
+        zip(unclear, _in_batches(detect, [frames[at] for at in unclear], batch), strict=True)
+    )
+    return [(frames[at], boxes[at]) for at in range(keys[-1] if keys else 0)]
+
+
+def interpolated(
+    first: Detected, last: Detected, times: Sequence[float]
+) -> list[Detections] | None:
+    """Boxes at the given times between two frames; None unless everybody is in both frames.
+
+    A box's edges move linearly in Frame.time. The box is then grown on each side by MARGIN of its
+    largest edge's movement, because people do not move linearly, and by ALWAYS of its size, and cut
+    at the picture's border. Its score is the lower one of both ends.
+    """
+    (start, a), (end, b) = first, last
+    if len(a) != len(b) or start.size_wh != end.size_wh:
+        return None
+    rows, columns = _pairs(a.boxes_xyxy, b.boxes_xyxy)
+    if len(rows) < len(a):
+        return None
+    scores = np.minimum(a.scores[rows], b.scores[columns])
+    order = np.argsort(-scores, kind="stable")
+    low, high = a.boxes_xyxy[rows[order]], b.boxes_xyxy[columns[order]]
+    span = end.time - start.time
+    shares = [(time - start.time) / span if span > 0 else 0.5 for time in times]
+    return [
+        Detections(clip_boxes(_between(low, high, share), start.size_wh), scores[order])
+        for share in shares
+    ]
+
+
+def _between(a_xyxy: Float, b_xyxy: Float, share: float) -> Float:
+    """Boxes (N, 4) at a share 0..1 of the way from a to b, grown by the margin."""
+    share = min(max(share, 0.0), 1.0)
+    boxes = a_xyxy + np.float32(share) * (b_xyxy - a_xyxy)
+    grow = MARGIN * np.abs(b_xyxy - a_xyxy).max(1) + ALWAYS * np.sqrt(areas(boxes))
+    grown: Float = boxes + grow[:, None] * np.array([-1, -1, 1, 1], np.float32)
+    return grown.astype(np.float32)
+
+
+def _pairs(a_xyxy: Float, b_xyxy: Float) -> Pairs:
+    """Which box of a is which of b: by IoU; boxes left over (fast people) by distance, if there
+    is just one candidate for each."""
+    rows, columns = assign(iou(a_xyxy, b_xyxy), SAME_BOX)
+    left = np.setdiff1d(np.arange(len(a_xyxy)), rows)
+    right = np.setdiff1d(np.arange(len(b_xyxy)), columns)
+    near = _near(a_xyxy[left], b_xyxy[right])
+    sole = near & (near.sum(1, keepdims=True) == 1) & (near.sum(0, keepdims=True) == 1)
+    more_rows, more_columns = np.nonzero(sole)
+    return (
+        np.concatenate([rows, left[more_rows]]),
+        np.concatenate([columns, right[more_columns]]),
+    )
+
+
+def _near(a_xyxy: Float, b_xyxy: Float) -> NDArray[np.bool_]:
+    """Pairs (N, M) of boxes of like size (area within a factor of two) whose centres are at most
+    NEAR mean sizes apart; a size is the root of an area."""
+    centre_a, centre_b = ((box[:, :2] + box[:, 2:]) / 2 for box in (a_xyxy, b_xyxy))
+    apart = np.linalg.norm(centre_a[:, None] - centre_b[None], axis=2)
+    area_a, area_b = areas(a_xyxy)[:, None], areas(b_xyxy)[None]
+    alike = (area_a <= 2 * area_b) & (area_b <= 2 * area_a)
+    near: NDArray[np.bool_] = alike & (apart <= NEAR * (np.sqrt(area_a) + np.sqrt(area_b)) / 2)
+    return near
+
+
+class LiveSchedule:
+    """Calls the detector on every ``every``-th frame it is given, at once when the tracker lost
+    somebody, and on every frame while nobody is there; between, boxes come from the tracker.
+
+    For live sources, where nothing can look ahead. The tracker must have had the poses of a frame
+    before the next frame comes here; new people appear at the next detection.
+    """
+
+    def __init__(self, detect: Detect, tracker: Tracker, every: int) -> None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        self._detect = detect
+        self._tracker = tracker
+        self._every = every
+        self._since = every  # frames since the last detection
+
+    def __call__(self, frame: Frame) -> Detections:
+        """The people of a frame, to find poses in."""
+        self._since += 1
+        if self._since < self._every and not self._tracker.lost:
+            boxes = self._tracker.predicted(frame.time, frame.size_wh)
+            if len(boxes):
+                return boxes
+        self._since = 0
+        return self._detect([frame])[0]

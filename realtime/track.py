@@ -1,0 +1,258 @@
+"""Who is who: people of one frame get the ids they had in the frames before.
+
+A track is moved to the time of the new frame at constant velocity, compared with every person by
+its box and its joints, and the best one-to-one assignment decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.geometry import areas, clip_boxes, iou
+from realtime.records import Detections, Float, Poses
+from realtime.similarity import BODY_SHARE, assign, oks
+
+Floats = NDArray[np.float64]
+
+MATCH = 0.25  # least similarity of a person and a track
+SURE = 2.0  # products of joint scores that add up to this make joints count as much as boxes
+SETTLE = 0.1  # seconds over which the velocity follows what is measured
+SETTLE_FIRST = 0.02  # the same for the first measurement
+DOUBT = 1.0  # body sizes per second by which a track may leave its prediction
+DOUBT_FIRST = 3.0  # the same while its velocity is not known
+COAST = 0.5  # seconds without any pose after which no box is predicted
+CONFIDENT = 0.3  # joint score from which a predicted box must hold the joint
+INSIDE = 0.25  # share of a predicted box that must be in the picture
+FADED = 0.5  # a person whose joint scores fell below this share of their value is lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracks:
+    """T people the tracker knows of, one row each.
+
+    last: as last seen, with ids. detected: as in the last frame with a detection; what predicted
+    boxes are measured from. velocity: (T, 2) pixels per second. seen: (T,) seconds. steady: (T,)
+    whether the velocity was measured.
+    """
+
+    last: Poses
+    detected: Poses
+    velocity: Floats
+    seen: Floats
+    steady: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def __getitem__(self, keep: Any) -> _Tracks:
+        return _Tracks(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    @staticmethod
+    def start(poses: Poses, time: float) -> _Tracks:
+        count = len(poses)
+        times = np.full(count, time, np.float64)
+        return _Tracks(poses, poses, np.zeros((count, 2)), times, np.zeros(count, np.bool_))
+
+    def elapsed(self, time: float) -> Floats:
+        """Seconds (T,) since each was seen; 0 where time runs backwards."""
+        passed: Floats = np.maximum(time - self.seen, 0)
+        return passed
+
+    def shift(self, time: float) -> Floats:
+        """How far (T, 2) each has moved by then."""
+        return self.velocity * self.elapsed(time)[:, None]
+
+
+class Tracker:
+    """Gives ids, from 1 up and never twice; used by one thread.
+
+    max_age: seconds for which a person who is not seen keeps the id.
+    A jump back in time by more than max_age (a source that starts over) ends all tracks.
+    """
+
+    def __init__(self, max_age: float = 1.0) -> None:
+        self._max_age = max_age
+        self._tracks = _Tracks.start(Poses.empty(), 0.0)
+        self._time = 0.0
+        self._next_id = 1
+        self._predicted_for: tuple[float, ...] = ()
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether a person of the frame before the last one was not confirmed in the last one:
+        nobody matched, or, in a frame with predicted boxes, the joint scores had fallen to half
+        of what they were at the last detection. The caller should detect again at once."""
+        return self._lost
+
+    def update(self, poses: Poses, time: float) -> Poses:
+        """The same people in the same order with their ids; nothing else changes.
+
+        time: Frame.time in seconds; gaps of any length are fine. Boxes are taken as detected
+        unless predicted() was asked for exactly this time.
+        """
+        detected = time not in self._predicted_for
+        tracks = self._alive(time)
+        known = len(tracks)
+        recent = tracks.seen == self._time
+        rows, people = _match(tracks, recent, poses, time)
+
+        ids = np.full(len(poses), -1, np.int64)
+        ids[people] = tracks.last.ids[rows]
+        fresh = np.flatnonzero(ids < 0)
+        ids[fresh] = np.arange(self._next_id, self._next_id + len(fresh))
+        self._next_id += len(fresh)
+        poses = poses.with_ids(ids)
+
+        matched = _follow(tracks[rows], poses[people], time, detected)
+        unseen = np.setdiff1d(np.arange(known), rows)
+        self._lost = bool(recent[unseen].any() or _faded(matched).any())
+        self._tracks = _join(matched, tracks[unseen], _Tracks.start(poses[fresh], time))
+        self._time = time
+        return poses
+
+    def predicted(self, time: float, size_wh: tuple[int, int]) -> Detections:
+        """Where the people of the last frame will be at time, for a frame without detection.
+
+        A person's box is the last detected one, moved and stretched (per axis) as the joints have
+        since, grown to hold the confident joints, moved on by the velocity, and cut at the
+        border of the picture of size_wh. People who have left the picture have no box; nobody
+        has one when the last frame is longer than half a second ago. Scores are those of the last
+        detection. update() must follow with the poses found in these boxes and the same time.
+        """
+        tracks = self._tracks[self._tracks.seen == self._time]
+        if time - self._time > COAST or len(tracks) == 0:
+            return Detections.empty()
+        boxes = _carried(tracks) + np.tile(tracks.shift(time), 2)
+        cut = clip_boxes(boxes.astype(np.float32), size_wh)
+        inside = areas(cut) > INSIDE * areas(boxes.astype(np.float32))
+        scores = tracks.detected.scores
+        order = np.argsort(-scores, kind="stable")
+        order = order[inside[order]]
+        if len(order):
+            self._predicted_for = (*self._predicted_for[-31:], time)
+        return Detections(cut[order], scores[order])
+
+    def _alive(self, time: float) -> _Tracks:
+        if time < self._time - self._max_age:
+            return _Tracks.start(Poses.empty(), time)
+        return self._tracks[self._tracks.elapsed(time) <= self._max_age]
+
+
+def _match(
+    tracks: _Tracks, recent: NDArray[np.bool_], poses: Poses, time: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of tracks and the people they are. The recent tracks choose first: the others allow
+    for so much movement that they would win over a better prediction."""
+    similarity = _similarity(tracks, poses, time)
+    rows, people = assign(np.where(recent[:, None], similarity, 0), MATCH)
+    taken = np.zeros(len(poses), np.bool_)
+    taken[people] = True
+    others = np.where(recent[:, None] | taken, 0, similarity)
+    late_rows, late_people = assign(others, MATCH)
+    return np.concatenate([rows, late_rows]), np.concatenate([people, late_people])
+
+
+def _similarity(tracks: _Tracks, poses: Poses, time: float) -> Float:
+    """Similarity (T, N) in 0..1: mean of the boxes' IoU and the joints' OKS, the joints counting
+    less where few are sure. The tolerance for joints grows with the time since last seen."""
+    shift = tracks.shift(time)
+    boxes = (tracks.last.boxes_xyxy + np.tile(shift, 2)).astype(np.float32)
+    joints = (tracks.last.joints_xy + shift[:, None]).astype(np.float32)
+    size = np.sqrt(areas(boxes))
+    doubt = np.where(tracks.steady, DOUBT, DOUBT_FIRST) * tracks.elapsed(time)
+    blur = size * np.minimum(doubt, 0.5)
+    weights = tracks.last.joint_scores[:, None] * poses.joint_scores[None]
+    alike = oks(joints, poses.joints_xy, BODY_SHARE * areas(boxes), weights, blur)
+    sure = np.clip(weights.sum(2) / SURE, 0, 1)
+    mean: Float = ((iou(boxes, poses.boxes_xyxy) + sure * alike) / (1 + sure)).astype(np.float32)
+    return mean
+
+
+def _follow(tracks: _Tracks, poses: Poses, time: float, detected: bool) -> _Tracks:
+    """The tracks, each now seen as the person of the same row."""
+    elapsed = tracks.elapsed(time)[:, None]
+    settle = np.where(tracks.steady, SETTLE, SETTLE_FIRST)[:, None]
+    # Velocity moves towards moved / elapsed by the share elapsed / (elapsed + settle), so that
+    # two frames at almost the same time say little about it.
+    ahead = _moved(tracks.last, poses) - tracks.velocity * elapsed
+    velocity = tracks.velocity + ahead / (elapsed + settle)
+    seen = np.full(len(poses), time, np.float64)
+    steady = tracks.steady | (elapsed[:, 0] > 0)
+    return _Tracks(poses, poses if detected else tracks.detected, velocity, seen, steady)
+
+
+def _moved(before: Poses, after: Poses) -> Floats:
+    """Movement (N, 2) in pixels: the mean over the joints weighted by their scores, or that of
+    the boxes' centres where no joint was seen."""
+    weights = (before.joint_scores * after.joint_scores).astype(np.float64)[..., None]
+    total = weights.sum(1)
+    joints = (weights * (after.joints_xy - before.joints_xy)).sum(1) / np.where(total > 0, total, 1)
+    boxes = after.boxes_xyxy - before.boxes_xyxy
+    moved: Floats = np.where(total > 0, joints, (boxes[:, :2] + boxes[:, 2:]) / 2)
+    return moved
+
+
+def _faded(tracks: _Tracks) -> NDArray[np.bool_]:
+    """Whose joints (T,) are much less certain than at the last detection."""
+    faded: NDArray[np.bool_] = tracks.last.joint_scores.mean(
+        1
+    ) < FADED * tracks.detected.joint_scores.mean(1)
+    return faded
+
+
+def _carried(tracks: _Tracks) -> Floats:
+    """Boxes (T, 4) at the time last seen, from the last detected box and the joints.
+
+    Always measured from the last detection, so that errors do not add up, and by joints seen at
+    both times, so that a joint that disappears does not shrink the box.
+    """
+    then, now = tracks.detected, tracks.last
+    size = np.sqrt(areas(then.boxes_xyxy)).astype(np.float64)[:, None]
+    weights = (then.joint_scores * now.joint_scores).astype(np.float64)
+    then_at, then_spread = _centre_and_spread(then.joints_xy, weights)
+    now_at, now_spread = _centre_and_spread(now.joints_xy, weights)
+    # A tenth of the size keeps the stretch of a narrow person (side view) from being noise.
+    softness = 0.1 * np.maximum(size, 1)
+    stretch = np.clip((now_spread + softness) / (then_spread + softness), 0.5, 2)
+    boxes = np.tile(now_at, 2) + (then.boxes_xyxy - np.tile(then_at, 2)) * np.tile(stretch, 2)
+    boxes = np.where(weights.sum(1, keepdims=True) > 0, boxes, now.boxes_xyxy)
+    return _holding(boxes, now)
+
+
+def _centre_and_spread(joints_xy: Float, weights: Floats) -> tuple[Floats, Floats]:
+    """Weighted mean (T, 2) and standard deviation per axis (T, 2) of joints (T, 17, 2)."""
+    share = weights / np.maximum(weights.sum(1, keepdims=True), 1e-12)
+    centre = (share[..., None] * joints_xy).sum(1)
+    variance = (share[..., None] * (joints_xy - centre[:, None]) ** 2).sum(1)
+    return centre, np.sqrt(variance)
+
+
+def _holding(boxes: Floats, poses: Poses) -> Floats:
+    """Boxes (T, 4) grown, by a quarter of their size per side at most, to hold the confident
+    joints and a little around them."""
+    size = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), 1))[:, None]
+    sure = (poses.joint_scores >= CONFIDENT)[..., None]
+    low = np.where(sure, poses.joints_xy, np.inf).min(1) - 0.05 * size
+    high = np.where(sure, poses.joints_xy, -np.inf).max(1) + 0.05 * size
+    low = np.clip(low, boxes[:, :2] - 0.25 * size, boxes[:, :2])
+    high = np.clip(high, boxes[:, 2:], boxes[:, 2:] + 0.25 * size)
+    return np.concatenate([low, high], 1)
+
+
+def _join(*parts: _Tracks) -> _Tracks:
+    def poses(of: list[Poses]) -> Poses:
+        columns = ([getattr(p, field.name) for p in of] for field in fields(Poses))
+        return Poses(*(np.concatenate(column) for column in columns))
+
+    return _Tracks(
+        poses([part.last for part in parts]),
+        poses([part.detected for part in parts]),
+        np.concatenate([part.velocity for part in parts]),
+        np.concatenate([part.seen for part in parts]),
+        np.concatenate([part.steady for part in parts]),
+    )
