@@ -17,7 +17,11 @@ ACTIONS = ("raise", "hang", "sleep", "die")
 
 
 class InjectedFault(RuntimeError):
-    """Raised by the action "raise"."""
+    """Raised by the action "raise"; frame is the number it was asked for."""
+
+    def __init__(self, frame: int | None) -> None:
+        super().__init__("injected by POSESTREAM_FAULT")
+        self.frame = frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Fault:
         if stage != self.stage or (self.frame is not None and self.frame not in frames):
             return
         if self.action == "raise":
-            raise InjectedFault("injected by POSESTREAM_FAULT")
+            raise InjectedFault(self.frame)
         if self.action == "die":
             os._exit(99)
         time.sleep(self.seconds)

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from threading import Condition, Thread, current_thread
 from time import perf_counter
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from realtime.errors import PosestreamError, StageError
 
@@ -109,6 +109,7 @@ class Crew:
 
     def __init__(self) -> None:
         self._threads: list[Thread] = []
+        self._edges: list[Edge[Any]] = []
 
     def start(self, name: str, work: Callable[[], None]) -> Thread:
         """Run work in a daemon thread called name."""
@@ -118,7 +119,14 @@ class Crew:
         return thread
 
     def join(self, within: float) -> tuple[str, ...]:
-        """Wait at most within seconds for all threads; the names of those left behind."""
+        """Give up every edge, then wait at most within seconds for all threads.
+
+        Returns the names of those left behind: only threads that do not come back from what they
+        call, because one that waits at an edge is released.
+        """
+        for edge in self._edges:
+            edge.abandon()
+            edge.end()
         deadline = perf_counter() + within
         for thread in self._threads:
             if thread is not current_thread():
@@ -155,6 +163,7 @@ class Crew:
             finally:
                 edge.end()
 
+        self._edges.append(edge)
         self.start(name, produce)
         return _consume(name, edge, failure, at_most, tick)
 

@@ -57,14 +57,24 @@ class Ledger:
     def __init__(self, live: bool) -> None:
         self.live = live
         self.captured = 0
-        self.rendered = 0
+        self.delivered = 0
         self.failed = 0
         self.failed_people = 0
         self.people = 0
         self.first_grab: float | None = None
         self.last_delivery: float | None = None
         self.latency = Percentiles()
-        self.sinks: dict[str, SinkCount] = {}
+        self.delivery = SinkCount()  # the main thread itself, for runs without file sinks
+        self.sinks: Mapping[str, SinkCount] = {}
+        self._edges: Mapping[str, Edge[Any]] = {}
+
+    def watch(self, edges: Mapping[str, Edge[Any]], sinks: Mapping[str, SinkCount]) -> None:
+        """Where the frames go; edges is filled when the run starts."""
+        self._edges, self.sinks = edges, sinks
+
+    def stale(self) -> int:
+        """Frames of a live source overtaken by newer ones before anything was done with them."""
+        return self._edges["grab"].stats.dropped if "grab" in self._edges else 0
 
     def capture(self) -> None:
         """A frame left the source."""
@@ -74,13 +84,15 @@ class Ledger:
 
     def render(self, grabbed: float) -> None:
         """A frame's picture is done; grabbed is perf_counter() when it was read."""
-        self.rendered += 1
         if self.live:
             self.latency.add(perf_counter() - grabbed)
 
-    def deliver(self, people: int) -> None:
-        """A frame with so many people reached the end of the pipeline."""
+    def deliver(self, people: int, failed_people: int) -> None:
+        """A frame with so many people, and so many left out, reached the end of the pipeline."""
+        self.delivered += 1
+        self.delivery.frames += 1
         self.people += people
+        self.failed_people += failed_people
         self.last_delivery = perf_counter()
 
     @property
@@ -88,7 +100,7 @@ class Ledger:
         """Frames delivered per second between the first grab and the last delivery."""
         if self.first_grab is None or self.last_delivery is None:
             return 0.0
-        return self.rendered / max(self.last_delivery - self.first_grab, 1e-6)
+        return self.delivered / max(self.last_delivery - self.first_grab, 1e-6)
 
     @property
     def wall(self) -> float:
@@ -105,7 +117,7 @@ class Ledger:
         counted as stop.unfinished.
         """
         wrong = []
-        for name, count in self.sinks.items():
+        for name, count in {**self.sinks, "the main loop": self.delivery}.items():
             missing = self.captured - count.frames - self.failed
             missing -= sum(upstream.values()) + sum(count.dropped.values())
             if missing > 0 and not ended:

@@ -37,9 +37,7 @@ class Meter:
         except PosestreamError:
             raise
         except Exception as error:
-            where = f" on frame {frames[0]}" if frames else ""
-            reason = str(error) or type(error).__name__
-            raise StageError(f"stage {self.name!r} failed{where}: {reason}") from error
+            raise StageError(f"stage {self.name!r} failed{_where(frames, error)}") from error
         finally:
             self.busy_since = None
             self.seconds += perf_counter() - start
@@ -57,6 +55,15 @@ class Meter:
                     return
                 number = frame.index + 1
                 yield frame
+
+
+def _where(frames: Sequence[int], error: Exception) -> str:
+    """ " on frame 7: reason"; for a batch its first and last frame, unless the error knows."""
+    reason = str(error) or type(error).__name__
+    known = getattr(error, "frame", None)
+    if known is not None or len(frames) == 1:
+        return f" on frame {frames[0] if known is None else known}: {reason}"
+    return f" on frames {frames[0]} to {frames[-1]}: {reason}" if frames else f": {reason}"
 
 
 def hung(meters: Sequence[Meter], limit: float) -> Meter | None:

@@ -1,0 +1,168 @@
+"""From settings to an exit code: opens everything, runs the pipeline, says what happened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from time import perf_counter
+from typing import Any, cast
+
+from realtime.cli import Settings
+from realtime.decode import Method
+from realtime.demo_score import DemoScore
+from realtime.detect import Detector
+from realtime.errors import InputError, OutputError, PosestreamError, StageError
+from realtime.faults import parse_fault
+from realtime.hud import Hud
+from realtime.ledger import Ledger
+from realtime.opening import check_report, load_networks, open_sinks, open_source, wants_window
+from realtime.outputs import SinkWorker
+from realtime.pipeline import Options, Pipeline
+from realtime.pose import PoseNetwork
+from realtime.progress import Progress
+from realtime.render import Style
+from realtime.report import build_report, summary, write_report
+from realtime.run import Run
+from realtime.screen import Screen
+from realtime.sinks.base import Sink
+from realtime.sinks.jsonl import PipeClosed
+from realtime.sinks.window import Window
+from realtime.sources.base import Source
+from realtime.sources.demo import DemoSource
+from realtime.stages import Meter
+from realtime.stop import Stop
+
+logger = logging.getLogger(__name__)
+
+LIVE_QUEUE = 30
+"""Frames a sink of a live source may lag behind before frames are kept from it (1 s)."""
+FILE_QUEUE = 4
+
+
+def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
+    """Carry one run out. Its exit code, and whether threads were left behind, in which case the
+    process must leave by os._exit.
+
+    Raises PosestreamError when the run could not begin.
+    """
+    began, utc = perf_counter(), datetime.now(timezone.utc)
+    with ExitStack() as cleanup:
+        source = open_source(settings)
+        cleanup.callback(source.close)
+        show = wants_window(settings, source.info)
+        sinks = open_sinks(settings, source.info, cleanup)
+        check_report(settings)
+        detector, pose = load_networks(settings, source.info)
+        job = _Job(settings, stop, source, sinks, detector, pose, show)
+        failure = job.run(startup_s=perf_counter() - began)
+        report = job.report(utc, ended=failure is None and job.whole.ended)
+        cleanup.pop_all()  # the run has closed them; a thread left behind may still hold them
+        return _conclude(settings, stop, report, failure), bool(job.whole.left_behind)
+
+
+class _Job:
+    """The parts of one run, put together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stop: Stop,
+        source: Source,
+        sinks: list[Sink],
+        detector: Detector,
+        pose: PoseNetwork,
+        show: bool,
+    ) -> None:
+        fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
+        live = source.info.live
+        self.source, self.networks = source, (detector.network, pose.network)
+        self.ledger = Ledger(live)
+        style = Style(min_joint_score=settings.min_joint_score, mirror=settings.mirror)
+        hud = Hud(self.ledger, source, style, any(sink.name == "record" for sink in sinks))
+        pictures = show or any(sink.wants_picture for sink in sinks)
+        options = Options(
+            settings.detect_every,
+            cast(Method, settings.decode),
+            settings.min_score,
+            settings.batch,
+        )
+        self.pipeline = Pipeline(
+            source, detector, pose, hud.draw if pictures else None, self.ledger, options, fault
+        )
+        queue = LIVE_QUEUE if live else FILE_QUEUE
+        self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
+        self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
+        self.screen = None
+        if show:
+            window = Window(f"posestream - {source.info.name}")
+            self.screen = Screen(window, source, paced=not live and not sinks)
+        self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
+        self.whole = Run(
+            source,
+            self.pipeline,
+            self.workers,
+            self.screen,
+            self.ledger,
+            stop,
+            Progress(source.info.frames, enabled=not settings.quiet and not live),
+            self.score,
+            settings.record_required,
+        )
+        self.startup_s = 0.0
+
+    def run(self, startup_s: float) -> PosestreamError | None:
+        """Run to the end; the error that ended it, if any."""
+        self.startup_s = startup_s
+        try:
+            self.whole()
+        except PosestreamError as error:
+            return error
+        finally:
+            if not self.whole.left_behind:
+                for network in self.networks:
+                    network.close()
+        return None
+
+    def report(self, utc: datetime, ended: bool) -> dict[str, Any]:
+        shown = self.screen.shown if self.screen else 0
+        report = build_report(
+            utc, self.startup_s, self.source, self.ledger, self.pipeline, self.workers,
+            self.networks, shown, ended,
+        )  # fmt: skip
+        if self.score:
+            report["demo"] = self.score.result()
+        return report
+
+
+def _conclude(
+    settings: Settings, stop: Stop, report: dict[str, Any], failure: PosestreamError | None
+) -> int:
+    """Write the report, print the summary, and choose the exit code."""
+    code = stop.exit_code
+    if failure is None and report["ledger_errors"]:
+        failure = StageError(f"the ledger does not add up: {report['ledger_errors'][0]}")
+    if failure is None and settings.strict and report["warnings"]:
+        failure = InputError(f"{report['source']}: {report['warnings'][0]} (--strict)")
+    if failure is not None and not isinstance(failure, PipeClosed):
+        tell(failure, settings.debug)
+        code = failure.exit_code
+    if settings.report:
+        report["exit_code"] = code
+        try:
+            write_report(settings.report, report, settings.overwrite)
+        except OutputError as error:
+            tell(error, settings.debug)
+            code = code or error.exit_code
+    if not settings.quiet:
+        print("\n".join(summary(report)), file=sys.stderr)
+    return code
+
+
+def tell(error: PosestreamError, debug: bool) -> None:
+    """One line on standard error; with debug the traceback as well."""
+    if debug:
+        logger.error("traceback:", exc_info=error)
+    print(f"posestream: error: {error}", file=sys.stderr)

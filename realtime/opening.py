@@ -1,0 +1,128 @@
+"""Opens what a run needs: source, outputs, networks, so that mistakes are told in this order."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+from engines.base import ModelSpec, Task
+from engines.identify import identify
+from engines.load import find_default, find_tiny, load
+from realtime.cli import Settings
+from realtime.detect import Detector
+from realtime.errors import ModelError
+from realtime.pose import PoseNetwork
+from realtime.sinks.base import Sink
+from realtime.sinks.jsonl import JsonLines
+from realtime.sinks.outfile import check_not_input, check_writable
+from realtime.sinks.record import Recorder
+from realtime.sinks.window import display_available
+from realtime.sources.base import Source, SourceInfo
+from realtime.sources.camera import CameraMode, open_camera
+from realtime.sources.demo import open_demo
+from realtime.sources.file import open_file
+from realtime.sources.images import is_image, open_images
+from realtime.sources.url import is_url, open_url
+
+logger = logging.getLogger(__name__)
+
+
+def open_source(settings: Settings) -> Source:
+    """The one source asked for; camera 0 when none was. Raises InputError or UsageError."""
+    span = settings.span
+    if settings.device or not settings.input:
+        number = settings.device[0] if settings.device else 0
+        return open_camera(number, CameraMode(settings.camera_size, settings.camera_fps))
+    name = settings.input[0]
+    if name == "demo":
+        return open_demo(settings.seed, span, settings.live)
+    if is_url(name):
+        return open_url(
+            name, span, wait=not settings.no_wait, max_reconnects=settings.max_reconnects
+        )
+    path = Path(name)
+    pattern = any(sign in name for sign in "*?[") and not path.exists()
+    if pattern or path.is_dir() or is_image(path):
+        return open_images(name, span, settings.sequence)
+    return open_file(path, span)
+
+
+def wants_window(settings: Settings, info: SourceInfo) -> bool:
+    """Whether to open a window: for live sources, on --show, and for files without outputs.
+
+    Without a display it stays closed, with a line saying so when it was asked for.
+    """
+    outputs = settings.output or settings.json or settings.report
+    asked = settings.show or info.live or not outputs
+    if settings.headless or not asked:
+        return False
+    if display_available():
+        return True
+    level = logging.WARNING if settings.show else logging.INFO
+    logger.log(level, "no display here; going on without a window (as with --headless)")
+    return False
+
+
+def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
+    """The file sinks, created under their final names; cleanup takes them back when something
+    fails before the run. Raises OutputError or UsageError."""
+    inputs = [info.path] if info.path else []
+    outputs = [settings.output, settings.report]
+    outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
+    for output in outputs:
+        if output:
+            check_not_input(output, inputs)
+    sinks: list[Sink] = []
+    if settings.output:
+        options = {} if settings.crf is None else {"crf": settings.crf}
+        recorder = Recorder(
+            settings.output,
+            overwrite=settings.overwrite,
+            rate=info.rate,
+            time_base=info.time_base,
+            audio_from=info.path if info.kind == "file" else None,
+            start=info.start,
+            **options,
+        )
+        cleanup.callback(recorder.close, clean=False)
+        sinks.append(recorder)
+    if settings.json:
+        path = None if settings.json == "-" else Path(settings.json)
+        lines = JsonLines(path, overwrite=settings.overwrite, with_file=info.independent)
+        cleanup.callback(lines.close, clean=False)
+        sinks.append(lines)
+    return sinks
+
+
+def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, PoseNetwork]:
+    """The person detector and the pose network, ready to run. Raises ModelError."""
+    detector = load(
+        model_spec("detector", settings.detector, info),
+        engine=settings.engine, precision=settings.precision, compute=settings.compute,
+    )  # fmt: skip
+    pose = load(
+        model_spec("pose", settings.pose, info),
+        engine=settings.engine, precision=settings.precision, compute=settings.compute,
+    )  # fmt: skip
+    return Detector(detector, settings.detector_score), PoseNetwork(pose)
+
+
+def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
+    """The file given, else the bundled default; for the demo scene, where no default is bundled,
+    the tiny networks that know nothing but that scene. Raises ModelError."""
+    path = given or find_default(task)
+    if path is None and info.kind == "demo":
+        path = find_tiny(task)
+    if path is None:
+        raise ModelError(f"no {task} network is bundled yet; give one with --{task} FILE.onnx")
+    spec = identify(path)
+    if spec.task != task:
+        raise ModelError(f"{path}: this is a {spec.task} network; --{task} wants a {task} network")
+    return spec
+
+
+def check_report(settings: Settings) -> None:
+    """Raise OutputError when the report could not be written at the end."""
+    if settings.report:
+        check_writable(settings.report, settings.overwrite)

@@ -1,0 +1,155 @@
+"""The graph of a run: which stages, in which threads, over which edges.
+
+Files: grab | detect | crop, pose, decode | track, render. Live sources: grab | detect, crop, pose,
+decode, track | render, so that boxes between detections can follow the newest joints. Each sink
+has a thread of its own (outputs.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from realtime.crop import cut
+from realtime.decode import Method, decode, to_poses
+from realtime.detect import Detector
+from realtime.faults import Fault
+from realtime.flow import Crew, Edge, each, flat
+from realtime.ledger import Ledger
+from realtime.pose import PoseNetwork
+from realtime.records import Detections, Frame, Image, PosedFrame, Poses
+from realtime.schedule import LiveSchedule, detect_sparsely
+from realtime.similarity import suppress
+from realtime.sources.base import Source, SourceInfo
+from realtime.stages import Meter
+from realtime.track import Tracker
+
+Found = tuple[Frame, Detections]
+Draw = Callable[[PosedFrame], Image]
+
+TICK = 0.05
+"""Seconds after which the main loop wakes when nothing arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run works on its frames; see the command line's help."""
+
+    detect_every: int = 1
+    method: Method = "dark"
+    min_score: float = 0.25
+    batch: int = 8
+
+
+class Pipeline:
+    """One run's stages. frames() starts the threads; meters and edges tell what they did.
+
+    draw: makes the picture of a posed frame, None when nobody wants pictures.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        detector: Detector,
+        pose: PoseNetwork,
+        draw: Draw | None,
+        ledger: Ledger,
+        options: Options,
+        fault: Fault | None = None,
+    ) -> None:
+        self.edges: dict[str, Edge[Found] | Edge[Frame] | Edge[list[Found]] | Edge[PosedFrame]]
+        self.edges = {}
+        self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
+        self._ledger, self._options = ledger, options
+        self._tracker = Tracker()
+        live = source.info.live
+        threads = {
+            "grab": "grab",
+            "detect": "infer" if live else "detect",
+            "crop": "infer" if live else "pose",
+            "pose": "infer" if live else "pose",
+            "decode": "infer" if live else "pose",
+            "track": "infer" if live else "render",
+            "render": "render",
+        }
+        self.meters = {name: Meter(name, thread, fault) for name, thread in threads.items()}
+
+    def frames(self, crew: Crew) -> Generator[list[PosedFrame], None, None]:
+        """Start the threads; yield lists of finished frames, an empty one every TICK seconds."""
+        posed = self._live(crew) if self._source.info.live else self._file(crew)
+        return crew.in_thread("render", each(self._render, posed), self._edge("render", 1), 1, TICK)
+
+    def _edge(self, name: str, capacity: int, drop: bool = False) -> Edge:  # type: ignore[type-arg]
+        edge = self.edges[name] = Edge(capacity, "drop_oldest" if drop else "wait")
+        return edge
+
+    def _captured(self) -> Generator[Frame, None, None]:
+        """The source's frames, measured and counted."""
+        with closing(self.meters["grab"].over(self._source.frames())) as frames:
+            for frame in frames:
+                self._ledger.capture()
+                yield frame
+
+    def _file(self, crew: Crew) -> Generator[PosedFrame, None, None]:
+        batch = batch_size(self._source.info, self._options.batch)
+        grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", batch)))
+        groups = detect_sparsely(grabbed, self._detect, self._options.detect_every, batch)
+        found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
+        posed = crew.in_thread("pose", each(self._estimate, found), self._edge("decode", 1))
+        frames = flat(flat(posed))
+        return frames if self._source.info.independent else each(self._track, frames)
+
+    def _live(self, crew: Crew) -> Generator[PosedFrame, None, None]:
+        grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", 1, drop=True)))
+        schedule = LiveSchedule(self._detect, self._tracker, self._options.detect_every)
+
+        def infer(frame: Frame) -> PosedFrame:
+            return self._track(self._estimate([(frame, schedule(frame))])[0])
+
+        return flat(crew.in_thread("infer", each(infer, grabbed), self._edge("track", 1)))
+
+    def _detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        with self.meters["detect"].on([frame.index for frame in frames]):
+            return self._detector(frames)
+
+    def _estimate(self, group: list[Found]) -> list[PosedFrame]:
+        """Poses of a group of frames; the people of all frames share the batches."""
+        frames = [frame for frame, _ in group]
+        detections = [found for _, found in group]
+        numbers = [frame.index for frame in frames]
+        with self.meters["crop"].on(numbers):
+            crops = cut(frames, detections, self._pose.crop_wh)
+        with self.meters["pose"].on(numbers):
+            heatmaps = self._pose(crops)
+        with self.meters["decode"].on(numbers):
+            spec = self._pose.spec
+            points, scores = decode(
+                heatmaps, self._options.method, spec.grid, self._pose.crop_wh, spec.sigma
+            )
+            poses, failed = to_poses(points, scores, crops, detections)
+            kept = [self._keep(people) for people in poses]
+        return [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
+
+    def _keep(self, poses: Poses) -> Poses:
+        """Those sure enough, without second poses of the same person."""
+        sure = poses[poses.scores >= self._options.min_score]
+        return sure[suppress(sure)]
+
+    def _track(self, item: PosedFrame) -> PosedFrame:
+        with self.meters["track"].on([item.frame.index]):
+            return replace(item, poses=self._tracker.update(item.poses, item.frame.time))
+
+    def _render(self, item: PosedFrame) -> PosedFrame:
+        with self.meters["render"].on([item.frame.index]):
+            done = replace(item, picture=self._draw(item)) if self._draw else item
+        self._ledger.render(item.frame.grabbed)
+        return done
+
+
+def batch_size(info: SourceInfo, wanted: int) -> int:
+    """Frames in a batch: at most 32 MiB of pictures, so that memory does not depend on their
+    size; the same in every run of the same input."""
+    if info.size_wh is None:
+        return min(wanted, 4)
+    return max(1, min(wanted, 2**25 // (3 * info.size_wh[0] * info.size_wh[1])))

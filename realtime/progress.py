@@ -1,0 +1,44 @@
+"""A progress line with the time left, for people at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+
+
+class Progress:
+    """Rewrites one line on standard error, at most five times a second; silent elsewhere.
+
+    total: how many frames will come, None when not known.
+    """
+
+    WIDTH = 30
+
+    def __init__(self, total: int | None, enabled: bool) -> None:
+        self._total = total
+        self._enabled = enabled and sys.stderr.isatty()
+        self._start = perf_counter()
+        self._next = 0.0
+
+    def update(self, done: int) -> None:
+        now = perf_counter()
+        if self._enabled and now >= self._next:
+            self._next = now + 0.2
+            sys.stderr.write("\r\x1b[K" + self.line(done, now - self._start))
+            sys.stderr.flush()
+
+    def line(self, done: int, seconds: float) -> str:
+        """For example "[######........] 120/300  58.1 fps  3 s left"."""
+        rate = done / seconds if seconds > 0 else 0.0
+        if not self._total:
+            return f"{done} frames  {rate:.1f} fps"
+        filled = min(self.WIDTH, self.WIDTH * done // self._total)
+        bar = "#" * filled + "." * (self.WIDTH - filled)
+        left = f"{max(0, self._total - done) / rate:.0f} s left" if rate else ""
+        return f"[{bar}] {done}/{self._total}  {rate:.1f} fps  {left}"
+
+    def close(self) -> None:
+        if self._enabled:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._enabled = False

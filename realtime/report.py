@@ -1,0 +1,153 @@
+"""The report of a run: as JSON for programs, as a few lines for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engines.base import Network
+from realtime.errors import OutputError
+from realtime.ledger import Ledger, bottleneck, rss_mb, stage_table
+from realtime.outputs import SinkWorker
+from realtime.pipeline import Pipeline
+from realtime.sources.base import Source
+from realtime.version import VERSION
+
+SCHEMA = 1
+FILE_SINKS = ("record", "json")
+
+
+def build_report(
+    began: datetime,
+    startup_s: float,
+    source: Source,
+    ledger: Ledger,
+    pipeline: Pipeline,
+    workers: Sequence[SinkWorker],
+    networks: Sequence[Network],
+    shown: int,
+    ended: bool,
+) -> dict[str, Any]:
+    """Everything known about a run, as plain JSON values.
+
+    dropped holds the frames dropped before the sinks plus those of the sink that wrote most, so
+    that frames_captured = frames_written + sum(dropped) + failed when there is a file sink.
+    """
+    upstream = {"grab.stale": ledger.stale()} if ledger.live else {}
+    wrong = ledger.settle(upstream, ended)
+    meters = [*pipeline.meters.values(), *(worker.meter for worker in workers)]
+    counts = [worker.count for worker in workers]
+    best = max(counts, key=lambda count: count.frames, default=ledger.delivery)
+    dropped: Counter[str] = Counter(upstream) + best.dropped
+    pose = networks[-1]
+    return {
+        "schema_version": SCHEMA,
+        "version": VERSION,
+        "start_utc": began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "startup_s": round(startup_s, 3),
+        "source": source.info.name,
+        "kind": source.info.kind,
+        "live": source.info.live,
+        "ended": ended,
+        "frames_captured": ledger.captured,
+        "frames_written": max((count.frames for count in counts), default=0),
+        "frames_shown": shown,
+        "dropped": dict(dropped),
+        "failed": ledger.failed,
+        "failed_people": ledger.failed_people,
+        "people": ledger.people,
+        "fps": round(ledger.fps, 2),
+        "wall_s": round(ledger.wall, 3),
+        "latency_ms": _latency(ledger),
+        "stages": stage_table(meters, pipeline.edges, ledger.wall),
+        "bottleneck": bottleneck(meters, ledger.wall, ledger.live),
+        "engine": pose.engine,
+        "precision": pose.precision,
+        "device": pose.device,
+        "models": {
+            network.spec.task: {
+                "name": network.spec.name,
+                "file": network.spec.path.name,
+                "sha256": network.spec.sha256,
+                "engine": network.engine,
+                "precision": network.precision,
+                "device": network.device,
+            }
+            for network in networks
+        },
+        "sinks": {
+            worker.sink.name: {
+                "frames": worker.count.frames,
+                "dropped": dict(worker.count.dropped),
+                "error": str(worker.error) if worker.error else None,
+            }
+            for worker in workers
+        },
+        "reconnects": source.status.reconnects,
+        "bad_packets": source.status.bad_packets,
+        "warnings": list(source.status.notes),
+        "ledger_errors": wrong,
+        "rss_mb": rss_mb(),
+    }
+
+
+def _latency(ledger: Ledger) -> dict[str, float] | None:
+    values = {f"p{p}": ledger.latency.get(p) for p in (50, 95, 99)}
+    if not ledger.live or None in values.values():
+        return None
+    return {key: round(1e3 * value, 2) for key, value in values.items() if value is not None}
+
+
+def write_report(path: Path, report: dict[str, Any], overwrite: bool) -> None:
+    """Write the report as a whole or not at all. Raises OutputError."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists; use --overwrite")
+        part.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot write the report: {error.strerror}") from error
+
+
+def summary(report: dict[str, Any]) -> list[str]:
+    """At most 12 lines for people."""
+    lost = sum(report["dropped"].values()) + report["failed"]
+    drops = ", ".join(f"{key} {n}" for key, n in report["dropped"].items() if n)
+    lines = [
+        f"{report['frames_captured']} frames captured, {report['frames_written']} written, "
+        f"{report['frames_shown']} shown, {lost} dropped or failed"
+        + (f" ({drops})" if drops else ""),
+        f"{report['people']} poses; {report['fps']:.1f} fps; slowest: {report['bottleneck']}",
+    ]
+    if report["latency_ms"]:
+        figures = ", ".join(f"{key} {value:.0f}" for key, value in report["latency_ms"].items())
+        lines.append(f"latency grab to picture, ms: {figures}")
+    stages = ", ".join(
+        f"{name} {row['ms_per_frame']:.1f}"
+        for name, row in report["stages"].items()
+        if row["frames"]
+    )
+    lines.append(f"ms per frame: {stages}")
+    models = ", ".join(
+        f"{m['name']} ({m['engine']} {m['precision']})" for m in report["models"].values()
+    )
+    lines.append(f"networks: {models}")
+    if "demo" in report:
+        demo = report["demo"]
+        error = "none" if demo["mean_error_px"] is None else f"{demo['mean_error_px']:.2f}"
+        lines.append(
+            f"demo: mean error {error} px, {100 * demo['found']:.1f} % of people found, "
+            f"{demo['false']} false"
+        )
+    if report["reconnects"] or report["bad_packets"]:
+        lines.append(f"{report['reconnects']} reconnects, {report['bad_packets']} bad packets")
+    if report["failed_people"]:
+        lines.append(f"{report['failed_people']} people left out because a joint was not finite")
+    lines += [f"warning: {line}" for line in report["warnings"][:3]]
+    return [*lines[:11], *report["ledger_errors"][:1]]

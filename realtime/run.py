@@ -1,0 +1,165 @@
+"""The main loop of a run: delivers frames to the sinks, looks after keys, signals and hangs, and
+brings everything to its end."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import sys
+from contextlib import closing
+from time import perf_counter, sleep
+
+from realtime.demo_score import DemoScore
+from realtime.errors import SourceLost, StageError
+from realtime.flow import Crew
+from realtime.ledger import Ledger
+from realtime.outputs import SinkWorker
+from realtime.pipeline import TICK, Pipeline
+from realtime.progress import Progress
+from realtime.records import PosedFrame
+from realtime.screen import Screen
+from realtime.sinks.jsonl import PipeClosed
+from realtime.sources.base import Source
+from realtime.stages import Meter, hung
+from realtime.stop import Stop
+
+HANG_LIMIT = 10.0
+"""Seconds in one call after which a stage counts as hung."""
+STOP_LIMIT = 2.0
+"""Seconds that all threads and sinks together get to end once the run is over."""
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """One run in the main thread.
+
+    left_behind: names of threads that did not end in time; the process must then leave with
+    os._exit, because one of them may hold a lock that the interpreter's own end waits for.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        workers: list[SinkWorker],
+        screen: Screen | None,
+        ledger: Ledger,
+        stop: Stop,
+        progress: Progress,
+        score: DemoScore | None = None,
+        record_required: bool = False,
+    ) -> None:
+        self.left_behind: tuple[str, ...] = ()
+        self.ended = False
+        self._source, self._pipeline, self._workers = source, pipeline, workers
+        self._screen, self._ledger, self._stop = screen, ledger, stop
+        self._progress, self._score, self._record_required = progress, score, record_required
+        self._given_up: set[str] = set()
+
+    def __call__(self) -> None:
+        """Run to the end of the source or to a stop. Raises PosestreamError; whatever happens,
+        the sinks are finalised and the threads joined as far as they let themselves."""
+        crew = Crew()
+        clean = False
+        self._stop.started = True
+        try:
+            for worker in self._workers:
+                worker.start(crew)
+            with closing(self._pipeline.frames(crew)) as finished:
+                self.ended = all(self._pass_on(frames) for frames in finished)
+            self._drain()
+            clean = True
+        except StageError:
+            self._ledger.failed += 1
+            raise
+        finally:
+            self._progress.close()
+            self._finish(crew, clean)
+
+    def _pass_on(self, frames: list[PosedFrame]) -> bool:
+        """Deliver finished frames, then look after things; False when the run is to stop."""
+        return all(self._deliver(frame) for frame in frames) and not self._look_after()
+
+    def _deliver(self, item: PosedFrame) -> bool:
+        """Give a frame to every sink and the screen; False when the run is to stop."""
+        for worker in self._workers:
+            if self._ledger.live:
+                if not worker.offer(item, 0):
+                    worker.refuse()
+                continue
+            while not worker.offer(item, TICK):
+                if self._look_after():
+                    return False
+        self._ledger.deliver(len(item.poses), item.failed)
+        if self._score:
+            self._score.add(item.frame.index, item.poses)
+        self._progress.update(self._ledger.delivered)
+        return self._screen is None or self._wait_for_screen(item, self._screen)
+
+    def _wait_for_screen(self, item: PosedFrame, screen: Screen) -> bool:
+        """Show a frame when its time has come; False when the run is to stop meanwhile."""
+        while (early := screen.early(item)) > 0:
+            if self._look_after():
+                return False
+            sleep(min(early, TICK))
+        screen.show(item)
+        return True
+
+    def _look_after(self) -> bool:
+        """Keys, signals, hangs and failed sinks; True when the run is to stop."""
+        if self._screen:
+            self._screen.look_after(self._stop)
+        stuck = hung(self._watched(), HANG_LIMIT)
+        if stuck and stuck.name == "grab":
+            raise SourceLost(
+                f"{self._source.info.name}: no data for {HANG_LIMIT:.0f} s; is its writer alive?"
+            )
+        if stuck:
+            faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+            raise StageError(f"stage {stuck.name!r} hangs: no result for {HANG_LIMIT:.0f} s")
+        self._check_sinks()
+        return bool(self._stop.reason)
+
+    def _watched(self) -> list[Meter]:
+        """The meters whose silence means a hang; a live source has its own state for that."""
+        stages = [m for m in self._pipeline.meters.values() if m.name != "grab"]
+        grab = [] if self._ledger.live else [self._pipeline.meters["grab"]]
+        return stages + grab + [worker.meter for worker in self._workers]
+
+    def _check_sinks(self) -> None:
+        """A crashed sink ends the run; one that cannot take more ends it when it was the last."""
+        for worker in self._workers:
+            if worker.crash:
+                raise worker.crash
+            if worker.error and worker.sink.name not in self._given_up:
+                self._given_up.add(worker.sink.name)
+                if self._record_required or isinstance(worker.error, PipeClosed):
+                    raise worker.error
+                if not self._screen and all(w.error for w in self._workers):
+                    raise worker.error
+                logger.warning("%s; going on without it", worker.error)
+
+    def _drain(self) -> None:
+        """Let the sinks write what they have been given; a hung one is noticed."""
+        for worker in self._workers:
+            worker.finish(clean=True)
+        while not all(worker.done(TICK) for worker in self._workers):
+            stuck = hung([worker.meter for worker in self._workers], HANG_LIMIT)
+            if stuck:
+                raise StageError(f"stage {stuck.name!r} hangs: no result for {HANG_LIMIT:.0f} s")
+            if self._stop.reason:
+                break
+        self._check_sinks()
+
+    def _finish(self, crew: Crew, clean: bool) -> None:
+        """Close the source, end the sinks, join the threads; bounded by STOP_LIMIT."""
+        self._source.close()
+        for worker in self._workers:
+            worker.finish(clean)
+        deadline = perf_counter() + STOP_LIMIT
+        self.left_behind = crew.join(max(0.0, deadline - perf_counter()))
+        if self._screen:
+            self._screen.close()
+        for name in self.left_behind:
+            logger.warning("%s did not stop within %.0f s; left behind", name, STOP_LIMIT)
