@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PosestreamError as error:
         if debug:
             logging.getLogger("posestream").error("traceback:", exc_info=error)
-        print(f"posestream: error: {error}", file=sys.stderr)
+        print("posestream: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
         return error.exit_code
 
 

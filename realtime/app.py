@@ -165,4 +165,4 @@ def tell(error: PosestreamError, debug: bool) -> None:
     """One line on standard error; with debug the traceback as well."""
     if debug:
         logger.error("traceback:", exc_info=error)
-    print(f"posestream: error: {error}", file=sys.stderr)
+    print("posestream: error: " + " ".join(str(error).splitlines()), file=sys.stderr)

@@ -1,0 +1,133 @@
+"""The command line and the configuration file."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.cli import as_toml, parse
+from realtime.errors import UsageError
+
+
+def test_defaults_and_given_values() -> None:
+    settings = parse(["--input", "walk.mp4", "--start", "2.5s", "--end", "90", "--stride", "2"])
+    assert settings.input == ("walk.mp4",) and settings.device == ()
+    assert (settings.span.start, settings.span.end, settings.span.stride) == (2.5, 90, 2)
+    assert settings.detect_every == 1 and not settings.headless and settings.output is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["--detect-every", "two"], "detect-every"),
+        (["--detect-every", "0"], "expected 1 to 1000"),
+        (["--min-score", "1.5"], "expected 0 to 1"),
+        (["--min-score", "nan"], "expected 0 to 1"),
+        (["--crf", "52"], "expected 0 to 51"),
+        (["--start", "soon"], "seconds"),
+        (["--end=-3s"], "seconds"),
+        (["--end", "infs"], "seconds"),
+        (["--camera-size", "big"], "1280x720"),
+        (["--input", "a.mp4", "--input", "b.mp4"], "several sources"),
+        (["--input", "a.mp4", "--device", "0"], "several sources"),
+        (["--device", "-1"], "numbers from 0"),
+        (["--show", "--headless"], "exclude"),
+        (["--output", "x.txt"], ".mp4"),
+        (["--output", "x.mp4", "--json", "x.mp4"], "same name"),
+        (["--engine", "magic"], "magic"),
+        (["--config", "missing.toml"], "missing.toml"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_option(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=".") as caught:
+        parse(arguments)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def config(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "測試 config.toml"
+    path.write_text(text, encoding="utf-8")
+    return ["--config", str(path)]
+
+
+def test_config_gives_values_and_the_command_line_wins(tmp_path: Path) -> None:
+    text = 'input = "demo"\ndetect-every = 5\nmin-score = 1\nheadless = true\ndevice = []\n'
+    given_config = config(tmp_path, text)
+    settings = parse([*given_config, "--detect-every", "3"])
+    assert settings.input == ("demo",) and settings.headless
+    assert settings.detect_every == 3 and settings.min_score == 1
+    assert parse([*given_config, "--input", "x.mp4"]).input == ("x.mp4",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "unknown = 1",
+        "detect_every = 2",
+        'detect-every = "2"',
+        "detect-every = 2.5",
+        "detect-every = true",
+        "headless = 1",
+        'engine = "magic"',
+        "input = 3",
+        'device = ["0"]',
+        "min-score = nan",
+        "output = 7",
+        "camera-size = [1, 2]",
+        "config = 'a.toml'",
+        "help = true",
+        "broken",
+        "a = " + "[" * 3000,
+    ],
+)
+def test_a_wrong_config_names_the_key(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(config(tmp_path, line + "\n"))
+    key = line.split(" ")[0]
+    assert "\n" not in str(caught.value)
+    assert key in str(caught.value) or "not a TOML file" in str(caught.value)
+
+
+def test_print_config_can_be_read_back(tmp_path: Path) -> None:
+    settings = parse(
+        ["--input", 'C:\\a "b".mp4', "--start", "3s", "--camera-size", "640x480", "--json", "-"]
+    )
+    assert parse(config(tmp_path, as_toml(settings))) == settings
+
+
+words = st.text(max_size=12)
+options = st.sampled_from(
+    "--input --device --start --end --stride --crf --camera-size --min-score --detect-every "
+    "--json --output --engine --compute --seed --batch --headless --quiet -v".split()
+)
+
+
+@given(st.lists(st.one_of(options, words), max_size=6))
+def test_any_arguments_give_settings_or_a_usage_error(arguments: list[str]) -> None:
+    try:
+        parse([a for a in arguments if not a.startswith(("-h", "--h"))])
+    except UsageError as error:
+        assert "\n" not in str(error) or any("\n" in a for a in arguments)
+
+
+values = st.recursive(
+    st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False).map(repr), st.just('"x"')),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+keys = st.sampled_from(["input", "device", "start", "crf", "camera-size", "headless", "json", "x"])
+
+
+@given(st.dictionaries(keys, values, max_size=4))
+def test_any_config_gives_settings_or_a_usage_error(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, object]
+) -> None:
+    text = "\n".join(f"{key} = {str(value).lower()}" for key, value in table.items())
+    path = tmp_path_factory.mktemp("config") / "c.toml"
+    path.write_text(text, encoding="utf-8")
+    try:
+        parse(["--config", str(path)])
+    except UsageError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,117 @@
+"""Accounts, percentiles, meters and the fault hook."""
+
+import time
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.errors import InputError, StageError, UsageError
+from realtime.faults import parse_fault
+from realtime.ledger import Ledger, Percentiles, SinkCount, bottleneck
+from realtime.records import Frame
+from realtime.stages import Meter, hung
+
+
+@given(st.lists(st.floats(1e-3, 100), min_size=1, max_size=200), st.sampled_from([50, 95, 99]))
+def test_percentiles_are_within_two_percent(seconds: list[float], percent: int) -> None:
+    histogram = Percentiles()
+    for value in seconds:
+        histogram.add(value)
+    exact = float(np.percentile(seconds, percent, method="inverted_cdf"))
+    assert histogram.get(percent) == pytest.approx(exact, rel=0.021)
+
+
+def test_no_durations_no_percentile() -> None:
+    assert Percentiles().get(50) is None
+
+
+def ledger_with(captured: int, written: int, dropped: int = 0) -> tuple[Ledger, SinkCount]:
+    ledger, count = Ledger(live=False), SinkCount(frames=written)
+    if dropped:
+        count.dropped["json.full"] = dropped
+    ledger.watch({}, {"json": count})
+    for _ in range(captured):
+        ledger.capture()
+    ledger.delivery.frames = captured
+    return ledger, count
+
+
+def test_frames_that_add_up_are_no_mistake() -> None:
+    assert ledger_with(10, 8, dropped=2)[0].settle({}, ended=True) == []
+
+
+def test_a_frame_that_vanished_is_a_mistake_at_the_end_of_the_source() -> None:
+    wrong = ledger_with(10, 9)[0].settle({}, ended=True)
+    assert wrong == ["10 frames captured, but json accounts for 9"]
+
+
+def test_frames_under_way_at_a_stop_are_counted() -> None:
+    ledger, count = ledger_with(10, 7)
+    assert ledger.settle({}, ended=False) == []
+    assert count.dropped == {"stop.unfinished": 3}
+
+
+def test_a_frame_counted_twice_is_always_a_mistake() -> None:
+    assert ledger_with(10, 11)[0].settle({}, ended=False) != []
+
+
+def test_the_meter_names_stage_and_frame() -> None:
+    meter = Meter("pose", "pose")
+    with pytest.raises(StageError, match=r"stage 'pose' failed on frame 7: no luck"):
+        with meter.on([7]):
+            raise ValueError("no luck")
+    with pytest.raises(StageError, match=r"failed on frames 8 to 9: ZeroDivisionError"):
+        with meter.on([8, 9]):
+            raise ZeroDivisionError
+    with pytest.raises(InputError, match="as it is"):
+        with meter.on([1]):
+            raise InputError("as it is")
+    assert meter.busy_since is None
+
+
+def test_the_meter_counts_frames_of_a_generator() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+
+    def source() -> Generator[Frame, None, None]:
+        for index in (0, 2, 4):
+            yield Frame(index, index / 10, image.copy())
+
+    meter = Meter("grab", "grab")
+    assert [frame.index for frame in meter.over(source())] == [0, 2, 4]
+    assert meter.frames == 3
+
+
+def test_a_hung_stage_is_found() -> None:
+    slow, idle = Meter("pose", "pose"), Meter("crop", "pose")
+    assert hung([slow, idle], 0.0) is None
+    with slow.on([3]):
+        time.sleep(0.002)
+        assert hung([idle, slow], 0.001) is slow
+
+
+def test_the_bottleneck_is_in_the_busiest_thread() -> None:
+    meters = [Meter("grab", "grab"), Meter("crop", "pose"), Meter("pose", "pose")]
+    for meter, seconds in zip(meters, (5.0, 2.0, 4.0), strict=True):
+        meter.seconds = seconds
+    assert bottleneck(meters, 6.0, live=False) == "pose"
+    assert bottleneck(meters, 6.2, live=True) == "pose"
+    assert bottleneck(meters, 60.0, live=True) == "source"
+    assert bottleneck([], 1.0, live=False) == "none"
+
+
+@pytest.mark.parametrize("text", ["pose", "pose:explode@3", "pose:raise@x", "a:b:c:d@1", "@"])
+def test_a_wrong_fault_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="POSESTREAM_FAULT"):
+        parse_fault(text)
+
+
+def test_a_fault_trips_once_on_its_frame() -> None:
+    fault = parse_fault("pose:raise@50")
+    assert fault is not None and parse_fault("") is None
+    fault.trip("pose", [48, 49])
+    fault.trip("crop", [50])
+    with pytest.raises(RuntimeError, match="POSESTREAM_FAULT"):
+        fault.trip("pose", [48, 49, 50])
