@@ -1,0 +1,158 @@
+"""Decoding with PyAV that survives damage, and pictures as the viewer should see them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Any
+
+import av
+import av.error
+import cv2
+import numpy as np
+
+from realtime.records import Image
+from realtime.status import SourceStatus
+
+MAX_PIXELS = 64_000_000
+"""Pictures with more pixels are refused before they are decoded (0.2 GB as BGR)."""
+
+DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, AttributeError, IndexError, MemoryError)
+"""What PyAV raises on damaged input, found by fuzzing; FFmpegError covers read errors too."""
+
+BELIEVABLE_GAP = 86400.0
+"""Seconds; a longer jump between two frames of a file is a damaged timestamp."""
+
+_SECRET_IN_QUERY = re.compile(
+    r"(?i)\b((?:pass|pw|pwd|password|passwd|token|secret|key)=)[^&\s'\"]+"
+)
+
+
+def upright(frame: av.VideoFrame) -> Image:
+    """The picture as a player shows it: uint8 (H, W, 3) BGR, contiguous, not shared with frame.
+
+    Rotation and mirroring of the frame's display matrix are applied, in quarter turns. The
+    colour matrix and range of the stream are used, untagged streams count as BT.601; alpha is
+    dropped, 10 and 16 bit are reduced to 8. Raises one of DAMAGE when it cannot be converted.
+    """
+    image: Any = frame.to_ndarray(format="bgr24")
+    swap, sign_x, sign_y = orientation(frame)
+    if swap:
+        image = cv2.transpose(image)
+    if (sign_x, sign_y) != (1, 1):
+        image = cv2.flip(image, {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}[sign_x, sign_y])
+    return np.ascontiguousarray(image, np.uint8)
+
+
+def orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
+    """How to show the frame: swap x and y first, then the signs (1 or -1) of x and of y.
+
+    FFmpeg's display matrix (libavutil/display.h) is a, b, u, c, d, v, x, y, w and maps a stored
+    point (p, q) to (a p + c q, b p + d q). Only the signs of its larger diagonal are used; the
+    translation follows from the picture's size.
+    """
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    matrix = np.frombuffer(bytes(data), np.int32) if data is not None else ()
+    if len(matrix) != 9:
+        return False, 1, 1
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, -1 if c < 0 else 1, -1 if b < 0 else 1
+    return False, -1 if a < 0 else 1, -1 if d < 0 else 1
+
+
+def decoded(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    status: SourceStatus,
+    read_errors: int = 0,
+    decoder: Decoder | None = None,
+) -> Generator[av.VideoFrame, None, None]:
+    """The frames of a stream in order of presentation, from where the container stands.
+
+    A packet that cannot be decoded is skipped and counted in status.bad_packets. An error in
+    reading (I/O, timeout, damaged index) is tried again at the next packet until it came more
+    than read_errors times in a row; then the decoder is emptied and the av.error.FFmpegError
+    raised. The caller closes the container.
+    """
+    decoder = decoder or Decoder(stream.codec_context, status)
+    failures = 0
+    while True:
+        try:
+            for packet in container.demux(stream):
+                failures = 0
+                yield from decoder.decode(packet)
+            return
+        except av.error.FFmpegError:
+            failures += 1
+            if failures > read_errors:
+                yield from decoder.decode(None)
+                raise
+
+
+class Decoder:
+    """Decodes packets one by one; damage is counted in status.bad_packets, never raised."""
+
+    def __init__(self, context: av.VideoCodecContext, status: SourceStatus) -> None:
+        self._context = context
+        self._status = status
+
+    def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
+        """The frames that are ready now; None as packet empties the decoder at the end."""
+        try:
+            return self._context.decode(packet)
+        except av.error.EOFError:  # already emptied
+            return []
+        except DAMAGE:
+            self._status.bad_packets += 1
+            return []
+
+
+class FrameClock:
+    """Turns the timestamps of a file into seconds that strictly increase.
+
+    Believable timestamps pass unchanged. A missing or backward one becomes the previous time
+    plus the nominal duration, and the spacing after a jump back is kept; said once.
+    """
+
+    def __init__(self, rate: float | None, status: SourceStatus, name: str) -> None:
+        self._step = 1 / (rate or 30.0)
+        self._status = status
+        self._name = name
+        self._last: float | None = None
+        self._offset = 0.0
+
+    def time(self, frame: av.VideoFrame) -> float:
+        """Seconds of this frame, later than those of all frames before."""
+        stamp = None
+        if frame.pts is not None and frame.time_base:
+            stamp = float(frame.pts * frame.time_base)
+        self._last = self._first(stamp) if self._last is None else self._next(stamp, self._last)
+        return self._last
+
+    def _first(self, stamp: float | None) -> float:
+        # Beyond 1e10 seconds a float has no room left for the time between two frames.
+        return stamp if stamp is not None and abs(stamp) < 1e10 else 0.0
+
+    def _next(self, stamp: float | None, last: float) -> float:
+        if stamp is not None and last < stamp < last + BELIEVABLE_GAP:
+            self._offset = 0.0
+            return stamp
+        self._status.note(f"{self._name}: timestamps missing or not increasing; replaced")
+        if stamp is None:
+            return last + self._step
+        if last < stamp + self._offset < last + BELIEVABLE_GAP:
+            return stamp + self._offset
+        if last - self._step < stamp <= last:  # a double: leave room for the next one
+            return last + self._step / 2
+        self._offset = last + self._step - stamp
+        return last + self._step
+
+
+def mask_credentials(text: str) -> str:
+    """The text with the user and password of every address replaced by ``***``.
+
+    Everything between ``://`` and the last ``@`` before a blank goes, since passwords may hold
+    ``@``, ``/`` and ``:``; so does the value of password-like query parameters.
+    """
+    return _SECRET_IN_QUERY.sub(r"\1***", re.sub(r"://\S*@", "://***@", text))
