@@ -1,0 +1,139 @@
+"""Brushes of the demo scene: noise, shading and sprites. Colours are BGR, 0..255."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.records import Float, Image
+
+Colour = NDArray[np.float32]
+Texture = Callable[[Float, Float], Float]
+"""Colours (h, w, 3) for the share along (h, 1) and the position across -1..1 (h, w)."""
+
+SOFTEST = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """How people are lit: the colour (3,) as factors, and where from: -1 left to 1 right."""
+
+    colour: Colour
+    side: float
+    ambient: float
+
+    def shade(self, across: Float) -> Float:
+        """Factors for a round surface at positions across (-1..1) of its silhouette."""
+        facing = np.sqrt(np.clip(1 - across * across, 0, 1))
+        lit = np.clip(0.85 * facing + 0.55 * self.side * across, 0, None)
+        return (self.ambient + (1.05 - self.ambient) * lit).astype(np.float32)
+
+
+def fractal(
+    rng: np.random.Generator, size_wh: tuple[int, int], cells: float, octaves: int = 4
+) -> Float:
+    """Smooth noise (H, W), mean 0 and deviation about 1; cells across the width at first."""
+    width, height = size_wh
+    total = np.zeros((height, width), np.float32)
+    for octave in range(octaves):
+        columns = max(2, round(cells * 2**octave))
+        rows = max(2, round(columns * height / width))
+        grid = rng.standard_normal((rows, columns), np.float32)
+        total += cv2.resize(grid, size_wh, interpolation=cv2.INTER_LINEAR) * 0.6**octave
+    return total / max(float(total.std()), 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """A picture of a tapered limb, premultiplied BGRA uint8 (H, W, 4), its axis downwards.
+
+    before and after: metres the picture reaches beyond both ends of the axis; length and wide in
+    metres: of the axis and of the whole width.
+    """
+
+    pixels: Image
+    before: float
+    length: float
+    after: float
+    wide: float
+
+    def smaller(self, factor: float) -> Sprite:
+        """The same with fewer pixels."""
+        height, width = self.pixels.shape[:2]
+        size = max(2, round(width * factor)), max(2, round(height * factor))
+        pixels = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+        return Sprite(pixels, self.before, self.length, self.after, self.wide)
+
+    def affine(self, start: Float, end: Float, scale: float) -> Float:
+        """Sprite pixels to picture pixels (2, 3): the axis from start to end, scale in pixels
+        per metre across. A limb seen end-on is still as long as its ends are round."""
+        along = end - start
+        seen = float(np.hypot(*along))
+        way = along / seen if seen > 1e-3 else np.array([0.0, 1.0])
+        normal = np.array([way[1], -way[0]])
+        if normal[0] < 0:
+            normal = -normal  # the light stays on its side
+        height, width = self.pixels.shape[:2]
+        step_x = normal * (self.wide * scale / width)
+        step_y = way * ((seen + (self.before + self.after) * scale) / height)
+        corner = start - way * self.before * scale - step_x * (width / 2)
+        corner = corner + 0.5 * (step_x + step_y)
+        return np.stack([step_x, step_y, corner], 1).astype(np.float32)
+
+
+def limb(
+    length: float,
+    radii: Sequence[tuple[float, float]],
+    paint: Texture,
+    density: float,
+    light: Light,
+    flat: bool = False,
+) -> Sprite:
+    """Paint a limb: radii are (share of the length, radius in metres); density is in pixels per
+    metre. Both ends are round, or cut straight when flat."""
+    shares, sizes = np.array(radii, np.float32).T
+    before, after = (0.0, 0.0) if flat else (float(sizes[0]), float(sizes[-1]))
+    wide = 2 * float(sizes.max()) + 4 / density
+    rows = max(4, round((length + before + after) * density))
+    columns = max(4, round(wide * density))
+    y = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) / rows
+    y = y * (length + before + after) - before
+    share = y / length
+    radius = np.interp(share, shares, sizes).astype(np.float32)
+    beyond = np.maximum(-y, y - length)
+    radius = radius * np.sqrt(np.clip(1 - np.clip(beyond / radius, 0, 1) ** 2, 0, 1))
+    x = (np.arange(columns, dtype=np.float32) + 0.5) / columns * wide - wide / 2
+    across = np.clip(x / np.maximum(radius, 1e-4), -1, 1).astype(np.float32)
+    alpha = np.clip((radius - np.abs(x)) * density + 0.5, 0, 1)
+    colour = paint(np.clip(share, 0, 1), across) * (light.shade(across)[..., None] * light.colour)
+    return Sprite(premultiplied(colour, alpha), before, length, after, wide)
+
+
+def premultiplied(colour: Float, alpha: Float) -> Image:
+    """BGRA uint8 with the colour (H, W, 3) 0..255 times alpha (H, W) 0..1."""
+    bgr = np.clip(colour, 0, 255) * alpha[..., None]
+    return np.concatenate([bgr, 255 * alpha[..., None]], 2).round().astype(np.uint8)
+
+
+def paste(canvas: Image, sprite: Image, x: int, y: int) -> None:
+    """Lay premultiplied BGRA pixels over a BGRA or BGR canvas, cut at its border, in place."""
+    height, width = canvas.shape[:2]
+    x0, y0 = max(x, 0), max(y, 0)
+    x1, y1 = min(x + sprite.shape[1], width), min(y + sprite.shape[0], height)
+    if x0 >= x1 or y0 >= y1:
+        return
+    cut = sprite[y0 - y : y1 - y, x0 - x : x1 - x]
+    channels = canvas.shape[2]
+    clear = 255 - cut[..., 3]
+    under = canvas[y0:y1, x0:x1]
+    kept = cv2.multiply(under, cv2.merge([clear] * channels), scale=1 / 255)
+    canvas[y0:y1, x0:x1] = cv2.add(kept, np.ascontiguousarray(cut[..., :channels]))
+
+
+def plain(colour: Colour) -> Texture:
+    """The same colour everywhere."""
+    return lambda share, across: np.broadcast_to(colour, (*across.shape, 3))
