@@ -16,41 +16,51 @@ STALL_AFTER = 3.0
 class SourceStatus:
     """Written by the grabbing thread, read by the main thread; tested with a fake clock.
 
-    clock returns seconds and never goes backwards.
+    connecting: there was no frame yet. live: frames come. stalled: frames came, now there is none
+    for stall_after seconds, or the connection broke and is being made again. lost and ended are
+    final. clock returns seconds and never goes backwards.
     """
 
     def __init__(
         self, stall_after: float = STALL_AFTER, clock: Callable[[], float] = monotonic
     ) -> None:
         self.stall_after = stall_after
-        self.reconnects = 0
+        self.reconnects = 0  # connections that broke after frames had come
         self.bad_packets = 0
         self.notes: list[str] = []  # one-line warnings for the report, in order
         self._clock = clock
         self._lock = Lock()
         self._state: State = "connecting"
-        self._since = clock()  # of the last frame, or of the state while there is none
+        self._since = clock()  # of the last frame, or of the start while there is none
+        self._seen = False
         self._detail = ""
 
     def connecting(self, detail: str = "") -> None:
         """The source is being opened; the time without a frame goes on counting."""
-        self._set("connecting", detail)
+        with self._lock:
+            self._enter("stalled" if self._seen else "connecting", detail)
 
     def frame(self) -> None:
         """A frame arrived."""
         with self._lock:
-            self._state, self._detail, self._since = "live", "", self._clock()
+            self._seen, self._since = True, self._clock()
+            self._enter("live")
 
     def reconnecting(self, detail: str) -> None:
-        """The connection broke and is being made again."""
-        self.reconnects += 1
-        self._set("connecting", detail)
+        """The connection broke and is being made again; detail says why."""
+        with self._lock:
+            self.reconnects += 1
+        self.connecting(detail)
 
     def lost(self, detail: str) -> None:
-        self._set("lost", detail)
+        """The source did not come back within its limit."""
+        with self._lock:
+            self._enter("lost", detail)
 
     def ended(self) -> None:
-        self._set("ended", "")
+        """The source has no more frames, or was closed."""
+        with self._lock:
+            self._enter("ended")
 
     def note(self, line: str) -> None:
         """Keep a warning for the report; the same line is kept once."""
@@ -58,8 +68,8 @@ class SourceStatus:
             if line not in self.notes:
                 self.notes.append(line)
 
-    def _set(self, state: State, detail: str) -> None:
-        with self._lock:
+    def _enter(self, state: State, detail: str = "") -> None:
+        if self._state not in ("lost", "ended"):
             self._state, self._detail = state, detail
 
     @property

@@ -1,0 +1,202 @@
+"""Webcams: opening one, reading it for ever, coming back after a pull, listing them.
+
+Nothing here waits for a driver longer than it says: opening runs in a thread of its own, and a
+blocked read is left behind by close().
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from threading import Event
+
+from realtime.errors import InputError
+from realtime.records import Image
+from realtime.sources.base import Source, SourceInfo
+from realtime.sources.capture import (
+    PAUSE,
+    CameraMode,
+    Capture,
+    Opened,
+    Opener,
+    by,
+    read_picture,
+    release,
+)
+from realtime.sources.devices import listed
+from realtime.sources.live import Broken, Handover, LiveSource, Picture
+from realtime.sources.picture_watch import PictureWatch
+from realtime.status import SourceStatus
+
+SILENT_FOR = 2.0
+"""Seconds without a picture after which an open camera is opened again."""
+
+INSTEAD = "or try --input demo"
+
+__all__ = ["CameraMode", "Opener", "list_cameras", "open_camera"]
+
+logger = logging.getLogger(__name__)
+
+
+class Camera:
+    """The connections of one camera, the first of which exists already."""
+
+    def __init__(self, number: int, opener: Opener, first: Opened) -> None:
+        self._number = number
+        self._opener = opener
+        self._first = Handover(first)
+        self._name = (opener.devices.found() or {}).get(number, "")
+        self.title = f"camera {number} ({self._name})" if self._name else f"camera {number}"
+        self.status = SourceStatus(clock=opener.clock)
+        self._watch = PictureWatch(opener.clock)
+        self._note_mode(first)
+
+    def put_away(self) -> None:
+        """Release the first connection if nobody reads it."""
+        release(self._first.take())
+
+    def connect(self, closed: Event) -> Generator[Picture, None, None]:
+        """Pictures until the camera gives none for SILENT_FOR seconds, then Broken."""
+        opened = self._first.take() or self._reopened()
+        try:
+            yield from self._pictures(opened.capture, closed)
+        finally:
+            opened.capture.release()
+
+    def _pictures(self, capture: Capture, closed: Event) -> Generator[Picture, None, None]:
+        last, failed = self._opener.clock(), 0
+        while not closed.is_set():
+            image = read_picture(capture)
+            if image is not None:
+                self.status.bad_packets += failed
+                self._look_at(image)
+                yield image, None
+                last, failed = self._opener.clock(), 0
+            elif self._opener.clock() - last > SILENT_FOR:
+                raise Broken("the camera gives no picture; is it plugged in?", down=True)
+            else:
+                failed += 1
+                closed.wait(PAUSE)
+
+    def _look_at(self, image: Image) -> None:
+        warning = self._watch.see(image)
+        if warning and f"{self.title}: {warning}" not in self.status.notes:
+            logger.warning("%s: %s", self.title, warning)
+            self.status.note(f"{self.title}: {warning}")
+
+    def _reopened(self) -> Opened:
+        number = self._where()
+        if number is None:
+            raise Broken("the camera is gone; plug it in again", down=True)
+        opened = self._opener.open(number)
+        if opened is None:
+            raise Broken("the camera does not open", down=True)
+        self._number = number
+        self._note_mode(opened)
+        return opened
+
+    def _where(self) -> int | None:
+        """The number of the camera now: after a pull it may come back under another one."""
+        found = self._opener.devices.found()
+        if found is None or found.get(self._number) == self._name:
+            return self._number
+        return next((n for n, name in found.items() if name == self._name and name), None)
+
+    def _note_mode(self, opened: Opened) -> None:
+        size_wh, rate = self._opener.wanted
+        asked = f"{by(size_wh)} at {rate:g} fps MJPG"
+        self.status.note(f"{self.title}: asked for {asked}, granted {opened.mode()}")
+
+
+def open_camera(
+    index: int,
+    mode: CameraMode | None = None,
+    *,
+    max_reconnects: int | None = None,
+    opener: Opener | None = None,
+) -> Source:
+    """Open a webcam within about 10 s. mode None asks for 1280x720 at 30 frames per second.
+
+    The source is live, comes back by itself and never ends; see realtime.sources.live.
+    max_reconnects limits the attempts in a row to get it back, then frames() raises SourceLost;
+    None is no limit. Raises InputError when there is no such camera, it is in use, or may not be
+    opened.
+    """
+    opener = opener or Opener(mode or CameraMode())
+    found = opener.devices.found()
+    if found is not None and index not in found:
+        raise InputError(f"no camera {index} (found: {listed(found)}); plug one in, {INSTEAD}")
+    if not opener.devices.usable(index):
+        node = opener.devices.node(index)
+        raise InputError(
+            f"no permission to open {node}; add your user to the group video, {INSTEAD}"
+        )
+    opened = _opened(index, opener, found)
+    camera = Camera(index, opener, opened)
+    info = SourceInfo(camera.title, "camera", live=True, rate=opened.rate, size_wh=opened.size_wh)
+    return LiveSource(
+        info,
+        camera.status,
+        camera.connect,
+        put_away=camera.put_away,
+        max_reconnects=max_reconnects,
+        clock=opener.clock,
+    )
+
+
+def _opened(index: int, opener: Opener, found: dict[int, str] | None) -> Opened:
+    try:
+        opened = opener.open_in_time(index)
+    except TimeoutError:
+        raise InputError(
+            f"camera {index} does not answer within {opener.within:g} s; unplug it and plug it in "
+            f"again, {INSTEAD}"
+        ) from None
+    if opened is None and found is None:
+        raise InputError(f"no camera {index}, or it is in use (found: {listed(None)}); {INSTEAD}")
+    if opened is None:
+        raise InputError(
+            f"camera {index} gives no picture; close the program that uses it, {INSTEAD}"
+        )
+    return opened
+
+
+def list_cameras(opener: Opener | None = None) -> str:
+    """A table of the cameras here: number, name, backend, granted mode, measured rate, time to
+    open; "no camera found" when there is none. Opens each for about a second."""
+    opener = opener or Opener()
+    found = opener.devices.found()
+    rows = [
+        _row(n, (found or {}).get(n, ""), opener) for n in (range(5) if found is None else found)
+    ]
+    rows = [row for row in rows if row[-1] or found is not None]
+    if not rows:
+        return "no camera found"
+    head = ("number", "name", "backend", "granted", "measured", "opened in")
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows)]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in (head, *rows))
+    return "\n".join(lines)
+
+
+def _row(number: int, name: str, opener: Opener) -> tuple[str, ...]:
+    try:
+        opened = opener.open_in_time(number)
+    except TimeoutError:
+        return str(number), name, "", "does not answer", "", f"> {opener.within:g} s"
+    if opened is None:
+        why = "gives no picture" if opener.devices.usable(number) else "no permission"
+        return str(number), name, "", why, "", ""
+    rate = _measured(opened.capture, opener.clock)
+    opened.capture.release()
+    granted = f"{by(opened.size_wh)} {opened.code} " + (
+        f"{opened.rate:g} fps" if opened.rate else ""
+    )
+    return str(number), name, opened.backend, granted, f"{rate:.1f} fps", f"{opened.seconds:.1f} s"
+
+
+def _measured(capture: Capture, clock: Callable[[], float], seconds: float = 1.0) -> float:
+    """Pictures per second over about a second."""
+    start, count = clock(), 0
+    while (elapsed := clock() - start) < seconds:
+        count += read_picture(capture) is not None
+    return count / elapsed

@@ -1,0 +1,240 @@
+"""One sequence of frames over any number of connections: what a camera and a stream share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import closing
+from random import random
+from threading import Event, Lock
+from time import monotonic, perf_counter
+from typing import Generic, TypeVar
+
+from realtime.errors import SourceLost
+from realtime.records import Frame, Image
+from realtime.sources.base import SourceInfo, Span
+from realtime.status import SourceStatus
+
+A = TypeVar("A")
+
+Picture = tuple[Image, float | None]
+"""uint8 (H, W, 3) BGR and its timestamp in seconds of the sender's clock, if there is one."""
+
+FIRST_WAIT, LONGEST_WAIT, DOWN_WAIT = 1.0, 30.0, 5.0
+"""Seconds between two attempts: the first, the longest, and the longest while nobody answers."""
+
+LOG_EVERY = 60.0
+"""Seconds after which the same trouble is logged again."""
+
+logger = logging.getLogger(__name__)
+
+
+class Broken(Exception):
+    """A connection ended or could not be made. The text says why, without credentials.
+
+    down: nobody answers (server not up, camera unplugged). Asking again costs nothing, so the
+    wait stops growing at DOWN_WAIT and the picture is back soon after the source is.
+    """
+
+    def __init__(self, reason: str, down: bool = False) -> None:
+        super().__init__(reason)
+        self.down = down
+
+
+class Handover(Generic[A]):
+    """Something opened ahead of its use: either the reader takes it or close() puts it away."""
+
+    def __init__(self, thing: A | None = None) -> None:
+        self._thing = thing
+        self._lock = Lock()
+
+    def take(self) -> A | None:
+        """The thing for whoever asks first, None for all others."""
+        with self._lock:
+            thing, self._thing = self._thing, None
+            return thing
+
+
+class Backoff:
+    """Waits between attempts: FIRST_WAIT doubling to LONGEST_WAIT, each shortened by up to a fifth
+    at random, so that many readers of one server do not come back at the same moment."""
+
+    def __init__(self, random: Callable[[], float] = random) -> None:
+        self.attempts = 0  # since the last success
+        self._random = random
+
+    def next(self, down: bool = False) -> float:
+        """Count one failed attempt and return the seconds to wait before the next."""
+        wait = min(FIRST_WAIT * 2.0 ** min(self.attempts, 30), DOWN_WAIT if down else LONGEST_WAIT)
+        self.attempts += 1
+        return wait * (1.0 - 0.2 * self._random())
+
+    def reset(self) -> None:
+        self.attempts = 0
+
+
+class Timeline:
+    """Frame.time of a live source: seconds since its first frame, strictly increasing.
+
+    The arrival of a frame is the truth (the computer's monotonic clock), but packets arrive in
+    bursts. Where the sender gives timestamps, the distance of two frames is theirs: a frame is
+    placed at its timestamp plus an offset that follows the arrivals slowly (DRIFT of the error per
+    frame, which absorbs clocks that run at different speeds). When both disagree by more than
+    SLACK seconds (a jump, a pause, a new connection), the arrival counts and the offset is new.
+    """
+
+    SLACK, DRIFT, STEP = 0.5, 0.02, 0.001
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._start: float | None = None
+        self._offset: float | None = None
+        self._last = -self.STEP
+
+    def restart(self) -> None:
+        """A new connection: its timestamps have nothing to do with the old ones."""
+        self._offset = None
+
+    def at(self, stamp: float | None) -> float:
+        """The time of the frame that has just arrived with this timestamp in seconds."""
+        now = self._clock()
+        self._start = now if self._start is None else self._start
+        time = now - self._start
+        if stamp is not None:
+            time = self._placed(stamp, time)
+        self._last = max(time, self._last + self.STEP)
+        return self._last
+
+    def _placed(self, stamp: float, arrival: float) -> float:
+        offset = arrival - stamp
+        if self._offset is None or abs(offset - self._offset) > self.SLACK:
+            self._offset = offset
+        placed = stamp + self._offset
+        self._offset += self.DRIFT * (arrival - placed)
+        return placed
+
+
+class LiveSource:
+    """A Source that is opened again, with growing waits, whenever it breaks.
+
+    connect makes one connection and yields its pictures; it raises Broken when that fails or ends,
+    closes in a ``finally`` what it opened, and looks at the event it gets: set means leave.
+    put_away is called by close() for what connect has not taken yet.
+    max_reconnects limits the attempts in a row that gave no frame; None is no limit.
+    wait sleeps like Event.wait (True: closed meanwhile); clock is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        status: SourceStatus,
+        connect: Callable[[Event], Generator[Picture, None, None]],
+        *,
+        put_away: Callable[[], None] = lambda: None,
+        span: Span | None = None,
+        max_reconnects: int | None = None,
+        clock: Callable[[], float] = monotonic,
+        wait: Callable[[float], bool] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.info = info
+        self.status = status
+        self._connect = connect
+        self._put_away = put_away
+        self._span = span or Span()
+        self._max_reconnects = max_reconnects
+        self._clock = clock
+        self._closed = Event()
+        self._wait = wait or self._closed.wait
+        self._backoff = backoff or Backoff()
+        self._timeline = Timeline(clock)
+        self._index = 0
+        self._logged: tuple[str, float] = ("", 0.0)
+
+    def close(self) -> None:
+        """Ask frames() to leave; returns at once, also while a driver blocks it."""
+        self._closed.set()
+        self._put_away()
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Frames for ever, until close() or the end of the span.
+
+        Raises SourceLost after max_reconnects attempts in a row without a frame.
+        """
+        try:
+            yield from within(self._everything(), self._span)
+        finally:
+            self.status.ended()
+
+    def _everything(self) -> Generator[Frame, None, None]:
+        while not self._closed.is_set():
+            try:
+                yield from self._connection()
+            except Broken as broken:
+                self._pause(broken)
+
+    def _connection(self) -> Generator[Frame, None, None]:
+        self._timeline.restart()
+        with closing(self._connect(self._closed)) as pictures:
+            for image, stamp in pictures:
+                if self._closed.is_set():
+                    return
+                self._arrived()
+                time, index = self._timeline.at(stamp), self._index
+                self._index += 1
+                yield Frame(index, time, image, self.info.name, perf_counter())
+        raise Broken("the source ended")  # a live one has no end
+
+    def _arrived(self) -> None:
+        if self._backoff.attempts:
+            logger.info("%s: frames again", self.info.name)
+        self._backoff.reset()
+        self._logged = ("", 0.0)
+        self.status.frame()
+
+    def _pause(self, broken: Broken) -> None:
+        """Say what is wrong and wait before the next attempt, or give up."""
+        reason, attempts = str(broken), self._backoff.attempts
+        if self._closed.is_set():
+            return
+        if self._max_reconnects is not None and attempts >= self._max_reconnects:
+            self._give_up(reason, attempts)
+        if attempts == 0 and self._index > 0:
+            self.status.reconnecting(reason)
+        else:
+            self.status.connecting(reason)
+        seconds = self._backoff.next(broken.down)
+        self._log(reason, seconds)
+        self._wait(seconds)
+
+    def _give_up(self, reason: str, attempts: int) -> None:
+        self.status.lost(reason)
+        raise SourceLost(
+            f"{self.info.name}: {reason}; gave up after {attempts} attempts to reconnect "
+            "(--max-reconnects)"
+        )
+
+    def _log(self, reason: str, seconds: float) -> None:
+        """One line per kind of trouble and minute: a source may be away for days."""
+        logged, when = self._logged
+        if reason != logged or self._clock() - when > LOG_EVERY:
+            self._logged = (reason, self._clock())
+            logger.warning("%s: %s; trying again in %.0f s", self.info.name, reason, seconds)
+
+
+def within(frames: Generator[Frame, None, None], span: Span) -> Generator[Frame, None, None]:
+    """The frames of a live source that span asks for; int limits count frames, floats seconds."""
+    with closing(frames):
+        kept = 0
+        for frame in frames:
+            if span.end is not None and _position(frame, span.end) >= span.end:
+                return
+            if _position(frame, span.start) < span.start:
+                continue
+            if kept % span.stride == 0:
+                yield frame
+            kept += 1
+
+
+def _position(frame: Frame, like: int | float) -> int | float:
+    return frame.index if isinstance(like, int) else frame.time
