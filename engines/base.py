@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Task = Literal["detector", "pose"]
 Format = Literal["rtmdet", "yolox", "centers", "heatmaps"]
 Grid = Literal["pixel_centre", "corner", "udp"]
+Container = Literal["onnx", "safetensors"]
 Precision = Literal["auto", "f32", "bf16", "f16"]
 
 
@@ -27,6 +28,7 @@ class ModelSpec:
     grid (pose): where heatmap cell p lies in the crop: "pixel_centre" (p + 0.5) * s - 0.5,
     "corner" p * s, "udp" p * (W - 1) / (w - 1).
     sigma (pose): of the Gaussian targets, in heatmap cells.
+    container: the kind of file. verified: its SHA-256 is in the registry of known files.
     """
 
     name: str
@@ -43,6 +45,18 @@ class ModelSpec:
     grid: Grid = "pixel_centre"
     sigma: float = 2.0
     licence: str = ""
+    container: Container = "onnx"
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a network is to run. compute: "auto", "cpu", "gpu", "cuda" or "cuda:N". threads: of
+    the CPU for one call, None lets the backend choose."""
+
+    precision: Precision = "auto"
+    compute: str = "auto"
+    threads: int | None = None
 
 
 class Network(Protocol):

@@ -1,0 +1,158 @@
+"""From a model file to a network that is known to run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from engines.base import Arrays, Container, ModelSpec, Network, Options, Precision, Task
+from engines.identify import identify, read
+from realtime.errors import ModelError, UsageError
+from realtime.skeleton import JOINT_COUNT
+
+Engine = Literal["auto", "openvino", "torch"]
+PACKAGE = Path(__file__).parent
+COMPUTE = re.compile(r"auto|cpu|gpu|cuda(:\d{1,3})?")
+PRECISIONS = ("auto", "f32", "bf16", "f16")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What an engine can run, and how it is made; make imports the engine's packages."""
+
+    containers: tuple[Container, ...]
+    devices: tuple[str, ...]
+    make: Callable[[ModelSpec, bytes, Options], Network]
+    install: str
+
+
+def _openvino(spec: ModelSpec, data: bytes, options: Options) -> Network:
+    from engines.openvino import OpenvinoNetwork
+
+    return OpenvinoNetwork(spec, data, options)
+
+
+def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
+    from engines.torch import TorchNetwork
+
+    return TorchNetwork(spec, data, options)
+
+
+BACKENDS = {
+    "openvino": Backend(("onnx",), ("cpu",), _openvino, "pip install openvino"),
+    "torch": Backend(("safetensors",), ("cpu", "cuda"), _torch, 'pip install "posestream[train]"'),
+}
+"""In order of preference for --engine auto."""
+
+
+def load(
+    model: ModelSpec | Path,
+    task: Task,
+    engine: str = "auto",
+    precision: Precision = "auto",
+    compute: str = "auto",
+    threads: int | None = None,
+) -> Network:
+    """A network that has run once on a black picture with results of the right shape.
+
+    engine, precision and compute are what is asked for ("auto" chooses); the network says what
+    it became. threads: of the CPU for one call. Raises UsageError for values that do not exist,
+    ModelError where the file, the engine or the device cannot be used.
+    """
+    _check_options(engine, precision, compute, threads)
+    spec = model if isinstance(model, ModelSpec) else identify(model)
+    if spec.task != task:
+        raise ModelError(f"model {spec.path}: {spec.name} is a {spec.task}, not a {task} network")
+    name = _choose(spec, engine, compute)
+    data = read(spec.path)
+    if hashlib.sha256(data).hexdigest() != spec.sha256:
+        raise ModelError(f"model {spec.path}: changed while it was being opened; start again")
+    try:
+        network = BACKENDS[name].make(spec, data, Options(precision, compute, threads))
+    except ImportError as error:
+        advice = BACKENDS[name].install
+        raise ModelError(f"engine {name} is not installed ({error}); {advice}") from error
+    _check_outputs(network)
+    return network
+
+
+def _check_options(engine: str, precision: str, compute: str, threads: int | None) -> None:
+    if engine != "auto" and engine not in BACKENDS:
+        raise UsageError(f"engine {engine!r}: choose auto, {', '.join(BACKENDS)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: choose {', '.join(PRECISIONS)}")
+    if not COMPUTE.fullmatch(compute):
+        raise UsageError(f"compute {compute!r}: choose auto, cpu, gpu, cuda or cuda:N")
+    if threads is not None and not 1 <= threads <= 1024:
+        raise UsageError(f"threads {threads}: choose 1 to 1024")
+
+
+def _choose(spec: ModelSpec, engine: str, compute: str) -> str:
+    """The engine asked for, or the first that runs this kind of file on this kind of device."""
+    kind = "cuda" if compute.startswith(("cuda", "gpu")) else compute
+    able = [name for name, backend in BACKENDS.items() if spec.container in backend.containers]
+    fits = [name for name in able if kind == "auto" or kind in BACKENDS[name].devices]
+    if engine != "auto" and engine not in able:
+        raise ModelError(
+            f"model {spec.path}: engine {engine} does not run {spec.container} files; "
+            f"use --engine {' or '.join(able)}"
+        )
+    wanted = fits if engine == "auto" else [name for name in fits if name == engine]
+    if not wanted:
+        raise ModelError(
+            f"model {spec.path}: {engine if engine != 'auto' else 'no engine here'} does not run "
+            f"{spec.container} files on {compute}; use --compute cpu"
+        )
+    return wanted[0]
+
+
+def _check_outputs(network: Network) -> None:
+    """Raise ModelError unless a black picture gives finite arrays of the format's shape."""
+    spec = network.spec
+    width, height = spec.input_wh
+    outputs = network(np.zeros((2, height, width, 3), np.uint8))
+    if not OUTPUTS[spec.format](outputs):
+        got = ", ".join(str(array.shape) for array in outputs)
+        raise ModelError(f"model {spec.path}: outputs {got} are not those of a {spec.format} net")
+    if not all(np.isfinite(array).all() for array in outputs):
+        raise ModelError(f"model {spec.path}: its outputs are not finite in {network.precision}")
+
+
+def _grids(outputs: Arrays, *channels: int) -> bool:
+    shapes = [array.shape for array in outputs]
+    return (
+        [s[:2] for s in shapes] == [(2, c) for c in channels]
+        and len({s[2:] for s in shapes}) == 1
+        and len(shapes[0]) == 4
+        and min(shapes[0]) > 0
+    )
+
+
+OUTPUTS: dict[str, Callable[[Arrays], bool]] = {
+    "heatmaps": lambda a: _grids(a, JOINT_COUNT),
+    "centers": lambda a: _grids(a, 1, 4),
+    "rtmdet": lambda a: bool(a) and a[0].ndim == 3 and len(a[0]) == 2 and a[0].shape[2] == 5,
+    "yolox": lambda a: len(a) == 1 and a[0].ndim == 3 and len(a[0]) == 2 and a[0].shape[2] == 85,
+}
+"""For each format, whether the outputs for two pictures have its shape."""
+
+
+def find_default(task: Task) -> Path | None:
+    """The bundled network for a task, None when this installation has none."""
+    return _first(PACKAGE / "weights" / f"{task}.onnx")
+
+
+def find_tiny(task: Task) -> Path | None:
+    """The tiny test network for a task: in an installed package, or in the source tree."""
+    name = f"tiny_{task}.onnx"
+    return _first(PACKAGE / "tiny" / name, PACKAGE.parent / "tests" / "data" / name)
+
+
+def _first(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)

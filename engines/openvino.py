@@ -1,0 +1,140 @@
+"""ONNX files on the CPU through OpenVINO.
+
+One compiled network with a free batch dimension: a batch size seen for the first time costs
+some milliseconds, later ones nothing, and no crop is ever computed as padding.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Arrays, ModelSpec, Options
+from realtime.errors import ModelError
+
+# Importing openvino reports to its maker through this package unless it cannot be found.
+_ABSENT = "openvino_telemetry"
+if _ABSENT in sys.modules:
+    import openvino as ov
+else:
+    sys.modules[_ABSENT] = None  # type: ignore[assignment]
+    try:
+        import openvino as ov
+    finally:
+        del sys.modules[_ABSENT]
+
+CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
+"""Name of each precision in the device's OPTIMIZATION_CAPABILITIES."""
+
+
+class OpenvinoNetwork:
+    """A compiled network and its one request. See engines.base.Network."""
+
+    engine = "openvino"
+    device = "cpu"
+
+    def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
+        self.spec = spec
+        core = ov.Core()
+        self.precision = _precision(core, options)
+        settings: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self.precision,
+        }
+        if options.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = options.threads
+        try:
+            model = _with_uint8_input(core.read_model(io.BytesIO(data)), spec)
+            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        except RuntimeError as error:
+            raise ModelError(f"model {spec.path}: OpenVINO refuses it: {_reason(error)}") from error
+        self._empty = [array[:0] for array in self._run(self._blank(1))]
+
+    def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
+        """See engines.base.Network."""
+        width, height = self.spec.input_wh
+        if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
+            raise ModelError(
+                f"{self.spec.name}: expected uint8 (B, {height}, {width}, 3), "
+                f"got {batch.dtype} {batch.shape}"
+            )
+        if not len(batch):
+            return [array.copy() for array in self._empty]
+        step = self.spec.batch or len(batch)
+        return _join([self._run(batch[at : at + step]) for at in range(0, len(batch), step)])
+
+    def close(self) -> None:
+        """Nothing to do: the network goes when the last reference to it goes."""
+
+    def _blank(self, count: int) -> NDArray[np.uint8]:
+        width, height = self.spec.input_wh
+        return np.zeros((count, height, width, 3), np.uint8)
+
+    def _run(self, batch: NDArray[np.uint8]) -> Arrays:
+        """One call of the network; a batch smaller than the file's is filled up."""
+        count = len(batch)
+        if self.spec.batch and count < self.spec.batch:
+            batch = np.concatenate([batch, self._blank(self.spec.batch - count)])
+        try:
+            self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+        except RuntimeError as error:
+            raise ModelError(f"{self.spec.name}: OpenVINO failed: {_reason(error)}") from error
+        # np.array copies: the request writes its next results into the same memory.
+        return [np.array(t.data[:count], np.float32) for t in self._request.output_tensors]
+
+
+def _precision(core: ov.Core, options: Options) -> str:
+    """The arithmetic to ask for: bf16 where the CPU has it, unless told."""
+    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if options.precision == "auto":
+        return "bf16" if CAPABILITY["bf16"] in has else "f32"
+    if CAPABILITY[options.precision] not in has:
+        raise ModelError(f"precision {options.precision}: this CPU does not have it; use f32")
+    return options.precision
+
+
+def _with_uint8_input(model: ov.Model, spec: ModelSpec) -> ov.Model:
+    """The model with layout, colour order and normalisation of spec in front, so that it takes
+    uint8 (B, H, W, 3) BGR."""
+    if len(model.inputs) != 1 or len(model.input(0).get_partial_shape()) != 4:
+        raise ModelError(f"model {spec.path}: does not take one batch of pictures")
+    (width, height), batch = spec.input_wh, spec.batch or -1
+    model.reshape([batch, height, width, 3] if spec.nhwc else [batch, 3, height, width])
+    steps = ov.preprocess.PrePostProcessor(model)
+    picture = steps.input(0)
+    picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    picture.tensor().set_color_format(ov.preprocess.ColorFormat.BGR)
+    picture.model().set_layout(ov.Layout("NHWC" if spec.nhwc else "NCHW"))
+    if spec.rgb:
+        picture.preprocess().convert_color(ov.preprocess.ColorFormat.RGB)
+    if any(spec.mean) or set(spec.std) != {1.0}:
+        picture.preprocess().convert_element_type(ov.Type.f32)
+        picture.preprocess().mean(list(spec.mean)).scale(list(spec.std))
+    return steps.build()
+
+
+def _join(parts: list[Arrays]) -> Arrays:
+    """The outputs of several calls as one batch; lists of unequal length (detections after NMS)
+    are filled with zeros, which score nothing."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = []
+    for arrays in zip(*parts):
+        count = sum(len(a) for a in arrays)
+        shape = np.max([a.shape[1:] for a in arrays], axis=0)
+        whole, at = np.zeros((count, *shape), np.float32), 0
+        for a in arrays:
+            whole[(slice(at, at + len(a)), *(slice(n) for n in a.shape[1:]))] = a
+            at += len(a)
+        joined.append(whole)
+    return joined
+
+
+def _reason(error: Exception) -> str:
+    """The telling line of OpenVINO's message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (telling or lines or ["no reason given"])[-1][:200]

@@ -1,0 +1,101 @@
+"""safetensors weights of the ResNet18 pose network, through PyTorch on the CPU or a CUDA GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from engines.base import Arrays, ModelSpec, Options
+from engines.torch_nets import PoseResNet
+from realtime.errors import ModelError
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+
+class TorchNetwork:
+    """PoseResNet in eval mode. See engines.base.Network."""
+
+    engine = "torch"
+
+    def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
+        self.spec = spec
+        device = _device(options.compute)
+        self.device = str(device)
+        if options.precision == "auto":
+            self.precision = "f16" if device.type == "cuda" else "f32"
+        else:
+            self.precision = options.precision
+        if device.type == "cpu" and options.threads is not None:
+            torch.set_num_threads(options.threads)  # of the whole process: torch has no other
+        self._place, self._dtype = device, DTYPES[self.precision]
+        self._net = _network(spec, data)
+        self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mean = torch.tensor(spec.mean, device=device)
+        self._scale = 1 / torch.tensor(spec.std, device=device)
+        width, height = spec.input_wh
+        self._empty = self._run(np.zeros((1, height, width, 3), np.uint8))[:0]
+
+    def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
+        """See engines.base.Network."""
+        width, height = self.spec.input_wh
+        if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
+            raise ModelError(
+                f"{self.spec.name}: expected uint8 (B, {height}, {width}, 3), "
+                f"got {batch.dtype} {batch.shape}"
+            )
+        return [self._run(batch) if len(batch) else self._empty.copy()]
+
+    def close(self) -> None:
+        """Nothing to do: the network goes when the last reference to it goes."""
+
+    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # inference_mode belongs to the thread, so it is entered in the thread that calls.
+        try:
+            with torch.inference_mode():
+                pixels = torch.tensor(batch, device=self._place)
+                pixels = pixels.flip(3) if self.spec.rgb else pixels
+                images = ((pixels.float() - self._mean) * self._scale).to(self._dtype)
+                heatmaps = self._net(images.permute(0, 3, 1, 2))  # a view: channels last
+                result: NDArray[np.float32] = heatmaps.float().contiguous().cpu().numpy()
+                return result
+        except torch.OutOfMemoryError as error:
+            advice = "use a smaller batch or --compute cpu"
+            raise ModelError(f"{self.spec.name}: GPU memory is full; {advice}") from error
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:200]
+            raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error
+
+
+def _device(compute: str) -> torch.device:
+    """The device asked for; auto takes the first GPU where there is one."""
+    if compute == "cpu" or (compute == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    number = int(compute.partition(":")[2] or 0)
+    if not torch.cuda.is_available():
+        raise ModelError(f"compute {compute}: PyTorch finds no CUDA GPU; use --compute cpu")
+    if number >= torch.cuda.device_count():
+        raise ModelError(f"compute {compute}: this machine has {torch.cuda.device_count()} GPU(s)")
+    return torch.device("cuda", number)
+
+
+def _network(spec: ModelSpec, data: bytes) -> PoseResNet:
+    """PoseResNet with exactly the weights in data, float32."""
+    if spec.task != "pose":
+        raise ModelError(f"model {spec.path}: the torch engine runs pose networks only")
+    net = PoseResNet().eval()
+    try:
+        weights = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"model {spec.path}: damaged safetensors: {error}") from error
+    wanted, given = net.state_dict(), weights
+    wrong = [n for n in wanted if n not in given or given[n].shape != wanted[n].shape]
+    wrong += [n for n in given if n not in wanted]
+    if wrong:
+        raise ModelError(
+            f"model {spec.path}: not the weights of a ResNet18 pose network: {len(wrong)} "
+            f"tensors differ, {wrong[0]} first"
+        )
+    net.load_state_dict(weights, strict=True)  # copies, converting to float32
+    return net

@@ -1,0 +1,39 @@
+"""The pose network of Xiao et al., Simple Baselines for Human Pose Estimation (ECCV 2018)."""
+
+from __future__ import annotations
+
+import torchvision
+from torch import Tensor, nn
+
+from realtime.skeleton import JOINT_COUNT
+
+DECONV_CHANNELS = 256
+
+
+class PoseResNet(nn.Module):
+    """ResNet18 to stride 32, three deconvolutions back to stride 4, one 1x1 to the heatmaps.
+
+    forward: normalised RGB float (B, 3, H, W) to heatmaps (B, 17, H / 4, W / 4); H and W are
+    multiples of 32. Parameter names: torchvision's under "backbone.", then "deconv.", "final.".
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = torchvision.models.resnet18(weights=None)
+        del self.backbone.avgpool, self.backbone.fc
+        layers: list[nn.Module] = []
+        for inputs in (512, DECONV_CHANNELS, DECONV_CHANNELS):
+            layers += [
+                nn.ConvTranspose2d(inputs, DECONV_CHANNELS, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(DECONV_CHANNELS),
+                nn.ReLU(inplace=True),
+            ]
+        self.deconv = nn.Sequential(*layers)
+        self.final = nn.Conv2d(DECONV_CHANNELS, JOINT_COUNT, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        net = self.backbone
+        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        heatmaps: Tensor = self.final(self.deconv(x))
+        return heatmaps

@@ -1,0 +1,31 @@
+"""People to network inputs: every person of every frame cut, turned to one size, in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from realtime import geometry
+from realtime.records import Crops, Detections, Frame
+
+
+def cut(
+    frames: Sequence[Frame], detections: Sequence[Detections], crop_wh: tuple[int, int]
+) -> Crops:
+    """One crop of crop_wh pixels for each person, frame after frame, in the given order.
+
+    The box grows to the crop's aspect ratio and by geometry.CROP_PADDING; what lies outside the
+    frame is black. Bilinear without smoothing, as in the training of the pose networks.
+    """
+    counts = [len(found) for found in detections]
+    frame_of = np.repeat(np.arange(len(frames)), counts)
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
+    to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh), crop_wh)
+    pixels = np.empty((len(boxes), crop_wh[1], crop_wh[0], 3), np.uint8)
+    for picture, affine, n in zip(pixels, to_crop, frame_of):
+        cv2.warpAffine(
+            frames[n].image, affine, crop_wh, picture, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0
+        )
+    return Crops(pixels, geometry.invert(to_crop), frame_of.astype(np.int64))

@@ -1,0 +1,163 @@
+"""Frames to people: letterbox, network, decoding, boxes back in frame pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from engines.base import Arrays, Network
+from realtime import geometry
+from realtime.records import Detections, Float, Frame, Image
+
+GREY = (114, 114, 114)
+"""Padding of the letterbox, the value the public detectors are trained with."""
+CANDIDATES = 300
+"""Boxes of one picture, best first, that go into the suppression of doubles."""
+MAX_IOU = 0.65
+"""Two boxes that overlap more than this are one person."""
+YOLOX_STRIDES = (8, 16, 32)
+
+
+class Detector:
+    """Finds people with one network. Not thread-safe, as the network is not.
+
+    min_score: people below it are left out. max_people: of one frame, the best first.
+    """
+
+    def __init__(self, network: Network, min_score: float = 0.4, max_people: int = 100) -> None:
+        self.network = network
+        self.min_score = min_score
+        self.max_people = max_people
+        self._decode = DECODERS[network.spec.format]
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
+        """The people of each frame, boxes in its pixels, sorted by descending score.
+
+        All frames run as one batch. Raises ModelError.
+        """
+        if not frames:
+            return []
+        input_wh = self.network.spec.input_wh
+        outputs = self.network(letterboxed(frames, input_wh))
+        found = []
+        for n, frame in enumerate(frames):
+            boxes, scores = self._decode([array[n] for array in outputs], input_wh, self.min_score)
+            found.append(self._in_frame(frame, boxes, scores))
+        return found
+
+    def _in_frame(self, frame: Frame, boxes_xyxy: Float, scores: Float) -> Detections:
+        """Boxes (N, 4) of the network's input as people of the frame; unusable ones dropped."""
+        usable = np.isfinite(boxes_xyxy).all(1) & np.isfinite(scores) & (scores >= self.min_score)
+        to_frame = geometry.invert(geometry.letterbox(frame.size_wh, self.network.spec.input_wh))
+        corners = geometry.apply(to_frame, boxes_xyxy[usable].reshape(-1, 2))
+        boxes = geometry.clip_boxes(corners.reshape(-1, 4), frame.size_wh)
+        scores = np.clip(scores[usable], 0, 1).astype(np.float32)
+        order = np.argsort(-scores, kind="stable")
+        order = order[(boxes[order, 2:] > boxes[order, :2]).all(1)][: self.max_people]
+        return Detections(boxes[order], scores[order])
+
+
+def letterboxed(frames: Sequence[Frame], input_wh: tuple[int, int]) -> Image:
+    """Network input uint8 (B, H, W, 3): each frame scaled by geometry.letterbox on grey.
+
+    Bilinear without smoothing, as in the training of the public detectors.
+    """
+    batch = np.empty((len(frames), input_wh[1], input_wh[0], 3), np.uint8)
+    for frame, picture in zip(frames, batch):
+        affine = geometry.letterbox(frame.size_wh, input_wh)
+        cv2.warpAffine(
+            frame.image, affine, input_wh, picture, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, GREY
+        )
+    return batch
+
+
+def decode_rtmdet(
+    outputs: Arrays, input_wh: tuple[int, int], min_score: float
+) -> tuple[Float, Float]:
+    """RTMDet with its suppression inside (Lyu et al. 2022, exported by MMDeploy).
+
+    outputs: ``dets`` (N, 5), x0 y0 x1 y1 score, counting from the corner of the first pixel.
+    Returns boxes (M, 4) in input pixels (pixel centres) and scores (M,).
+    """
+    dets = outputs[0]
+    return dets[:, :4] - np.float32(0.5), dets[:, 4]
+
+
+def decode_yolox(
+    outputs: Arrays, input_wh: tuple[int, int], min_score: float
+) -> tuple[Float, Float]:
+    """YOLOX (Ge et al. 2021, Megvii-BaseDetection/YOLOX demo_postprocess), class person only.
+
+    outputs: (N, 5 + classes), for each cell of the grids of strides 8, 16 and 32 the centre
+    relative to the cell and the logarithm of the size, in cells, objectness, class scores.
+    Returns boxes (M, 4) in input pixels (pixel centres) and scores (M,).
+    """
+    raw = outputs[0]
+    scores = raw[:, 4] * raw[:, 5]
+    cells, strides = _yolox_cells(input_wh)
+    keep = np.flatnonzero(scores >= min_score)
+    raw, cells, strides = raw[keep], cells[keep], strides[keep]
+    centre = (raw[:, :2] + cells) * strides - np.float32(0.5)
+    half = np.exp(np.minimum(raw[:, 2:4], 20)) * strides / 2
+    return suppressed(np.concatenate([centre - half, centre + half], 1), scores[keep])
+
+
+def _yolox_cells(input_wh: tuple[int, int]) -> tuple[Float, Float]:
+    """Column and row (N, 2) of every cell, and its stride (N, 1)."""
+    cells, strides = [], []
+    for stride in YOLOX_STRIDES:
+        columns, rows = np.meshgrid(*(np.arange(n // stride) for n in input_wh))
+        cells.append(np.stack([columns.ravel(), rows.ravel()], 1))
+        strides.append(np.full((columns.size, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def decode_centers(
+    outputs: Arrays, input_wh: tuple[int, int], min_score: float
+) -> tuple[Float, Float]:
+    """Peaks of a centre map (Zhou et al., Objects as Points, 2019).
+
+    outputs: ``centers`` (1, h, w) in 0..1; ``sizes`` (4, h, w), distances in input pixels from
+    the cell's centre (j + 0.5) * stride - 0.5 to the left, top, right and bottom of the box.
+    Returns boxes (M, 4) in input pixels (pixel centres) and scores (M,).
+    """
+    (centers,), sizes = outputs[0], outputs[1]
+    rows, columns = np.nonzero(peaks(centers) & (centers >= min_score))
+    stride = np.float32(input_wh[0] / centers.shape[1]), np.float32(input_wh[1] / centers.shape[0])
+    x, y = (columns + 0.5) * stride[0] - 0.5, (rows + 0.5) * stride[1] - 0.5
+    left, top, right, bottom = sizes[:, rows, columns]
+    boxes = np.stack([x - left, y - top, x + right, y + bottom], 1).astype(np.float32)
+    return suppressed(boxes, centers[rows, columns])
+
+
+def peaks(scores: Float) -> NDArray[np.bool_]:
+    """The cells of (h, w) that none of their eight neighbours exceeds."""
+    padded = np.pad(scores, 1, constant_values=-np.inf)
+    highest = sliding_window_view(padded, (3, 3)).max((2, 3))
+    result: NDArray[np.bool_] = scores >= highest
+    return result
+
+
+def suppressed(boxes_xyxy: Float, scores: Float) -> tuple[Float, Float]:
+    """The boxes (N, 4) that overlap no better one by more than MAX_IOU, best first."""
+    order = np.argsort(-scores, kind="stable")[:CANDIDATES]
+    boxes, scores = boxes_xyxy[order].astype(np.float32), scores[order].astype(np.float32)
+    doubles = geometry.iou(boxes, boxes) > MAX_IOU
+    keep = np.ones(len(boxes), bool)
+    for n in range(len(boxes)):
+        if keep[n]:
+            keep[n + 1 :] &= ~doubles[n, n + 1 :]
+    return boxes[keep], scores[keep]
+
+
+Decoder = Callable[[Arrays, tuple[int, int], float], tuple[Float, Float]]
+DECODERS: dict[str, Decoder] = {
+    "rtmdet": decode_rtmdet,
+    "yolox": decode_yolox,
+    "centers": decode_centers,
+}
+"""From the outputs of one picture to boxes (N, 4) in input pixels and scores (N,)."""

@@ -1,0 +1,24 @@
+"""Crops to heatmaps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engines.base import Network
+from realtime.records import Crops, Float
+from realtime.skeleton import JOINT_COUNT
+
+MAX_BATCH = 16
+"""Crops in one call of the network: memory stays bounded however many people there are."""
+
+
+def estimate(network: Network, crops: Crops, max_batch: int = MAX_BATCH) -> Float:
+    """Heatmaps (M, 17, h, w) of M crops, by as few calls as max_batch allows, none for none.
+
+    Nobody gives (0, 17, 1, 1). Raises ModelError.
+    """
+    starts = range(0, len(crops), max_batch)
+    parts = [network(crops.pixels[n : n + max_batch])[0] for n in starts]
+    if not parts:
+        return np.zeros((0, JOINT_COUNT, 1, 1), np.float32)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
