@@ -38,6 +38,7 @@ class FastDecoder(Decoder):
         self._steady: Decoder | None = None
         self._recent: list[av.Packet[Any] | None] = []
         self._last: int | None = None  # pts of the newest frame that came out
+        self._owed = 0  # packets that have not given a frame yet
 
     def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
         if self._steady:
@@ -49,8 +50,10 @@ class FastDecoder(Decoder):
             return []
         except DAMAGE:
             return self._decode_again()
-        if any(frame.is_corrupt for frame in frames):
-            return self._decode_again()
+        ending = packet is None or packet.size == 0
+        self._owed += (not ending) - len(frames)
+        if any(frame.is_corrupt for frame in frames) or (ending and self._owed > 0):
+            return self._decode_again()  # at the end threads lose frames without an error
         self._last = next((f.pts for f in reversed(frames) if f.pts is not None), self._last)
         return frames
 

@@ -105,7 +105,32 @@ class Decoder:
             return []
         except DAMAGE:
             self._status.bad_packets += 1
+        try:
+            repaired = mended(packet, self._context) if packet is not None else None
+            return self._context.decode(repaired) if repaired is not None else []
+        except DAMAGE:
             return []
+
+
+def mended(packet: av.Packet[Any], context: av.VideoCodecContext) -> av.Packet[Any] | None:
+    """A damaged H.264 or HEVC packet with its unit lengths repaired; None for other streams.
+
+    In mp4 and Matroska every unit follows its length in 4 bytes (ISO/IEC 14496-15); FFmpeg
+    rejects the whole packet for one wrong length, although most of the picture is there. A
+    length that cannot be true becomes that of the rest of the packet.
+    """
+    if context.name not in ("h264", "hevc") or (context.extradata or b"\0")[0] != 1:
+        return None
+    data, units, start = bytes(packet), [], 0
+    while start + 4 < len(data):
+        size = int.from_bytes(data[start : start + 4], "big")
+        rest = data[start + 4 :]
+        unit = rest[:size] if 0 < size <= len(rest) else rest
+        units.append(len(unit).to_bytes(4, "big") + unit)
+        start += 4 + len(unit)
+    repaired: av.Packet[Any] = av.Packet(b"".join(units))
+    repaired.pts, repaired.dts, repaired.time_base = packet.pts, packet.dts, packet.time_base
+    return repaired
 
 
 class FrameClock:
