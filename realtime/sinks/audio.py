@@ -1,0 +1,118 @@
+"""The sound of a file, carried over into the recording of its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+COPIED = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
+"""Codecs that go into an mp4 as they are; others become AAC."""
+
+PREROLL = 0.05
+"""Seconds of sound before the first picture that go along: the codecs here need a packet or two
+before they sound right."""
+
+_DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, IndexError, ValueError, MemoryError)
+
+
+def open_audio(
+    path: Path | None, output: av.container.OutputContainer, start: float, notes: list[str]
+) -> Audio | None:
+    """The sound of path from second start on, as a new stream of output; None when there is none.
+
+    Sound that cannot be read or written is left out, with a note.
+    """
+    if path is None:
+        return None
+    source: av.container.InputContainer | None = None
+    try:
+        options = {"protocol_whitelist": "file"}
+        source = av.open(f"file:{path}", options=options, metadata_errors="ignore")
+        if not source.streams.audio:
+            source.close()
+            return None
+        return Audio(path, source, output, start, notes)
+    except _DAMAGE as error:
+        if source:
+            source.close()
+        notes.append(f"{path}: sound left out: {error}")
+        return None
+
+
+class Audio:
+    """Packets of one audio stream, in step with the pictures.
+
+    Times are seconds of the output; those of the source are start later. Sound from before start
+    that a decoder needs to get going comes with negative times, which players skip.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: av.container.InputContainer,
+        output: av.container.OutputContainer,
+        start: float,
+        notes: list[str],
+    ) -> None:
+        self._path, self._source, self._start, self._notes = path, source, start, notes
+        self._input = source.streams.audio[0]
+        codec = self._input.codec_context
+        if codec.name in COPIED:
+            self._packets = self._copied(output.add_stream_from_template(self._input))
+        else:
+            encoder = output.add_stream("aac", rate=codec.sample_rate, layout=codec.layout)
+            self._packets = self._encoded(encoder)
+        self._pending: Any = None  # read, but later than asked for so far
+        if start > PREROLL:
+            assert self._input.time_base is not None
+            ticks = int((start - PREROLL) / self._input.time_base)
+            source.seek(ticks, stream=self._input, backward=True)
+
+    def packets(self, until: float) -> Generator[Any, None, None]:
+        """What comes next, up to second until of the output. Damage ends the sound with a note."""
+        while True:
+            if self._pending is None:
+                self._pending = self._next()
+            packet = self._pending
+            if packet is None or packet.pts * packet.time_base >= until:
+                return
+            self._pending = None
+            yield packet
+
+    def close(self) -> None:
+        with suppress(av.error.FFmpegError):
+            self._source.close()
+
+    def _next(self) -> Any:
+        try:
+            return next(self._packets, None)
+        except _DAMAGE as error:
+            self._notes.append(f"{self._path}: sound ends early: {error}")
+            return None  # the generator has ended with its exception
+
+    def _copied(self, stream: Any) -> Generator[Any, None, None]:
+        for packet in self._source.demux(self._input):
+            if packet.pts is None or packet.time_base is None:  # the mark of the end has no time
+                continue
+            if (packet.pts + (packet.duration or 0)) * packet.time_base <= self._start - PREROLL:
+                continue
+            shift = round(self._start / packet.time_base)
+            packet.pts -= shift
+            packet.dts = packet.pts
+            packet.stream = stream
+            yield packet
+
+    def _encoded(self, stream: Any) -> Generator[Any, None, None]:
+        for frame in self._source.decode(self._input):
+            if frame.pts is None or frame.time_base is None:
+                continue
+            if frame.pts * frame.time_base + frame.samples / frame.sample_rate <= self._start:
+                continue
+            frame.pts -= round(self._start / frame.time_base)
+            yield from stream.encode(frame)
+        yield from stream.encode(None)

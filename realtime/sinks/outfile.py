@@ -1,0 +1,128 @@
+"""Output files: checked before anything is written, under their final names from the start.
+
+The rules. An existing file is replaced only on request, and then renamed to NAME.bak, which is
+removed when the run ends cleanly and stays otherwise. A NAME.bak that is already there belongs to
+an earlier run that did not end; it is never touched, the next free of NAME.bak2, NAME.bak3, ... is
+taken instead. A link is replaced as a link: what it points to stays as it is. Folders, pipes,
+devices and links to nothing are refused. A run that wrote nothing leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+from realtime.errors import OutputError, UsageError
+
+
+def check_not_input(output: Path, inputs: Sequence[Path]) -> None:
+    """Raise UsageError when output is one of the inputs, also by way of a link."""
+    for source in inputs:
+        try:
+            same = output.samefile(source)
+        except OSError:  # one of them does not exist
+            continue
+        if same:
+            raise UsageError(f"{output}: this is the input {source}; give the output another name")
+
+
+def check_writable(path: Path, overwrite: bool) -> None:
+    """Raise OutputError when a file cannot be created here; writes nothing."""
+    try:
+        mode: int | None = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be created: {error.strerror}") from error
+    if mode is not None:
+        _check_existing(path, mode, overwrite)
+    folder = path.parent
+    if not folder.exists():
+        raise OutputError(f"{path}: there is no folder {folder}; create it first")
+    if not folder.is_dir():
+        raise OutputError(f"{path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: no permission to create files in {folder}")
+
+
+def _check_existing(path: Path, mode: int, overwrite: bool) -> None:
+    if stat.S_ISLNK(mode) and not path.exists():
+        raise OutputError(f"{path}: is a link to nothing; remove it or give another name")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give the name of a file")
+    if not path.is_file():
+        raise OutputError(f"{path}: is not an ordinary file; give another name")
+    if not overwrite:
+        raise OutputError(f"{path}: exists; use --overwrite to replace it")
+
+
+class OutputFile:
+    """A file created at once, unbuffered: what write() was given is out of this process.
+
+    Ended by one of commit(), keep() and discard(); further calls do nothing. backup is where the
+    old file waits, None when there was none. Raises OutputError.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        check_writable(path, overwrite)
+        self.path = path
+        self.backup = _set_aside(path) if path.exists() else None
+        try:
+            self.raw = path.open("xb", buffering=0)
+        except OSError as error:
+            self._restore()
+            raise OutputError(f"{path}: cannot be created: {error.strerror}") from error
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of data at the file's position. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.raw.write(rest) or 0 :]
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return os.fstat(self.raw.fileno()).st_size
+
+    def cut(self, size: int) -> None:
+        """Drop what lies behind the first size bytes."""
+        self.raw.truncate(size)
+        self.raw.seek(size)
+
+    def commit(self) -> None:
+        """The file is good: the old one goes."""
+        self.raw.close()
+        if self.backup:
+            self.backup.unlink(missing_ok=True)
+            self.backup = None
+
+    def keep(self) -> None:
+        """The run failed: this file and the old one stay."""
+        self.raw.close()
+
+    def discard(self) -> None:
+        """Nothing was written: the file goes, the old one comes back."""
+        if not self.raw.closed:
+            self.raw.close()
+            self.path.unlink(missing_ok=True)
+            self._restore()
+
+    def _restore(self) -> None:
+        if self.backup:
+            self.backup.rename(self.path)
+            self.backup = None
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the file to the first free backup name, and return that."""
+    names = (
+        path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1)
+    )
+    backup = next(name for name in names if not os.path.lexists(name))
+    try:
+        return path.rename(backup)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be renamed to {backup}: {error.strerror}") from error

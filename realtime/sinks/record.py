@@ -1,0 +1,143 @@
+"""The annotated video: H.264 in mp4, every frame at its own time."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from realtime.errors import OutputError, UsageError
+from realtime.records import Image, PosedFrame
+from realtime.sinks.encode import DEFAULT_CRF, find_encoder
+from realtime.sinks.mp4 import Mp4, mp4_tick
+from realtime.sinks.outfile import OutputFile
+
+NOMINAL_RATE = 30.0
+"""Frames per second assumed when the source does not know its rate."""
+LATE_START = 10.0
+"""Seconds; a recording whose first frame is later starts with it instead of with nothing to see
+(transport streams and clips cut without care start at any time)."""
+
+
+class Recorder:
+    """Writes rendered pictures to path with the times of their frames.
+
+    The file is there, empty, once this is constructed; without a frame it goes again. Recorded
+    times are Frame.time - start, exact to the source's tick (time_base; 1/90000 s without one).
+    rate only sets how long a single frame lasts. audio_from: the file whose sound goes along.
+    A picture of another size, or one that comes hours later, starts the next file: NAME_2.mp4,
+    NAME_3.mp4, whose times start at 0 again. crf: 0 best to 51 smallest.
+
+    Raises UsageError for a bad crf, OutputError when the file cannot be created or grow; what has
+    been written then plays.
+    """
+
+    name = "record"
+    wants_picture = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        crf: int = DEFAULT_CRF,
+        rate: float | None,
+        time_base: Fraction | None,
+        audio_from: Path | None = None,
+        start: float = 0.0,
+    ) -> None:
+        if not 0 <= crf <= 51:
+            raise UsageError(f"crf {crf}: expected 0 (best) to 51 (smallest)")
+        self.notes: list[str] = []
+        self._path, self._overwrite, self._crf = path, overwrite, crf
+        self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
+        self._audio_from, self._start = audio_from, start
+        self._encoder = find_encoder(crf)
+        if self._encoder != "libx264":
+            self.notes.append(f"{path}: recorded with {self._encoder}: no libx264 here")
+        self._file = OutputFile(path, overwrite)
+        self._done: list[OutputFile] = []  # earlier parts
+        self._part: Mp4 | None = None
+        self._failed = False
+        self._closed = False
+
+    def write(self, item: PosedFrame) -> None:
+        """Append item.picture, which must be there. Nothing more is written after an error."""
+        if item.picture is None:
+            raise ValueError("a recorded frame needs its picture")
+        if self._failed:
+            return
+        try:
+            self._write(item.picture, item.frame.time)
+        except OutputError:
+            self._failed = True
+            raise
+
+    def _write(self, picture: Image, time: float) -> None:
+        if self._part is None:
+            self._start = time if time - self._start > LATE_START else self._start
+            if self._start == time and time > LATE_START:
+                self.notes.append(f"{self._path}: second 0 is {time:.3f} s of the source")
+            self._part = self._open(picture)
+        elif not self._part.fits(picture, time - self._start):
+            self._roll(picture, time)
+        self._part.write(picture, time - self._start)
+
+    def _open(self, picture: Image) -> Mp4:
+        return Mp4(
+            self._file,
+            (picture.shape[1], picture.shape[0]),
+            self._tick,
+            self._rate,
+            self._crf,
+            self._encoder,
+            self.notes,
+            self._audio_from,
+            self._start,
+        )
+
+    def _roll(self, picture: Image, time: float) -> None:
+        """End this file and go on in the next one."""
+        if self._part:
+            self._part.close()
+        self._done.append(self._file)
+        self._file = self._next_file()
+        self._start = time
+        self._part = self._open(picture)
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        self.notes.append(
+            f"{self._file.path}: the recording goes on here from {time:.3f} s, {size}"
+        )
+
+    def _next_file(self) -> OutputFile:
+        """NAME_2.mp4 and so on; without overwrite the next name that is free."""
+        number = len(self._done) + 1
+        while True:
+            path = self._path.with_name(f"{self._path.stem}_{number}{self._path.suffix}")
+            if self._overwrite or not path.exists():
+                return OutputFile(path, self._overwrite)
+            number += 1
+
+    def close(self, clean: bool = True) -> None:
+        """Finish the file. Without clean the old file of an overwriting run stays as NAME.bak."""
+        if self._closed:
+            return
+        self._closed = True
+        clean = clean and not self._failed
+        try:
+            if self._part and not self._failed:
+                self._part.close()
+        except OutputError:
+            clean = False
+            raise
+        finally:
+            self._end_files(clean)
+
+    def _end_files(self, clean: bool) -> None:
+        if self._part is None or not self._file.size:
+            self._file.discard()
+            return
+        for file in [*self._done, self._file]:
+            if clean:
+                file.commit()
+            else:
+                file.keep()
