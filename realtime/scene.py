@@ -20,7 +20,7 @@ from realtime.scene_cast import BLOCK, camera, cast
 from realtime.scene_motion import Mover
 from realtime.scene_paint import paste
 from realtime.scene_people import Figure, draw
-from realtime.scene_wardrobe import Outfit, dress
+from realtime.scene_tailor import Outfit, dress
 from realtime.skeleton import JOINT_COUNT
 
 

@@ -247,7 +247,7 @@ def _skeleton(build: Build, pose: Points) -> Points:
     across = np.array([-sin(pose[TWIST]), cos(pose[TWIST]), 0.0])
     for side, sign in enumerate((1.0, -1.0)):
         shoulder = (
-            points[NECK] - lean * 0.012 * tall + sign * across * 0.108 * tall * build.shoulders
+            points[NECK] - lean * 0.022 * tall + sign * across * 0.104 * tall * build.shoulders
         )
         _arm(points, side, sign, shoulder, tall, pose)
         hip = np.array([0.0, sign * 0.058 * tall * build.hips, 0.0])
@@ -260,7 +260,7 @@ def _skeleton(build: Build, pose: Points) -> Points:
 
 def _head_offset(tall: float, pose: Points) -> Points:
     bow = pose[LEAN] * 0.6 - 0.3 * pose[NOD]
-    return np.array([0.012 + 0.115 * sin(bow), 0.0, 0.115 * cos(bow)]) * tall
+    return np.array([0.012 + 0.107 * sin(bow), 0.0, 0.107 * cos(bow)]) * tall
 
 
 def _arm(
@@ -301,8 +301,8 @@ def _down(flex: float, spread: float) -> Points:
 
 
 FACE = np.array(
-    [[0.070, 0.0, -0.004], [0.052, 0.0195, 0.011], [0.052, -0.0195, 0.011],
-     [-0.004, 0.047, 0.0], [-0.004, -0.047, 0.0]]
+    [[0.067, 0.0, -0.004], [0.0525, 0.020, 0.011], [0.0525, -0.020, 0.011],
+     [-0.004, 0.049, 0.0], [-0.004, -0.049, 0.0]]
 )  # fmt: skip
 """Nose, eyes and ears (5, 3) around the centre of the head, as shares of the height."""
 

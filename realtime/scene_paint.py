@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from realtime.records import Float, Image
 
 Colour = NDArray[np.float32]
+Points = NDArray[np.float64]
 Texture = Callable[[Float, Float], Float]
 """Colours (h, w, 3) for the share along (h, 1) and the position across -1..1 (h, w)."""
-
-SOFTEST = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,8 @@ class Light:
         """Factors for a round surface at positions across (-1..1) of its silhouette."""
         facing = np.sqrt(np.clip(1 - across * across, 0, 1))
         lit = np.clip(0.85 * facing + 0.55 * self.side * across, 0, None)
-        return (self.ambient + (1.05 - self.ambient) * lit).astype(np.float32)
+        shaded = self.ambient + (1.05 - self.ambient) * lit
+        return np.asarray(shaded, np.float32)
 
 
 def fractal(
@@ -65,24 +65,24 @@ class Sprite:
         """The same with fewer pixels."""
         height, width = self.pixels.shape[:2]
         size = max(2, round(width * factor)), max(2, round(height * factor))
-        pixels = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         return Sprite(pixels, self.before, self.length, self.after, self.wide)
 
-    def affine(self, start: Float, end: Float, scale: float) -> Float:
+    def affine(self, start: Points, end: Points, scale: float) -> Points:
         """Sprite pixels to picture pixels (2, 3): the axis from start to end, scale in pixels
         per metre across. A limb seen end-on is still as long as its ends are round."""
         along = end - start
         seen = float(np.hypot(*along))
         way = along / seen if seen > 1e-3 else np.array([0.0, 1.0])
         normal = np.array([way[1], -way[0]])
-        if normal[0] < 0:
-            normal = -normal  # the light stays on its side
+        if normal[0] + 0.5 * normal[1] < 0:
+            normal = -normal  # the light stays on its side, the sole below
         height, width = self.pixels.shape[:2]
         step_x = normal * (self.wide * scale / width)
         step_y = way * ((seen + (self.before + self.after) * scale) / height)
         corner = start - way * self.before * scale - step_x * (width / 2)
         corner = corner + 0.5 * (step_x + step_y)
-        return np.stack([step_x, step_y, corner], 1).astype(np.float32)
+        return np.stack([step_x, step_y, corner], 1)
 
 
 def limb(
@@ -105,18 +105,41 @@ def limb(
     share = y / length
     radius = np.interp(share, shares, sizes).astype(np.float32)
     beyond = np.maximum(-y, y - length)
+    tube = radius
     radius = radius * np.sqrt(np.clip(1 - np.clip(beyond / radius, 0, 1) ** 2, 0, 1))
     x = (np.arange(columns, dtype=np.float32) + 0.5) / columns * wide - wide / 2
-    across = np.clip(x / np.maximum(radius, 1e-4), -1, 1).astype(np.float32)
+    across = np.clip(x / tube, -1, 1).astype(np.float32)  # shaded like the middle
     alpha = np.clip((radius - np.abs(x)) * density + 0.5, 0, 1)
     colour = paint(np.clip(share, 0, 1), across) * (light.shade(across)[..., None] * light.colour)
     return Sprite(premultiplied(colour, alpha), before, length, after, wide)
 
 
+def stroke(
+    canvas: Image, sprite: Sprite, start: Points, end: Points, scale: float
+) -> tuple[Image, int, int]:
+    """Draw a sprite on a canvas between two points (x, y), scale in pixels per metre; the pixels
+    laid there and the corner they were laid at."""
+    height, width = sprite.pixels.shape[:2]
+    pixels, x, y = warped(sprite.pixels, sprite.affine(start, end, scale))
+    paste(canvas, pixels, x, y)
+    return pixels, x, y
+
+
+def warped(pixels: Image, affine: Points) -> tuple[Image, int, int]:
+    """Premultiplied pixels moved by an affine (2, 3), and the corner of the result."""
+    height, width = pixels.shape[:2]
+    ends = affine @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    low = np.floor(ends.min(1)).astype(int) - 1
+    size = (np.ceil(ends.max(1)).astype(int) + 2 - low).tolist()
+    here = affine - np.array([[0, 0, low[0]], [0, 0, low[1]]])
+    return np.asarray(cv2.warpAffine(pixels, here, size), np.uint8), int(low[0]), int(low[1])
+
+
 def premultiplied(colour: Float, alpha: Float) -> Image:
     """BGRA uint8 with the colour (H, W, 3) 0..255 times alpha (H, W) 0..1."""
     bgr = np.clip(colour, 0, 255) * alpha[..., None]
-    return np.concatenate([bgr, 255 * alpha[..., None]], 2).round().astype(np.uint8)
+    pixels = np.concatenate([bgr, 255 * alpha[..., None]], 2)
+    return np.asarray(pixels.round(), np.uint8)
 
 
 def paste(canvas: Image, sprite: Image, x: int, y: int) -> None:

@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from realtime.records import Float, Image
 from realtime.scene_cast import Camera
 from realtime.scene_motion import (
-    HAND_L, HEAD, HEEL_L, NECK, PELVIS, TOE_L, Mover, Points,
+    HAND_L,
+    HEAD,
+    HEEL_L,
+    NECK,
+    PELVIS,
+    TOE_L,
+    Mover,
+    Points,
 )  # fmt: skip
-from realtime.scene_paint import Light, paste, premultiplied
-from realtime.scene_wardrobe import Outfit
+from realtime.scene_paint import Light, paste, premultiplied, stroke, warped
+from realtime.scene_tailor import Outfit
 from realtime.skeleton import JOINT_COUNT
 
 # Names of the parts that a joint is part of: where one of them is on top, the joint is seen.
@@ -29,7 +36,7 @@ _OWN: tuple[tuple[str, ...], ...] = (
     *[(f"thigh{s}", f"shin{s}", "skirt") for s in (0, 1)],
     *[(f"shin{s}", f"shoe{s}") for s in (0, 1)],
 )
-_HEAD_RADII = np.array([0.058, 0.047, 0.067])  # forward, left, up; shares of the height
+_HEAD_RADII = np.array([0.059, 0.049, 0.069])  # forward, left, up; shares of the height
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,6 @@ def draw(mover: Mover, outfits: tuple[Outfit, ...], view: Camera, time: float) -
     turned = np.array([cos(head)] * 3 + [-sin(head), sin(head)])
     seen = easel.own_on_top()
     seen[:5] &= turned > (-0.05, 0.12, 0.12, -0.35, -0.35)
-    seen[1:3] &= np.abs(head) < 10
     seen[[5, 6, 11, 12]] &= depth_of[[5, 6, 11, 12]] > depth_of[PELVIS] - 0.055 * mover.build.height
     ground = float(xy[HEEL_L:, 1].max())
     return Figure(
@@ -99,12 +105,12 @@ def _parts(outfit: Outfit, body: Points, head: float) -> list[_Part]:
     trunk = (body[NECK] + body[PELVIS]) / 2
     parts = [
         _Part("torso", "torso", body[NECK], body[PELVIS], trunk[2]),
-        _Part("neck", "neck", body[NECK] - (0, 0.01 * tall, 0), body[HEAD], body[NECK][2] + 0.01),
+        _Part("neck", "neck", body[NECK] - (0, 0.01 * tall, 0), body[HEAD], trunk[2] - 0.001),
         _Part("head", "head", body[HEAD], body[HEAD], body[HEAD][2] + 0.02),
     ]
     for side in (0, 1):
         parts += _side(body, side, tall)
-    nose = body[0] - forward * 0.014 * tall + (0, 0.012 * tall, 0)
+    nose = body[0] - forward * 0.018 * tall + (0, 0.012 * tall, 0)
     if forward[2] > -0.3:
         parts.append(_Part("nose", "nose", nose, body[0] - (0, 0.004 * tall, 0), body[0][2] + 0.03))
     parts += _extras(outfit, body, forward)
@@ -125,9 +131,9 @@ def _side(body: Points, side: int, tall: float) -> list[_Part]:
         part("upper", shoulder, elbow, arm),
         part("fore", elbow, wrist, arm + 0.02),
         part("hand", wrist, body[HAND_L + side], arm + 0.01),
-        part("thigh", hip, knee, -0.01),
-        part("shin", knee, ankle, -0.02),
-        part("shoe", body[HEEL_L + side], body[TOE_L + side], 0.0),
+        part("thigh", hip, knee, -0.075 * tall),
+        part("shin", knee, ankle, -0.08 * tall),
+        part("shoe", body[HEEL_L + side], body[TOE_L + side], -0.07 * tall),
         _Part(
             "ear",
             "ear",
@@ -199,13 +205,7 @@ class _Easel:
     def limb(self, part: _Part, start: Points, end: Points, scale: float) -> None:
         """Draw a limb between two canvas points, scale in pixels per metre."""
         sprite = self.outfit.limbs[part.sprite]
-        affine = sprite.affine(start, end, scale)
-        height, width = sprite.pixels.shape[:2]
-        ends = affine @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-        x, y = np.floor(ends.min(1)).astype(int) - 1
-        size = (np.ceil(ends.max(1)).astype(int) + 2 - (x, y)).tolist()
-        affine[:, 2] -= (x, y)
-        self._lay(part.name, cv2.warpAffine(sprite.pixels, affine, size), x, y)
+        self._note(part.name, *stroke(self.pixels, sprite, start, end, scale))
 
     def torso(self, neck: Points, pelvis: Points, scale: float, heading: float) -> None:
         """Draw the trunk: its texture wrapped around a body that is wider than it is deep."""
@@ -221,6 +221,7 @@ class _Easel:
         lon = np.arcsin(np.clip(x / wide, -1, 1)) - heading
         column = (((lon / (2 * pi) + 0.5) % 1) * texture.shape[1]).astype(int) % texture.shape[1]
         alpha = np.clip((half[:, None] - np.abs(x)) * self.outfit.density + 0.5, 0, 1)
+        alpha *= np.clip((1 - down) / 0.05, 0, 1)[:, None]  # no edge on the thighs
         colour = texture[:, column] * self.outfit.light.shade(across)[..., None]
         pixels = premultiplied(colour, alpha)
         along = pelvis - neck
@@ -231,11 +232,7 @@ class _Easel:
         step_y = (low - top) / rows
         corner = top - step_x * (columns / 2) + 0.5 * (step_x + step_y)
         affine = np.stack([step_x, step_y, corner], 1)
-        ends = affine @ np.array([[0, columns, 0, columns], [0, 0, rows, rows], [1, 1, 1, 1]])
-        x0, y0 = np.floor(ends.min(1)).astype(int) - 1
-        size = (np.ceil(ends.max(1)).astype(int) + 2 - (x0, y0)).tolist()
-        affine[:, 2] -= (x0, y0)
-        self._lay("torso", cv2.warpAffine(pixels, affine, size), x0, y0)
+        self._lay("torso", *warped(pixels, affine))
 
     def head(self, centre: Points, scale: float, heading: float, nod: float) -> None:
         """Draw the head: skin and, a little larger, hair, as textured ellipsoids."""
@@ -246,7 +243,11 @@ class _Easel:
             self._lay("head", pixels, x, y)
 
     def _lay(self, name: str, pixels: Image, x: int, y: int) -> None:
-        paste(self.pixels, pixels, int(x), int(y))
+        paste(self.pixels, pixels, x, y)
+        self._note(name, pixels, x, y)
+
+    def _note(self, name: str, pixels: Image, x: int, y: int) -> None:
+        """Remember the joints that these pixels, just laid at this corner, now cover."""
         at = self._at - (x, y)
         inside = ((at >= 0) & (at < (pixels.shape[1], pixels.shape[0]))).all(1)
         for joint in np.flatnonzero(inside):
@@ -262,7 +263,7 @@ def _trunk_radius(down: Float, outfit: Outfit, heading: float) -> Float:
     """Half the width in metres of the trunk's silhouette at shares from neck to crotch."""
     build = outfit.build
     marks = (0.0, 0.05, 0.13, 0.3, 0.55, 0.84, 1.0)
-    front = np.array((0.030, 0.055, 0.112, 0.100, 0.083, 0.094, 0.070)) * build.height
+    front = np.array((0.033, 0.062, 0.120, 0.103, 0.084, 0.096, 0.080)) * build.height
     deep = np.array((0.030, 0.040, 0.052, 0.066, 0.056, 0.066, 0.055)) * build.height
     chest, seat = build.shoulders, build.hips**0.5 * build.bulk**0.5
     front *= (chest, chest, chest, chest, build.bulk, seat, seat)
