@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from time import perf_counter
 from typing import Any, cast
 
+from engines.base import Network
 from realtime.cli import Settings
 from realtime.decode import Method
 from realtime.demo_score import DemoScore
@@ -21,7 +22,6 @@ from realtime.ledger import Ledger
 from realtime.opening import check_report, load_networks, open_sinks, open_source, wants_window
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Options, Pipeline
-from realtime.pose import PoseNetwork
 from realtime.progress import Progress
 from realtime.render import Style
 from realtime.report import build_report, summary, write_report
@@ -73,7 +73,7 @@ class _Job:
         source: Source,
         sinks: list[Sink],
         detector: Detector,
-        pose: PoseNetwork,
+        pose: Network,
         show: bool,
     ) -> None:
         fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
-from engines.base import ModelSpec, Task
+from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
 from realtime.cli import Settings
 from realtime.detect import Detector
 from realtime.errors import ModelError
-from realtime.pose import PoseNetwork
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
@@ -75,7 +75,7 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
             check_not_input(output, inputs)
     sinks: list[Sink] = []
     if settings.output:
-        options = {} if settings.crf is None else {"crf": settings.crf}
+        options: dict[str, Any] = {} if settings.crf is None else {"crf": settings.crf}
         recorder = Recorder(
             settings.output,
             overwrite=settings.overwrite,
@@ -95,17 +95,23 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     return sinks
 
 
-def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, PoseNetwork]:
+def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:
     """The person detector and the pose network, ready to run. Raises ModelError."""
-    detector = load(
-        model_spec("detector", settings.detector, info),
-        engine=settings.engine, precision=settings.precision, compute=settings.compute,
-    )  # fmt: skip
-    pose = load(
-        model_spec("pose", settings.pose, info),
-        engine=settings.engine, precision=settings.precision, compute=settings.compute,
-    )  # fmt: skip
-    return Detector(detector, settings.detector_score), PoseNetwork(pose)
+    networks = [
+        load(
+            model_spec(task, given, info),
+            task,
+            engine=settings.engine,
+            precision=cast(Precision, settings.precision),
+            compute=settings.compute,
+        )
+        for task, given in _networks(settings)
+    ]
+    return Detector(networks[0], settings.detector_score), networks[1]
+
+
+def _networks(settings: Settings) -> tuple[tuple[Task, Path | None], ...]:
+    return ("detector", settings.detector), ("pose", settings.pose)
 
 
 def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
@@ -116,10 +122,7 @@ def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
         path = find_tiny(task)
     if path is None:
         raise ModelError(f"no {task} network is bundled yet; give one with --{task} FILE.onnx")
-    spec = identify(path)
-    if spec.task != task:
-        raise ModelError(f"{path}: this is a {spec.task} network; --{task} wants a {task} network")
-    return spec
+    return identify(path)
 
 
 def check_report(settings: Settings) -> None:

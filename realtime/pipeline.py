@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
+from engines.base import Network
 from realtime.crop import cut
 from realtime.decode import Method, decode, to_poses
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
 from realtime.ledger import Ledger
-from realtime.pose import PoseNetwork
+from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
 from realtime.schedule import LiveSchedule, detect_sparsely
 from realtime.similarity import suppress
@@ -52,14 +54,13 @@ class Pipeline:
         self,
         source: Source,
         detector: Detector,
-        pose: PoseNetwork,
+        pose: Network,
         draw: Draw | None,
         ledger: Ledger,
         options: Options,
         fault: Fault | None = None,
     ) -> None:
-        self.edges: dict[str, Edge[Found] | Edge[Frame] | Edge[list[Found]] | Edge[PosedFrame]]
-        self.edges = {}
+        self.edges: dict[str, Edge[Any]] = {}
         self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
         self._ledger, self._options = ledger, options
         self._tracker = Tracker()
@@ -80,9 +81,10 @@ class Pipeline:
         posed = self._live(crew) if self._source.info.live else self._file(crew)
         return crew.in_thread("render", each(self._render, posed), self._edge("render", 1), 1, TICK)
 
-    def _edge(self, name: str, capacity: int, drop: bool = False) -> Edge:  # type: ignore[type-arg]
-        edge = self.edges[name] = Edge(capacity, "drop_oldest" if drop else "wait")
-        return edge
+    def _edge(self, name: str, capacity: int, drop: bool = False) -> Edge[Any]:
+        """The edge after stage name."""
+        self.edges[name] = Edge(capacity, "drop_oldest" if drop else "wait")
+        return self.edges[name]
 
     def _captured(self) -> Generator[Frame, None, None]:
         """The source's frames, measured and counted."""
@@ -117,16 +119,14 @@ class Pipeline:
         """Poses of a group of frames; the people of all frames share the batches."""
         frames = [frame for frame, _ in group]
         detections = [found for _, found in group]
-        numbers = [frame.index for frame in frames]
+        numbers, spec = [frame.index for frame in frames], self._pose.spec
         with self.meters["crop"].on(numbers):
-            crops = cut(frames, detections, self._pose.crop_wh)
+            crops = cut(frames, detections, spec.input_wh)
         with self.meters["pose"].on(numbers):
-            heatmaps = self._pose(crops)
+            heatmaps = estimate(self._pose, crops)
         with self.meters["decode"].on(numbers):
-            spec = self._pose.spec
-            points, scores = decode(
-                heatmaps, self._options.method, spec.grid, self._pose.crop_wh, spec.sigma
-            )
+            method = self._options.method
+            points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
             poses, failed = to_poses(points, scores, crops, detections)
             kept = [self._keep(people) for people in poses]
         return [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]

@@ -89,7 +89,7 @@ def build_report(
         },
         "reconnects": source.status.reconnects,
         "bad_packets": source.status.bad_packets,
-        "warnings": list(source.status.notes),
+        "warnings": [*source.status.notes, *(n for w in workers for n in w.sink.notes)],
         "ledger_errors": wrong,
         "rss_mb": rss_mb(),
     }

@@ -1,0 +1,71 @@
+"""Runs the real command line in a process of its own, with a hard time limit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The error lines."""
+        return [line for line in self.err.splitlines() if line.startswith("posestream: error:")]
+
+
+def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
+    """Start run_camera.py with these arguments; env adds environment variables."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run_camera.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1", **env},
+    )
+
+
+def finish(process: subprocess.Popen[str], within: float = 60) -> Result:
+    """Wait for the process; killed and failed when it takes longer."""
+    try:
+        out, err = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"still running after {within} s; so far: {err}") from None
+    assert "Traceback" not in err, err
+    return Result(process.returncode, out, err)
+
+
+def run(*arguments: object, within: float = 60, **env: str) -> Result:
+    return finish(start(*arguments, **env), within)
+
+
+def demo(*arguments: object, within: float = 60, **env: str) -> Result:
+    """Run on the demo scene without a window."""
+    return run("--input", "demo", "--headless", *arguments, within=within, **env)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def times(path: Path) -> list[float]:
+    """The times of all frames of a video that decode, in seconds."""
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
