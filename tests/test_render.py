@@ -285,10 +285,11 @@ def test_any_coordinates_on_any_picture(
     assert picture.shape == (size_wh[1], size_wh[0], 3) and picture.dtype == np.uint8
 
 
-def test_a_limb_that_leaves_the_picture_keeps_its_direction() -> None:
+@pytest.mark.parametrize("ends", [(7, 9), (9, 7)])
+def test_a_limb_that_leaves_the_picture_keeps_its_direction(ends: tuple[int, int]) -> None:
     """From a joint in the picture to one ten million pixels away at 45 degrees."""
     poses = only(person(height=300), (7, 9))
-    poses.joints_xy[0, [7, 9]] = [(100, 100), (1e7, 1e7)]
+    poses.joints_xy[0, ends] = [(100, 100), (1e7, 1e7)]
     mask = changed(grey_frame(128), draw(grey_frame(128), poses, Style()))
     rows, columns = np.nonzero(mask)
     assert mask[479, 479] and abs(rows - columns).max() < 12
@@ -318,11 +319,25 @@ def test_a_hundred_people() -> None:
 
 def test_a_small_person_stays_visible_over_a_large_one() -> None:
     large, small = person(320, 20, 440), only(person(320, 200, 60), LEFT)
+    small.joints_xy[:] += large.joints_xy[0, 14] - small.joints_xy[0, 9]  # wrist on right knee
     for order in ((large, small), (small, large)):
         picture = draw(grey_frame(128), together(*order), Style())
         x, y = np.rint(small.joints_xy[0, 9]).astype(int)
         blue, _, red = picture[y, x].astype(int)
         assert blue > red + 50
+
+
+@pytest.mark.parametrize("height,across", [(25, 2), (100, 3), (450, 12)])
+def test_a_limb_has_a_dark_outline_on_both_sides(height: float, across: int) -> None:
+    poses = only(person(320, 10, height), (13, 15))  # the left shin, upright
+    picture = draw(grey_frame(255), poses, Style())
+    y = round(float(poses.joints_xy[0, [13, 15], 1].mean()))
+    grey = cv2.cvtColor(picture[y : y + 1], cv2.COLOR_BGR2GRAY)[0]
+    dark, blue = (
+        np.nonzero(grey < 110)[0],
+        np.nonzero(picture[y, :, 0] > picture[y, :, 2] + 70.0)[0],
+    )
+    assert dark.min() < blue.min() and blue.max() < dark.max() and len(blue) <= across
 
 
 def overlay_mask(overlay: Overlay, size_wh: tuple[int, int] = (640, 480)) -> np.ndarray:
