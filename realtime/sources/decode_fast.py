@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from realtime.sources.decode_video import DAMAGE, Decoder
 from realtime.status import SourceStatus
 
 FRAME_THREADED = ("h264", "hevc", "vp9")
-THREADS = 4
+THREADS = min(4, os.cpu_count() or 1)
 KEEP = 32  # packets; more than the frames any decoder holds back (16) plus THREADS
 KEEP_AT_MOST = 600
 

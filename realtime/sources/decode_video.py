@@ -10,6 +10,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from realtime.records import Image
 from realtime.status import SourceStatus
@@ -28,20 +29,38 @@ _SECRET_IN_QUERY = re.compile(
 )
 
 
-def upright(frame: av.VideoFrame) -> Image:
-    """The picture as a player shows it: uint8 (H, W, 3) BGR, contiguous, not shared with frame.
+class Upright:
+    """Turns the frames of one stream into pictures as a player shows them.
 
-    Rotation and mirroring of the frame's display matrix are applied, in quarter turns. The
-    colour matrix and range of the stream are used, untagged streams count as BT.601; alpha is
-    dropped, 10 and 16 bit are reduced to 8. Raises one of DAMAGE when it cannot be converted.
+    Rotation and mirroring of the display matrix are applied, in quarter turns. The colour matrix
+    and range of the stream are used, untagged streams count as BT.601; alpha is dropped, 10 and
+    16 bit are reduced to 8. The matrix is looked up again when rotation or size change, not for
+    every frame: PyAV's side data keeps its frame alive until the next garbage collection.
     """
-    image: Any = frame.to_ndarray(format="bgr24")
-    swap, sign_x, sign_y = orientation(frame)
-    if swap:
-        image = cv2.transpose(image)
-    if (sign_x, sign_y) != (1, 1):
-        image = cv2.flip(image, {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}[sign_x, sign_y])
-    return np.ascontiguousarray(image, np.uint8)
+
+    def __init__(self) -> None:
+        self._known: tuple[int, int, int] | None = None
+        self._orientation = (False, 1, 1)
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Image:
+        """uint8 (H, W, 3) BGR, contiguous, not shared with frame. Raises one of DAMAGE when it
+        cannot be converted."""
+        key = (frame.rotation, frame.width, frame.height)
+        if key != self._known:
+            self._known, self._orientation = key, orientation(frame)
+        image: Any = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
+        swap, sign_x, sign_y = self._orientation
+        if swap:
+            image = cv2.transpose(image)
+        if (sign_x, sign_y) != (1, 1):
+            image = cv2.flip(image, {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}[sign_x, sign_y])
+        return np.ascontiguousarray(image, np.uint8)
+
+
+def upright(frame: av.VideoFrame) -> Image:
+    """One frame as Upright gives it; for many frames keep one Upright for each stream."""
+    return Upright()(frame)
 
 
 def orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
@@ -51,7 +70,11 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
     point (p, q) to (a p + c q, b p + d q). Only the signs of its larger diagonal are used; the
     translation follows from the picture's size.
     """
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV cannot name some newer kind of side data: rotation must do
+        turns = round(-frame.rotation / 90) % 4  # clockwise
+        return turns % 2 == 1, -1 if turns in (1, 2) else 1, -1 if turns in (2, 3) else 1
     matrix = np.frombuffer(bytes(data), np.int32) if data is not None else ()
     if len(matrix) != 9:
         return False, 1, 1

@@ -1,0 +1,204 @@
+"""Opening local video files: what is allowed, and what to say when it cannot be read."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+
+from realtime.errors import InputError
+from realtime.sources.decode_video import DAMAGE, MAX_PIXELS
+
+DEMUXERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,apng,mjpeg,nut,"
+    "mxf,yuv4mpegpipe"
+)
+"""FFmpeg's names of the formats that hold pictures themselves. Playlists (concat, hls, dash, sdp)
+and name patterns (image2), which open other files, are not among them: FFmpeg checks the probed
+format against this list before it reads on."""
+
+LIMITS = {"max_pixels": str(MAX_PIXELS)}
+"""Options of every decoder: a larger picture is an error before it is decoded."""
+
+OPTIONS = {
+    "format_whitelist": DEMUXERS,
+    "protocol_whitelist": "file",
+    "max_streams": "64",
+    **LIMITS,
+}
+
+_PLAYLIST = re.compile(
+    rb"\s*(#EXTM3U|ffconcat version|\[playlist\]|v=0\s|(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?"
+    rb"<(MPD|SmoothStreamingMedia|playlist|asx)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def shown(path: Path | str) -> str:
+    """A path for messages: on one line, also where it holds odd characters."""
+    return "".join(c if c.isprintable() else "?" for c in str(path))
+
+
+def is_regular(path: Path) -> bool:
+    """False for a FIFO or a device, which may block for ever when opened or read."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode) or stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):  # missing: said by check_readable
+        return True
+
+
+def check_readable(path: Path) -> bytes:
+    """The first bytes of a regular file. Raises InputError when it cannot be read."""
+    name = shown(path)
+    if path.is_dir():
+        raise InputError(f"{name}: is a folder; give a video file, or a folder of images")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except PermissionError:
+        raise InputError(f"{name}: no permission to read it") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{name}: cannot be read: {reason}") from error
+    if not head:
+        raise InputError(f"{name}: is empty (0 bytes)")
+    if _PLAYLIST.match(head):
+        raise InputError(f"{name}: is a playlist that names other files; give the video itself")
+    return head
+
+
+def open_container(path: Path) -> av.container.InputContainer:
+    """Open a regular file; the caller closes it. Raises InputError saying what is wrong."""
+    head = check_readable(path)
+    try:
+        # With "file:" in front no part of the name is taken for a protocol or a pattern.
+        return av.open(f"file:{path}", "r", options=OPTIONS, metadata_errors="replace")
+    except DAMAGE as error:
+        raise InputError(f"{shown(path)}: {_what_is_wrong(path, head, error)}") from error
+
+
+@contextmanager
+def open_pipe(path: Path, stopped: Callable[[], bool]) -> Iterator[av.container.InputContainer]:
+    """A FIFO or a device, read in order. Waits for its writer until stopped(). Raises
+    InputError."""
+    with ExitStack() as stack:
+        try:
+            pipe = stack.enter_context(closing(Pipe(path, stopped)))
+            container = av.open(pipe, "r", options=OPTIONS, metadata_errors="replace")
+        except (*DAMAGE, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{shown(path)}: no video can be read from it: {reason}") from error
+        yield stack.enter_context(container)
+
+
+class Pipe:
+    """A FIFO or device as a file whose read() ends soon after stopped() has become true.
+
+    FFmpeg itself would wait for ever for the writer and ignore its own timeouts.
+    """
+
+    def __init__(self, path: Path, stopped: Callable[[], bool]) -> None:
+        """Raises OSError when it cannot be opened; does not wait for a writer."""
+        self.name = str(path)
+        self._stopped = stopped
+        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+
+    def read(self, size: int) -> bytes:
+        while not self._stopped():
+            if select.select([self._fd], [], [], 0.1)[0]:
+                try:
+                    return os.read(self._fd, size)
+                except BlockingIOError:
+                    continue
+        return b""
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def video_stream(container: Any, name: str) -> av.VideoStream:
+    """The first video stream that is not a cover picture. Raises InputError."""
+    streams = [s for s in container.streams if s.type == "video"]
+    films = [s for s in streams if not _is_cover(s)]
+    if not films:
+        others = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        only = "only a cover picture" if streams else f"only {others}"
+        raise InputError(f"{name}: no video stream in it, {only}; give a file with pictures")
+    usable = [s for s in films if s.codec_context is not None]
+    if not usable:
+        raise InputError(f"{name}: its video codec is not supported; convert it to H.264")
+    stream: av.VideoStream = usable[0]
+    if stream.width * stream.height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: {stream.width}x{stream.height} pixels are more than the limit of"
+            f" {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
+        )
+    return stream
+
+
+def has_true_stamps(container: Any) -> bool:
+    """Whether the format stores a timestamp of presentation with every packet."""
+    return bool({"mov", "matroska"} & set(container.format.name.split(",")))
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def is_cut(path: Path) -> bool:
+    """Whether the file is shorter than its own header says (mp4, mov and AVI only)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] == b"RIFF":
+            return 8 + int.from_bytes(head[4:8], "little") > size
+    return any(start + length > size for kind, start, length in boxes(path))
+
+
+def boxes(path: Path) -> list[tuple[bytes, int, int]]:
+    """Type, position and declared length of the outermost boxes of an mp4 or mov file (ISO/IEC
+    14496-12, 4.2); what is not such a file gives one odd box or none."""
+    found: list[tuple[bytes, int, int]] = []
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = 0
+        while start + 8 <= size and len(found) < 100_000:
+            file.seek(start)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            elif length == 0:
+                length = size - start
+            if length < 8 or not kind.isalnum():
+                break
+            found.append((kind, start, length))
+            start += length
+    return found
+
+
+def _what_is_wrong(path: Path, head: bytes, error: BaseException) -> str:
+    """Why FFmpeg could not open a file, and what to do."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        kinds = {kind for kind, _, _ in boxes(path)}
+        if not kinds & {b"moov", b"moof"}:
+            return (
+                "not finished by its recorder or cut (no index); record or copy it again, or"
+                " repair it with a tool such as untrunc"
+            )
+        return "its index is damaged; copy it again, or repair it with a tool such as untrunc"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is to be opened"
+    return "not a video that can be read (mp4, mov, mkv, webm, avi, ts, gif and others are)"

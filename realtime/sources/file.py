@@ -1,0 +1,282 @@
+"""Video files: every frame once, in order, upright, with the container's own timestamps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+import av
+
+from realtime.errors import InputError, UsageError
+from realtime.records import Frame
+from realtime.sources.base import Source, SourceInfo, Span
+from realtime.sources.container import (
+    LIMITS,
+    has_true_stamps,
+    is_cut,
+    is_regular,
+    open_container,
+    open_pipe,
+    shown,
+    video_stream,
+)
+from realtime.sources.decode_fast import FRAME_THREADED, FastDecoder
+from realtime.sources.decode_video import (
+    DAMAGE,
+    Decoder,
+    FrameClock,
+    Upright,
+    decoded,
+    orientation,
+)
+from realtime.sources.seek import Entry, entry_before
+from realtime.status import SourceStatus
+
+READ_ERRORS = 10
+"""Read errors in a row after which a file is taken to end; one damaged index entry gives one."""
+
+PROBE_PACKETS = 300
+
+NO_FRAME = "no frame of it can be decoded: it is damaged, or its pictures exceed 64 megapixels"
+
+
+def open_file(path: Path, span: Span) -> Source:
+    """A video file, looked into but not kept open.
+
+    Seconds in span are on the clock of Frame.time, the container's timestamps. A FIFO or device
+    is opened only by frames(), since that may wait for its writer. Raises InputError when there
+    is no video to read, UsageError for a span that cannot be.
+    """
+    check_span(span)
+    info = SourceInfo(shown(path.name), "file", path=path)
+    if not is_regular(path):
+        return FileSource(path, span, info)
+    with open_container(path) as container:
+        stream = video_stream(container, shown(path))
+        info = _described(info, container, stream, span)
+        first = _first_frame(container, stream, shown(path))
+    if first is not None:
+        wide, high = first.width, first.height
+        info = replace(info, size_wh=(high, wide) if orientation(first)[0] else (wide, high))
+    return FileSource(path, span, info)
+
+
+def check_span(span: Span) -> None:
+    """Raise UsageError unless span can hold a frame."""
+    if not (math.isfinite(span.start) and span.start >= 0):
+        raise UsageError(f"--start {span.start}: give a frame number or seconds, 0 or more")
+    if span.end is not None and not (math.isfinite(span.end) and span.end > 0):
+        raise UsageError(f"--end {span.end}: give a frame number or seconds, more than 0")
+    comparable = isinstance(span.start, int) == isinstance(span.end, int) or not span.start
+    if span.end is not None and comparable and span.end <= span.start:
+        raise UsageError(f"--end {span.end} is not after --start {span.start}")
+    if span.stride < 1:
+        raise UsageError(f"--stride {span.stride}: give 1 or more")
+
+
+class FileSource:
+    """See Source. info.start is exact from the first frame on; until then it is 0."""
+
+    def __init__(self, path: Path, span: Span, info: SourceInfo) -> None:
+        self.info = info
+        self.status = SourceStatus()
+        self._path = path
+        self._regular = is_regular(path)
+        self._span = span
+        self._closed = Event()
+        self._upright = Upright()
+
+    def close(self) -> None:
+        """End frames() before its next frame; the file is closed by the thread that reads it."""
+        self._closed.set()
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """The frames of the span. Raises InputError when there is none to give."""
+        clock = FrameClock(self.info.rate, self.status, self.info.name)
+        first: int | None = None
+        with closing(self._numbered()) as numbered, self._quiet_when_closed():
+            for index, picture in numbered:
+                time = clock.time(picture)
+                if self._closed.is_set() or _reached(self._span.end, index, time):
+                    break
+                if first is None and not _reached(self._span.start, index, time):
+                    continue
+                if first is None:
+                    first = index
+                    self.info = replace(self.info, start=time if self._span.start else 0.0)
+                if (index - first) % self._span.stride == 0:
+                    yield from self._finished(index, time, picture)
+        self.status.ended()
+        if first is None and not self._closed.is_set():
+            raise InputError(f"{shown(self._path)}: {self._why_nothing()}")
+
+    @contextmanager
+    def _quiet_when_closed(self) -> Generator[None, None, None]:
+        """A wait for a writer that close() has ended is not an error."""
+        try:
+            yield
+        except InputError:
+            if not self._closed.is_set():
+                raise
+
+    def _finished(
+        self, index: int, time: float, picture: av.VideoFrame
+    ) -> Generator[Frame, None, None]:
+        """The frame with its pixels, or nothing when they cannot be converted."""
+        grabbed = perf_counter()
+        try:
+            image = self._upright(picture)
+        except DAMAGE:
+            self.status.bad_packets += 1
+            return
+        self.status.frame()
+        yield Frame(index, time, image, self.info.name, grabbed)
+
+    def _why_nothing(self) -> str:
+        if self._span == Span(stride=self._span.stride):
+            return NO_FRAME
+        return "no frame between --start and --end; see its length, or leave them out"
+
+    def _numbered(self) -> Generator[tuple[int, av.VideoFrame], None, None]:
+        """Frames with their numbers from the beginning of the file, from a keyframe on that is
+        not after the start."""
+        entry = entry_before(self._path, self._span.start) if self._regular else None
+        if entry is not None:
+            found = False
+            with closing(self._read(entry)) as frames:
+                for index, picture in enumerate(frames, entry.index):
+                    found = True
+                    yield index, picture
+            if found:
+                return
+        with closing(self._read(None)) as frames:
+            yield from enumerate(frames)
+
+    def _read(self, entry: Entry | None) -> Generator[av.VideoFrame, None, None]:
+        """Decode from the beginning, or from entry on; nothing when seeking leads behind it."""
+        with ExitStack() as stack:
+            container = stack.enter_context(self._open())
+            stream = video_stream(container, shown(self._path))
+            if not self._regular:
+                self.info = _described(self.info, container, stream, self._span)
+            if entry is not None:
+                container.seek(entry.pts, stream=stream)
+            decoder = self._decoder(container, stream, stack)
+            frames = decoded(container, stream, self.status, READ_ERRORS, decoder)
+            stack.enter_context(closing(frames))  # before the container closes
+            count, early = entry.index if entry else 0, False
+            try:
+                for frame in frames if entry is None else _from_entry(frames, entry):
+                    count += 1
+                    yield frame
+            except av.error.FFmpegError:
+                early = True
+            if entry is None or count > entry.index:
+                self._note_damage(count, stream.frames, early)
+
+    def _open(self) -> AbstractContextManager[Any]:
+        """The container. Raises InputError."""
+        if self._regular:
+            return open_container(self._path)
+        self.status.connecting("waiting for a writer")
+        return open_pipe(self._path, self._closed.is_set)
+
+    def _decoder(self, container: Any, stream: Any, stack: ExitStack) -> Decoder:
+        """Several threads where damage can be repaired by decoding once more (decode_fast)."""
+
+        def spare() -> av.VideoCodecContext:
+            again = video_stream(stack.enter_context(self._open()), shown(self._path))
+            again.codec_context.options = LIMITS
+            return again.codec_context
+
+        stream.codec_context.options = LIMITS
+        stamped = has_true_stamps(container)
+        if self._regular and stamped and stream.codec_context.name in FRAME_THREADED:
+            return FastDecoder(stream.codec_context, self.status, spare)
+        return Decoder(stream.codec_context, self.status)
+
+    def _note_damage(self, count: int, declared: int, early: bool) -> None:
+        """Say once how much of a damaged file there was; called at its end."""
+        bad = self.status.bad_packets
+        cut = early or (self._regular and is_cut(self._path))
+        if not bad and not cut:
+            return
+        frames = f"{count} of {declared} frames" if declared > count else f"{count} frames"
+        reasons = [f"{bad} damaged packets"] * bool(bad) + ["the file is cut short"] * cut
+        self.status.note(f"{self.info.name}: {frames}; {', '.join(reasons)}")
+
+
+def _from_entry(frames: Iterator[av.VideoFrame], entry: Entry) -> Iterator[av.VideoFrame]:
+    """The frames from the one with the entry's timestamp on; none when it does not come."""
+    found = False
+    for frame in frames:
+        if not found and frame.pts is not None and frame.pts < entry.pts:
+            continue
+        if not found and frame.pts != entry.pts:
+            return
+        found = True
+        yield frame
+
+
+def _first_frame(container: Any, stream: Any, name: str) -> av.VideoFrame | None:
+    """The first frame, None when it does not come soon. Raises InputError without any frame."""
+    stream.codec_context.options = LIMITS
+    decoder = Decoder(stream.codec_context, SourceStatus())
+    try:
+        for number, packet in enumerate(container.demux(stream)):
+            for frame in decoder.decode(packet):
+                return frame
+            if number >= PROBE_PACKETS:
+                return None
+    except av.error.FFmpegError:
+        pass
+    raise InputError(f"{name}: {NO_FRAME}")
+
+
+def _described(info: SourceInfo, container: Any, stream: Any, span: Span) -> SourceInfo:
+    """info with what the container says, where that can be true."""
+    rate = next((r for r in map(_rate, (stream.average_rate, stream.guessed_rate)) if r), None)
+    seconds = _seconds(container, stream)
+    total = stream.frames or (round(seconds * rate) if seconds and rate else 0)
+    origin = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
+    frames = _count(span, total, rate, origin) if total > 0 else None
+    return replace(info, rate=rate, frames=frames, time_base=stream.time_base)
+
+
+def _rate(rate: Any) -> float | None:
+    """Frames per second when they can be true."""
+    return float(rate) if rate and 1 <= rate <= 240 else None
+
+
+def _seconds(container: Any, stream: Any) -> float | None:
+    """The declared length of the stream, else of the container."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _count(span: Span, total: int, rate: float | None, origin: float) -> int | None:
+    """How many of total frames the span holds; estimated by the rate where it is in seconds."""
+
+    def number(limit: int | float) -> int | None:
+        if isinstance(limit, int):
+            return min(limit, total)
+        return min(max(math.ceil((limit - origin) * rate - 1e-6), 0), total) if rate else None
+
+    start, end = number(span.start), number(total if span.end is None else span.end)
+    if start is None or end is None:
+        return None
+    return max(0, math.ceil((end - start) / span.stride))
+
+
+def _reached(limit: int | float | None, index: int, time: float) -> bool:
+    """Whether a frame is at or after a limit in frames (int) or seconds (float)."""
+    if limit is None:
+        return False
+    return index >= limit if isinstance(limit, int) else time >= limit

@@ -1,0 +1,102 @@
+"""Where decoding may start so that frames keep the numbers they have from the beginning."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from realtime.sources.container import has_true_stamps, open_container, video_stream
+
+WORTH_IT = 250
+"""Frames; to decode fewer and throw them away costs less than looking for a keyframe."""
+
+REORDER = 64
+"""Packets; more than any codec sends a frame before or after its place in the presentation."""
+
+_CODECS = ("h264", "hevc", "vp9", "av1", "mjpeg")  # where every packet gives one frame
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A keyframe: its timestamp in the stream's time base, and its number from the beginning."""
+
+    pts: int
+    index: int
+
+
+def entry_before(path: Path, start: int | float) -> Entry | None:
+    """The last keyframe not after start (a frame number, or seconds when float) of a file.
+
+    Found by reading the packets up to there without decoding, which is some hundred times
+    faster. None when decoding from the beginning is as good, or when the numbers of frames
+    cannot be told from packets alone: timestamps missing, doubled or cut by an edit list.
+    Raises InputError when the file cannot be opened.
+    """
+    if not start or (isinstance(start, int) and start < WORTH_IT):
+        return None
+    with open_container(path) as container:
+        stream: Any = video_stream(container, path.name)
+        if not has_true_stamps(container) or stream.codec_context.name not in _CODECS:
+            return None
+        limit = start if isinstance(start, int) else math.floor(start / stream.time_base)
+        return _entry(container, stream, limit, by_number=isinstance(start, int))
+
+
+def _entry(container: Any, stream: Any, limit: int, by_number: bool) -> Entry | None:
+    stamps, keys, beyond = array("q"), array("q"), 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:  # the end
+                break
+            if packet.pts is None or packet.is_discard or packet.is_corrupt:
+                return None
+            stamps.append(packet.pts)
+            if packet.is_keyframe and _starts_anew(stream, packet):
+                keys.append(packet.pts)
+            beyond += len(stamps) > limit if by_number else packet.pts > limit
+            if beyond > REORDER:
+                break
+    except av.error.FFmpegError:
+        return None
+    return _last_fitting(stamps, keys, limit, by_number)
+
+
+def _last_fitting(
+    stamps: array[int], keys: array[int], limit: int, by_number: bool
+) -> Entry | None:
+    """The last of keys whose pts, or number among stamps (in order of the file), is <= limit."""
+    ordered = np.sort(np.array(stamps, np.int64))
+    # What comes before the first keyframe may never give frames, and doubles not always.
+    if not keys or keys[0] != stamps[0] or keys[0] != ordered[0] or (np.diff(ordered) == 0).any():
+        return None
+    pts = np.sort(np.array(keys, np.int64))
+    numbers = np.searchsorted(ordered, pts)
+    fitting = np.flatnonzero((numbers if by_number else pts) <= limit)
+    if not len(fitting) or numbers[fitting[-1]] < WORTH_IT:
+        return None
+    return Entry(int(pts[fitting[-1]]), int(numbers[fitting[-1]]))
+
+
+def _starts_anew(stream: Any, packet: Any) -> bool:
+    """Whether nothing after this keyframe needs a frame before it. In H.264 a container may also
+    mark recovery points, where the picture is right only some frames later: only IDR counts."""
+    if stream.codec_context.name != "h264":
+        return True
+    return 5 in _unit_types(bytes(packet), (stream.codec_context.extradata or b"\0")[0] == 1)
+
+
+def _unit_types(data: bytes, with_lengths: bool) -> set[int]:
+    """The H.264 unit types in a packet (ITU-T H.264, table 7-1)."""
+    if not with_lengths:
+        return {part[0] & 31 for part in data.split(b"\0\0\1")[1:] if part}
+    types, start = set(), 0
+    while start + 4 < len(data):
+        types.add(data[start + 4] & 31)
+        start += 4 + max(1, int.from_bytes(data[start : start + 4], "big"))
+    return types
