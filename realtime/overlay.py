@@ -124,7 +124,7 @@ def draw_overlay(picture: Image, overlay: Overlay) -> None:
 def _draw_recording(picture: Image, height: int, edge: int) -> None:
     wide, high = text_size("REC", height)
     x = picture.shape[1] - edge - wide
-    middle, radius = (x - round(height * 0.7), edge + high // 2), round(height * 0.45)
+    middle, radius = (x - round(height * 0.7), edge + high // 2 + height // 5), round(height * 0.45)
     cv2.circle(picture, middle, radius + 2, RIM, -1, cv2.LINE_AA)
     cv2.circle(picture, middle, radius, RED, -1, cv2.LINE_AA)
     write(picture, "REC", (x, edge), height, LIGHT)

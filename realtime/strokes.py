@@ -22,6 +22,7 @@ FACE_SHARE = 0.34  # how wide a stroke of the face is, of the person's limb widt
 SIZE_PER_WIDTH = 80  # a person of this many pixels has limbs one pixel wide
 SURE = 0.8  # joint score from which limbs have their full width
 CORE_FROM = 3.0  # narrowest limb, in pixels, that has room for a dark core
+CORE_SHARE = 0.24  # of the limb
 RING_FROM = 3.0  # smallest joint radius, in pixels, that has room for a hole
 SHIFT = 4  # binary digits of the fraction: 1/16 pixel
 
@@ -118,7 +119,7 @@ def limbs_of(people: Visible, size_wh: tuple[int, int]) -> Limbs:
         drawn & LIMB_IS_RIGHT & (2 * np.minimum(half_a, half_b) >= CORE_FROM),
         _bars(start, end, side, half_a + rim, half_b + rim),
         _bars(start, end, side, half_a, half_b),
-        _bars(start, end, side, half_a * 0.3, half_b * 0.3),
+        _bars(start, end, side, half_a * CORE_SHARE, half_b * CORE_SHARE),
         np.minimum(people.sure[:, _A], people.sure[:, _B]),
     )
 
