@@ -78,7 +78,7 @@ class _Job:
     ) -> None:
         fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
         live = source.info.live
-        self.source, self.networks = source, (detector.network, pose.network)
+        self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
         style = Style(min_joint_score=settings.min_joint_score, mirror=settings.mirror)
         hud = Hud(self.ledger, source, style, any(sink.name == "record" for sink in sinks))
@@ -97,8 +97,7 @@ class _Job:
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
         self.screen = None
         if show:
-            window = Window(f"posestream - {source.info.name}")
-            self.screen = Screen(window, source, paced=not live and not sinks)
+            self.screen = _open_screen(source, paced=not live and not sinks)
         self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
         self.whole = Run(
             source,
@@ -135,6 +134,15 @@ class _Job:
         if self.score:
             report["demo"] = self.score.result()
         return report
+
+
+def _open_screen(source: Source, paced: bool) -> Screen | None:
+    """The window; None when the display went away since it was looked for."""
+    try:
+        return Screen(Window(f"posestream - {source.info.name}"), source, paced)
+    except OSError as error:
+        logger.warning("no window: %s", error)
+        return None
 
 
 def _conclude(

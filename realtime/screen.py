@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from time import perf_counter
 
 from realtime.records import Image, PosedFrame
@@ -9,6 +10,8 @@ from realtime.render import draw_state
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
 from realtime.stop import Stop
+
+logger = logging.getLogger(__name__)
 
 QUIT_KEYS = ("q", "esc", "closed")
 REDRAW = 0.5
@@ -24,6 +27,7 @@ class Screen:
         self._zero: float | None = None  # perf_counter() at Frame.time 0
         self._picture: Image | None = None
         self._drawn = 0.0
+        self._lost = False
 
     def early(self, item: PosedFrame) -> float:
         """Seconds until this frame is due; 0 or less when it is."""
@@ -44,6 +48,9 @@ class Screen:
     def look_after(self, stop: Stop) -> None:
         """Handle keys and a closed window; draw the source's state when it is not live."""
         key = self._window.pump()
+        if key == "lost" and not self._lost:
+            self._lost = True
+            logger.warning("the display went away; going on without a window")
         if key in QUIT_KEYS:
             stop.ask("window closed" if key == "closed" else f"key {key}")
         now = perf_counter()
