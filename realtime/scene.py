@@ -7,8 +7,10 @@ Pictures are BGR uint8; coordinates follow realtime.geometry.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -16,12 +18,18 @@ from numpy.typing import NDArray
 
 from realtime import scene_background as background
 from realtime.records import Float, Image
-from realtime.scene_cast import BLOCK, camera, cast
+from realtime.scene_background import Occluder
+from realtime.scene_cast import BLOCK, MOST, camera, cast
 from realtime.scene_motion import Mover
 from realtime.scene_paint import paste
 from realtime.scene_people import Figure, draw
 from realtime.scene_tailor import Outfit, dress
 from realtime.skeleton import JOINT_COUNT
+
+Mask = NDArray[np.bool_]
+
+KEPT_TRUTHS = 600
+"""Truths kept, about 2 kB each: the comparison asks for them some frames after the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +37,9 @@ class Truth:
     """The people of one frame, at least some part of whom is seen in the picture.
 
     joints_xy: float32 (N, 17, 2), frame pixels, COCO order; hidden ones and those outside too.
-    visible: bool (N, 17), inside the picture and hidden neither by somebody else, nor by an
-        object in front, nor by the own body (best effort: what is drawn on top at the joint is a
-        part that the joint belongs to, and the joint is on the near side of trunk or head).
+    visible: bool (N, 17), inside the picture and hidden neither by somebody else, nor by a thing
+        in front, nor by the own body (best effort: what is drawn on top at the joint is a part
+        that the joint belongs to, and the joint is on the near side of trunk or head).
     boxes_xyxy: float32 (N, 4), tight around the drawn person, hidden parts too, cut at the border.
     ids: int64 (N,), the same for one person in all frames, ascending.
     visible_share: float32 (N,), how much of the drawn person is seen, 0..1; parts outside the
@@ -39,7 +47,7 @@ class Truth:
     """
 
     joints_xy: Float
-    visible: NDArray[np.bool_]
+    visible: Mask
     boxes_xyxy: Float
     ids: NDArray[np.int64]
     visible_share: Float
@@ -49,19 +57,21 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
-    """Both results of rendering one frame; the picture is without noise."""
+class _Person:
+    """One person of one frame; mask: where they are seen, bool (H, W)."""
 
-    image: Image
-    truth: Truth
+    ident: int
+    figure: Figure
+    mask: Mask
 
 
 class Scene:
     """A film of this many frames at rate frames per second.
 
-    seed: which film. people: so many, all in the picture, instead of 0 to 6 who come and go.
+    seed: which film. people: so many (0 to 6) all the time, instead of 0 to 6 who come and go.
     What a frame shows depends on its time (index / rate), not on the length of the film; every
-    10 seconds a new cast comes on. Raises ValueError for values out of range.
+    10 seconds a new cast comes on. May be used from several threads. Raises ValueError for values
+    out of range.
     """
 
     def __init__(
@@ -72,23 +82,20 @@ class Scene:
         rate: float = 30.0,
         people: int | None = None,
     ) -> None:
-        if (
-            seed < 0
-            or frames < 0
-            or min(size_wh) < 32
-            or rate <= 0
-            or (people or 0) not in range(7)
-        ):
+        wrong = seed < 0 or frames < 0 or min(size_wh) < 32 or rate <= 0
+        if wrong or (people is not None and not 0 <= people <= MOST):
             raise ValueError(
-                f"scene: seed {seed}, frames {frames}, size {size_wh}, rate {rate}, people {people}: "
-                "expected seed and frames >= 0, a size of at least 32x32, rate > 0, people 0 to 6"
+                f"seed {seed}, frames {frames}, size {size_wh}, rate {rate}, people {people}: "
+                f"expected seed and frames >= 0, 32x32 or more, rate > 0, people 0 to {MOST}"
             )
         self.seed, self.frames, self.size_wh, self.rate = seed, frames, size_wh, rate
         self._people = people
         self._view = camera(seed, size_wh)
         self._set = background.build(seed, self._view)
         self._cast = lru_cache(2)(self._new_cast)
-        self._draw = lru_cache(3)(self._render)
+        self._picture = lru_cache(2)(self._render)
+        self._truths: OrderedDict[int, Truth] = OrderedDict()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return self.frames
@@ -99,13 +106,17 @@ class Scene:
         Raises IndexError outside 0 .. frames - 1.
         """
         self._check(index)
-        clean = self._draw(index).image if people else self._set.image
+        clean = self._picture(index) if people else self._set.image
         return self._set.noisy(clean, index)
 
     def truth(self, index: int) -> Truth:
         """The people of frame index. Raises IndexError outside 0 .. frames - 1."""
         self._check(index)
-        return self._draw(index).truth
+        while True:
+            with self._lock:
+                if index in self._truths:
+                    return self._truths[index]
+            self._render(index)
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.frames:
@@ -113,67 +124,85 @@ class Scene:
 
     def _new_cast(self, block: int) -> tuple[tuple[Mover, tuple[Outfit, ...]], ...]:
         """The movers of a block, each with clothes for near, farther and far away."""
-        movers = cast(self.seed, block, self._view, self._people)
         dressed = []
-        for mover in movers:
-            nearest = min(point[1] for leg in mover.legs for point in (leg.start, leg.end))
+        for mover in cast(self.seed, block, self._view, self._people):
+            nearest = min(place[1] for leg in mover.legs for place in (leg.start, leg.end))
             rng = np.random.default_rng([self.seed, 13, mover.ident])
             density = min(self._view.focal / nearest, 0.6 * self.size_wh[1])
             largest = dress(rng, mover.build, self._set.light, density)
             dressed.append((mover, (largest, largest.smaller(0.6), largest.smaller(0.36))))
         return tuple(dressed)
 
-    def _render(self, index: int) -> _Drawn:
+    def _render(self, index: int) -> Image:
+        """The picture without noise; keeps its truth."""
         time = index / self.rate
-        people = [
-            (mover, draw(mover, outfits, self._view, time))
+        figures = [
+            (mover.ident, draw(mover, outfits, self._view, time))
             for mover, outfits in self._cast(int(time // BLOCK))
             if mover.present(time)
         ]
-        people.sort(key=lambda item: -item[1].distance)
+        figures.sort(key=lambda item: -item[1].distance)
         image = self._set.image.copy()
-        masks: list[NDArray[np.bool_]] = []
-        for _, figure in people:
-            self._set.shadow(image, figure)
-            paste(image, figure.pixels, *figure.corner_xy)
-            mask = _mask(figure, self.size_wh)
-            for hidden in masks:
-                hidden &= ~mask
-            masks.append(mask)
+        people: list[_Person] = []
+        things = list(self._set.occluders)  # the farthest first
+        for ident, figure in figures:
+            while things and things[0].distance > figure.distance:
+                self._cover(image, people, things.pop(0))
+            people.append(self._add(image, people, ident, figure))
+        for thing in things:
+            self._cover(image, people, thing)
+        self._keep(index, self._truth(people))
         image.flags.writeable = False
-        return _Drawn(image, self._truth(people, masks))
+        return image
 
-    def _truth(self, people: list[tuple[Mover, Figure]], masks: list[NDArray[np.bool_]]) -> Truth:
-        rows = []
-        for (mover, figure), mask in zip(people, masks):
-            whole = int(np.count_nonzero(figure.pixels[..., 3] > 127))
-            seen = int(np.count_nonzero(mask))
-            if seen:
-                at = np.rint(figure.joints_xy).astype(int)
-                inside = ((at >= 0) & (at < self.size_wh)).all(1)
-                x, y = at.clip(0, np.array(self.size_wh) - 1).T
-                visible = inside & figure.seen & mask[y, x]
-                rows.append(
-                    (
-                        mover.ident,
-                        figure.joints_xy,
-                        visible,
-                        _box(figure, self.size_wh),
-                        seen / whole,
-                    )
-                )
-        rows.sort(key=lambda row: row[0])
+    def _add(self, image: Image, people: list[_Person], ident: int, figure: Figure) -> _Person:
+        """Draw somebody before all the people so far."""
+        self._set.shade(image, figure)
+        paste(image, self._set.focused(figure), *figure.corner_xy)
+        mask = _mask(figure, self.size_wh)
+        for person in people:
+            person.mask[mask] = False
+        return _Person(ident, figure, mask)
+
+    def _cover(self, image: Image, people: list[_Person], thing: Occluder) -> None:
+        """Draw a thing of the place again where it hides somebody farther away."""
+        cover = _mask(thing, self.size_wh)
+        if any((person.mask & cover).any() for person in people):
+            paste(image, thing.pixels, *thing.corner_xy)
+            for person in people:
+                person.mask[cover] = False
+
+    def _truth(self, people: list[_Person]) -> Truth:
+        seen = sorted((p for p in people if p.mask.any()), key=lambda person: person.ident)
         return Truth(
-            np.array([row[1] for row in rows], np.float32).reshape(-1, JOINT_COUNT, 2),
-            np.array([row[2] for row in rows], bool).reshape(-1, JOINT_COUNT),
-            np.array([row[3] for row in rows], np.float32).reshape(-1, 4),
-            np.array([row[0] for row in rows], np.int64),
-            np.array([row[4] for row in rows], np.float32),
+            np.array([p.figure.joints_xy for p in seen], np.float32).reshape(-1, JOINT_COUNT, 2),
+            np.array([self._visible(p) for p in seen], bool).reshape(-1, JOINT_COUNT),
+            np.array([_box(p.figure, self.size_wh) for p in seen], np.float32).reshape(-1, 4),
+            np.array([p.ident for p in seen], np.int64),
+            np.array([_share(p) for p in seen], np.float32),
         )
 
+    def _visible(self, person: _Person) -> Mask:
+        at = np.rint(person.figure.joints_xy).astype(int)
+        inside = ((at >= 0) & (at < self.size_wh)).all(1)
+        x, y = at.clip(0, np.array(self.size_wh) - 1).T
+        visible: Mask = inside & person.figure.seen & person.mask[y, x]
+        return visible
 
-def _mask(figure: Figure, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where in the picture the person is drawn, bool (H, W)."""
+    def _keep(self, index: int, truth: Truth) -> None:
+        with self._lock:
+            self._truths[index] = truth
+            while len(self._truths) > KEPT_TRUTHS:
+                self._truths.popitem(last=False)
+
+
+def _share(person: _Person) -> float:
+    whole = np.count_nonzero(person.figure.pixels[..., 3] > 127)
+    return float(np.count_nonzero(person.mask) / whole)
+
+
+def _mask(figure: Figure | Occluder, size_wh: tuple[int, int]) -> Mask:
+    """Where in the picture somebody or something is drawn, bool (H, W)."""
     mask = np.zeros((size_wh[1], size_wh[0]), bool)
     (x, y), (height, width) = figure.corner_xy, figure.pixels.shape[:2]
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, size_wh[0]), min(y + height, size_wh[1])

@@ -1,4 +1,4 @@
-"""What the people of the demo scene walk through: a place, its light, shadows and noise."""
+"""What the people of the demo scene walk through: a place with its things, light and noise."""
 
 from __future__ import annotations
 
@@ -6,40 +6,262 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from realtime.records import Image
-from realtime.scene_cast import Camera
-from realtime.scene_paint import Light, fractal
-from realtime.scene_people import Figure
+from realtime import scene_place as place
+from realtime import scene_props as props
+from realtime.records import Float, Image
+from realtime.scene_cast import BLOCK, Camera, cast
+from realtime.scene_paint import Light, fractal, paste
+from realtime.scene_people import Figure, draw
+from realtime.scene_tailor import dress
+
+NOISE_REACH = 64
+"""How far the noise tiles reach beyond the picture, so that every frame can take another part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occluder:
+    """A thing of the place: premultiplied BGRA at corner_xy of the picture, distance in metres."""
+
+    pixels: Image
+    corner_xy: tuple[int, int]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sun:
+    """How shadows fall: sideways and away from the viewer per unit of height; how dark (0..1)
+    and how blurred, as a share of the picture's height."""
+
+    aside: float
+    back: float
+    strength: float
+    blur: float
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A place without people: image BGR uint8 (H, W, 3), the light on people, noise tiles."""
+    """A place without people, BGR uint8 (H, W, 3), and what is needed to put people in it.
+
+    occluders: the things that people can be behind. softness: blur of the lens in pixels.
+    """
 
     image: Image
+    occluders: tuple[Occluder, ...]
     light: Light
+    sun: Sun
+    softness: float
     noise: tuple[Image, Image]
     seed: int
 
     def noisy(self, image: Image, index: int) -> Image:
         """A copy of image with the sensor noise of this frame."""
         height, width = image.shape[:2]
-        x, y = np.random.default_rng([self.seed, 15, index]).integers(0, 64, 2)
+        x, y = np.random.default_rng([self.seed, 15, index]).integers(0, NOISE_REACH, 2)
         more, less = (tile[y : y + height, x : x + width] for tile in self.noise)
         return np.asarray(cv2.subtract(cv2.add(image, more), less), np.uint8)
 
-    def shadow(self, image: Image, figure: Figure) -> None:
+    def focused(self, figure: Figure) -> Image:
+        """A person as sharp as the place."""
+        return np.asarray(cv2.GaussianBlur(figure.pixels, (3, 3), self.softness), np.uint8)
+
+    def shade(self, image: Image, figure: Figure) -> None:
         """Darken the ground where a person's shadow falls, in place."""
+        height = image.shape[0]
+        mask, corner = _fallen(figure, self.sun, self.sun.blur * height)
+        part, mask = _overlap(image, mask, corner)
+        if part.size:
+            kept = cv2.merge([255 - (mask * self.sun.strength).astype(np.uint8)] * 3)
+            part[:] = cv2.multiply(part, kept, scale=1 / 255)
 
 
 def build(seed: int, view: Camera) -> Set:
     """The place of a scene."""
     rng = np.random.default_rng([seed, 14])
+    kind = place.KINDS[seed % len(place.KINDS)]
+    dusk = float(rng.uniform(0.3, 1)) if not kind.indoors and rng.random() < 0.3 else 0.0
+    light = _light(rng, kind.indoors, dusk)
+    sun = _sun(rng, kind.indoors, dusk)
+    picture, low = _empty(rng, view, kind, dusk)
+    _haunt(rng, picture, view, light, low)
+    picture, occluders = _furnish(rng, picture, view, kind, light, sun, low)
+    softness = float(rng.uniform(0.45, 0.95)) * max(view.size_wh[1] / 720, 0.5)
+    image = _photograph(rng, picture, light, softness, dusk)
+    return Set(image, occluders, light, sun, softness, _noise(rng, view, dusk), seed)
+
+
+def _light(rng: np.random.Generator, indoors: bool, dusk: float) -> Light:
+    warm = rng.normal(0, 0.06) + 0.1 * dusk
+    level = (rng.uniform(0.72, 0.98) if indoors else rng.uniform(0.8, 1.08)) * (1 - 0.4 * dusk)
+    tint = level * np.array([1 - warm, 1.0, 1 + warm])
+    return Light(tint.astype(np.float32), float(rng.uniform(-1, 1)), float(rng.uniform(0.3, 0.6)))
+
+
+def _sun(rng: np.random.Generator, indoors: bool, dusk: float) -> Sun:
+    if indoors or rng.random() < 0.3:
+        return Sun(rng.uniform(-0.2, 0.2), rng.uniform(0.04, 0.1), rng.uniform(0.25, 0.5), 0.012)
+    aside = rng.uniform(-0.9, 0.9) * (1 + dusk)
+    back = rng.uniform(0.08, 0.3) * rng.choice([-0.6, 1.0])
+    return Sun(aside, back, rng.uniform(0.35, 0.6), rng.uniform(0.002, 0.006))
+
+
+def _empty(
+    rng: np.random.Generator, view: Camera, kind: place.Kind, dusk: float
+) -> tuple[Float, int]:
+    """The place without things, and the row where the ground begins."""
+    height = view.size_wh[1]
+    away = view.nearest * rng.uniform(3.6, 5.0)
+    low = view.horizon_xy[1] + (view.focal * view.height / away if kind.indoors else 2)
+    row = min(round(low), height - 2)
+    picture = place.sky(rng, view, dusk)
+    if kind.indoors:
+        place.wall(rng, picture, view, row)
+    elif kind.name != "park" or rng.random() < 0.3:
+        place.houses(rng, picture, view)
+    else:
+        _wood(rng, picture, view)
+    place.floor(rng, picture, view, row, str(rng.choice(kind.floors)))
+    if not kind.indoors:
+        _fade(picture, row, rng)
+    return picture, row
+
+
+def _wood(rng: np.random.Generator, picture: Float, view: Camera) -> None:
+    """Far trees, as a dark, ragged band above the horizon."""
     width, height = view.size_wh
-    level = 130 + 25 * fractal(rng, view.size_wh, 4)
-    image = np.repeat(np.clip(level, 0, 255).astype(np.uint8)[..., None], 3, 2)
-    noise = rng.normal(0, 4, (height + 64, width + 64, 3))
-    tiles = np.clip(noise, 0, 99).astype(np.uint8), np.clip(-noise, 0, 99).astype(np.uint8)
-    light = Light(np.ones(3, np.float32), float(rng.uniform(-1, 1)), 0.45)
-    return Set(image, light, tiles, seed)
+    edge = 1 + 0.35 * fractal(rng, (width, 4), 9, 5)[1]
+    top = view.horizon_xy[1] - edge * height * rng.uniform(0.1, 0.2)
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    ragged = top[None] + 0.012 * height * fractal(rng, (width, height), 60, 3)
+    alpha = np.clip(rows - ragged, 0, 1)[..., None]
+    tone = 1 + 0.25 * fractal(rng, (width, height), 30, 4)[..., None]
+    green = np.array([48, 78, 62], np.float32) * np.float32(rng.uniform(0.7, 1.3)) * tone
+    picture[:] = picture * (1 - alpha) + green * alpha
+
+
+def _fade(picture: Float, row: int, rng: np.random.Generator) -> None:
+    """Haze on the far ground."""
+    depth = np.arange(len(picture) - row, dtype=np.float32)[:, None, None]
+    share = 0.45 * np.exp(-depth / (0.03 * len(picture)))
+    haze = picture[max(row - 3, 0)].mean(0)
+    picture[row:] += share * (haze - picture[row:])
+
+
+def _haunt(rng: np.random.Generator, picture: Float, view: Camera, light: Light, low: int) -> None:
+    """Shadows of people who are not there, on the wall and on the ground: traps."""
+    ghosts = cast(int(rng.integers(1 << 30)), 0, view, 4)
+    for ghost in ghosts[: rng.integers(1, 4)]:
+        clothes = dress(rng, ghost.build, light, 60.0)
+        figure = draw(ghost, (clothes,), view, float(rng.uniform(0, BLOCK)))
+        height = view.size_wh[1]
+        upright = rng.random() < 0.5
+        sun = Sun(
+            float(rng.uniform(-0.3, 0.3) if upright else rng.uniform(-1.4, 1.4)),
+            float(rng.uniform(0.85, 1.1) if upright else rng.choice([-0.35, 0.25, 0.45])),
+            0.0,
+            0.0,
+        )
+        mask, (x, y) = _fallen(figure, sun, float(rng.uniform(0.006, 0.02)) * height)
+        shift = round(rng.uniform(-0.15, 0.25) * (low - y)) if upright else 0
+        place.darken(picture, mask, (x, y + shift), float(rng.uniform(0.25, 0.6)))
+
+
+def _fallen(figure: Figure, sun: Sun, blur: float) -> tuple[Image, tuple[int, int]]:
+    """A person's silhouette laid down by the sun: mask uint8 and its corner in the picture.
+
+    Worked out at a quarter of the size, since it is blurred anyway.
+    """
+    alpha, (x, y) = figure.pixels[..., 3], figure.corner_xy
+    height, width = alpha.shape
+    pad = 2 * blur + 4
+    foot = figure.ground - y
+    tops = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
+    flat = np.stack(
+        [tops[:, 0] + sun.aside * (foot - tops[:, 1]), foot - sun.back * (foot - tops[:, 1])], 1
+    )
+    origin = np.floor(flat.min(0) - pad)
+    size = np.ceil((flat.max(0) + pad - origin) / 4).astype(int) + 1
+    lay = np.array(
+        [
+            [0.25, -0.25 * sun.aside, 0.25 * (sun.aside * foot - origin[0])],
+            [0.0, 0.25 * sun.back, 0.25 * (foot * (1 - sun.back) - origin[1])],
+        ]
+    )
+    small = cv2.warpAffine(alpha, lay, (int(size[0]), int(size[1])), flags=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), max(blur / 4, 0.5))
+    mask = cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(mask, np.uint8), (int(origin[0]) + x, int(origin[1]) + y)
+
+
+def _furnish(
+    rng: np.random.Generator,
+    picture: Float,
+    view: Camera,
+    kind: place.Kind,
+    light: Light,
+    sun: Sun,
+    low: int,
+) -> tuple[Float, tuple[Occluder, ...]]:
+    """Put things into the place, the far ones first; those among the people can hide them."""
+    makers = props.OUTDOORS if not kind.indoors else props.INDOORS
+    makers = props.SPORTS if kind.name == "gym" else makers
+    farthest = (
+        9.0 if not kind.indoors else view.focal * view.height / max(low - view.horizon_xy[1], 1)
+    )
+    count = int(rng.integers(6, 15))
+    behind = view.nearest * rng.uniform(2.2, max(farthest / view.nearest, 2.3), count)
+    among = view.nearest * rng.uniform(0.8, 2.2, int(rng.integers(0, 4)))
+    image = np.clip(picture, 0, 255).astype(np.uint8)
+    occluders = []
+    for distance in np.sort(np.concatenate([behind, among]))[::-1]:
+        scale = view.focal / distance
+        maker = makers[rng.integers(len(makers))]
+        thing = maker(rng, light, float(scale))
+        x = rng.uniform(0, view.size_wh[0])
+        foot = view.horizon_xy[1] + view.height * scale
+        corner = round(x - thing.foot_xy[0]), round(foot - thing.foot_xy[1])
+        spot = place.soft_ellipse(thing.width * scale, max(0.16 * thing.width * scale, 3))
+        at = round(x - spot.shape[1] / 2), round(foot - spot.shape[0] / 2)
+        part, mask = _overlap(image, spot, at)
+        if part.size:
+            part[:] = part * (1 - 0.5 * (mask[..., None] / 255.0))
+        paste(image, thing.pixels, *corner)
+        if distance < view.nearest * 4:
+            occluders.append(Occluder(thing.pixels, corner, float(distance)))
+    return image.astype(np.float32), tuple(occluders)
+
+
+def _photograph(
+    rng: np.random.Generator, picture: Float, light: Light, softness: float, dusk: float
+) -> Image:
+    """Light, vignette and blur: from a painting to a photograph."""
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    vignette = 1 - rng.uniform(0.05, 0.22) * (x * x + y * y) / 2
+    cloudy = 1 + 0.05 * fractal(rng, (width, height), 2, 2)
+    picture = picture * (vignette * cloudy * (1 - 0.35 * dusk))[..., None]
+    image = np.clip(picture, 0, 255).astype(np.uint8)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), softness), np.uint8)
+    image.flags.writeable = False
+    return image
+
+
+def _noise(rng: np.random.Generator, view: Camera, dusk: float) -> tuple[Image, Image]:
+    """What the sensor adds and what it takes away, larger than the picture."""
+    width, height = view.size_wh
+    shape = height + NOISE_REACH, width + NOISE_REACH, 3
+    deviation = rng.uniform(2.0, 5.0) * (1 + 0.6 * dusk)
+    noise = rng.standard_normal(shape, np.float32) * np.float32(deviation)
+    return np.clip(noise, 0, 99).astype(np.uint8), np.clip(-noise, 0, 99).astype(np.uint8)
+
+
+def _overlap(
+    image: NDArray[np.uint8], mask: Image, corner_xy: tuple[int, int]
+) -> tuple[NDArray[np.uint8], Image]:
+    """The part of image that lies under the mask at this corner, and that part of the mask."""
+    (x, y), (height, width) = corner_xy, mask.shape
+    x0, y0 = max(x, 0), max(y, 0)
+    x1, y1 = min(x + width, image.shape[1]), min(y + height, image.shape[0])
+    x1, y1 = max(x1, x0), max(y1, y0)
+    return image[y0:y1, x0:x1], mask[y0 - y : y1 - y, x0 - x : x1 - x]

@@ -18,12 +18,13 @@ from realtime.status import SourceStatus
 FRAMES = 300
 RATE = 30
 SIZE_WH = (1280, 720)
+WHOLE = Span()
 
 _AT_ONCE = 1e-6
 """Seconds by which a limit in seconds may miss a frame and still mean it (0.1 * 30 is not 3)."""
 
 
-def open_demo(seed: int = 0, span: Span = Span(), live: bool = False) -> DemoSource:
+def open_demo(seed: int = 0, span: Span = WHOLE, live: bool = False) -> DemoSource:
     """The scene of this seed, 300 frames of 1280x720 at 30 frames per second.
 
     live paces it like a camera. Raises UsageError for a negative seed and for a span that cannot
@@ -46,7 +47,7 @@ class DemoSource:
     def __init__(
         self,
         scene: Scene,
-        span: Span = Span(),
+        span: Span = WHOLE,
         live: bool = False,
         clock: Callable[[], float] = monotonic,
         wait: Callable[[float], bool] | None = None,
