@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import av
+import av.bitstream
 import av.error
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
 """Codecs that go into an mp4 as they are; others become AAC."""
+
+_AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 PREROLL = 0.05
 """Seconds of sound before the first picture that go along: the codecs here need a packet or two
@@ -65,8 +68,9 @@ class Audio:
         if codec.name in COPIED:
             self._packets = self._copied(output.add_stream_from_template(self._input))
         else:
-            encoder = output.add_stream("aac", rate=codec.sample_rate, layout=codec.layout)
-            self._packets = self._encoded(encoder)
+            rate = codec.sample_rate if codec.sample_rate in _AAC_RATES else 48000
+            layout = "mono" if codec.channels == 1 else "stereo"
+            self._packets = self._encoded(output.add_stream("aac", rate=rate, layout=layout))
         self._pending: Any = None  # read, but later than asked for so far
         if start > PREROLL:
             assert self._input.time_base is not None
@@ -88,31 +92,54 @@ class Audio:
         with suppress(av.error.FFmpegError):
             self._source.close()
 
+    def note_damage(self) -> None:
+        """Say, once, that not all of the sound is there."""
+        line = f"{self._path}: damaged sound, parts of it are missing"
+        if line not in self._notes:
+            self._notes.append(line)
+
     def _next(self) -> Any:
         try:
             return next(self._packets, None)
-        except _DAMAGE as error:
-            self._notes.append(f"{self._path}: sound ends early: {error}")
+        except _DAMAGE:
+            self.note_damage()
             return None  # the generator has ended with its exception
 
+    def _undamaged(self, work: Callable[[Any], list[Any]], item: Any) -> list[Any]:
+        """What work makes of item; nothing when that fails."""
+        try:
+            return work(item)
+        except _DAMAGE:
+            self.note_damage()
+            return []
+
+    def _unwrapper(self) -> Callable[[Any], list[Any]]:
+        """Takes off the headers that AAC has in transport streams and not in an mp4. The muxer
+        would do that by itself, but not while it writes fragments."""
+        codec = self._input.codec_context
+        if codec.name != "aac" or codec.extradata:
+            return lambda packet: [packet]
+        return av.bitstream.BitStreamFilterContext("aac_adtstoasc", self._input).filter
+
     def _copied(self, stream: Any) -> Generator[Any, None, None]:
+        unwrap = self._unwrapper()
         for packet in self._source.demux(self._input):
             if packet.pts is None or packet.time_base is None:  # the mark of the end has no time
                 continue
             if (packet.pts + (packet.duration or 0)) * packet.time_base <= self._start - PREROLL:
                 continue
-            shift = round(self._start / packet.time_base)
-            packet.pts -= shift
-            packet.dts = packet.pts
-            packet.stream = stream
-            yield packet
+            for part in self._undamaged(unwrap, packet):
+                part.pts -= round(self._start / part.time_base)
+                part.dts = part.pts
+                part.stream = stream
+                yield part
 
     def _encoded(self, stream: Any) -> Generator[Any, None, None]:
-        for frame in self._source.decode(self._input):
-            if frame.pts is None or frame.time_base is None:
-                continue
-            if frame.pts * frame.time_base + frame.samples / frame.sample_rate <= self._start:
-                continue
-            frame.pts -= round(self._start / frame.time_base)
-            yield from stream.encode(frame)
-        yield from stream.encode(None)
+        for packet in self._source.demux(self._input):
+            for frame in self._undamaged(self._input.decode, packet):
+                if frame.pts is None or frame.time_base is None:
+                    continue
+                if frame.pts * frame.time_base + frame.samples / frame.sample_rate > self._start:
+                    frame.pts -= round(self._start / frame.time_base)
+                    yield from self._undamaged(stream.encode, frame)
+        yield from self._undamaged(stream.encode, None)

@@ -33,8 +33,9 @@ def _x264(crf: int) -> dict[str, str]:
 
 
 def _mpeg4(crf: int) -> dict[str, str]:
-    # The quantiser step of H.264 doubles every 6 and is 1 at 4; that of MPEG-4 is 2 * qscale.
-    quantiser = min(31, max(1, round(2 ** ((crf - 4) / 6) / 2)))
+    # The quantiser step of H.264 doubles every 6 and is 1 at 4; that of MPEG-4 is 2 * qscale. It
+    # has to be finer for the same error, as this encoder rounds small values away (measured).
+    quantiser = min(31, max(1, round(2 ** ((crf - 4) / 6) / 3.5)))
     return {"qmin": str(quantiser), "qmax": str(quantiser)}
 
 

@@ -104,7 +104,8 @@ class Mp4:
         frame_rate = Fraction(rate).limit_denominator(1001)
         self._stream: Any = self._container.add_stream(encoder, rate=frame_rate)
         even_wh = (picture_wh[0] + picture_wh[0] % 2, picture_wh[1] + picture_wh[1] % 2)
-        set_up(self._stream.codec_context, encoder, even_wh, rate, crf)
+        context: Any = self._stream.codec_context
+        set_up(context, encoder, even_wh, rate, crf)
         self._stream.time_base = tick
         self._audio = open_audio(audio_from, self._container, audio_start, notes)
 
@@ -153,13 +154,23 @@ class Mp4:
             packet.pts, packet.duration = self._stamps.popleft()
             packet.dts = packet.pts
             packet.time_base = self._tick
-            self._container.mux(packet)
+            self._mux(packet)
 
     def _mux_audio(self, until: float) -> None:
         """Sound goes along with the pictures, so that the muxer has nothing to hold back."""
         if self._audio:
             for packet in self._audio.packets(until):
-                self._container.mux(packet)
+                self._mux(packet)
+
+    def _mux(self, packet: Any) -> None:
+        try:
+            self._container.mux(packet)
+        except av.error.FFmpegError:
+            # The muxer holds packets back for their order, so this may be about an earlier one: of
+            # damaged sound, which it has thrown away. The pictures are our own.
+            if self._audio is None:
+                raise
+            self._audio.note_damage()
 
     def _check(self) -> None:
         if self._disk.error is None:

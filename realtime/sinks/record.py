@@ -127,7 +127,7 @@ class Recorder:
             if self._part and not self._failed:
                 self._part.close()
         except OutputError:
-            clean = False
+            self._failed, clean = True, False
             raise
         finally:
             self._end_files(clean)

@@ -1,0 +1,125 @@
+"""The live window. All calls belong in the main thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+
+from realtime.records import Image
+from realtime.sinks.x11 import XServer
+
+_SCREEN_WH = (1280, 800)
+"""Assumed where the screen cannot be asked."""
+_SHARE = 0.9
+"""How much of the screen a window takes at most."""
+_NAMES = {27: "esc", 13: "enter", 9: "tab", 8: "backspace", 32: "space"}
+
+
+def display_available() -> bool:
+    """Whether a window can be opened: this cv2 has windows and, on Linux, the display answers."""
+    if not _framework():
+        return False
+    if not _on_x11():
+        return True
+    try:
+        XServer(os.environ.get("DISPLAY", "")).close()
+    except OSError:
+        return False
+    return True
+
+
+class Window:
+    """A window called title, as large as the first picture or as the screen allows.
+
+    The user may resize it; the picture keeps its proportions. Once the display is lost nothing is
+    drawn any more and pump() says so: cv2 would end the process (it still does when the display
+    goes away within one of its own calls, some milliseconds per second).
+    Raises OSError when the display is gone.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._server = XServer(os.environ.get("DISPLAY", "")) if _on_x11() else None
+        self._shown = False
+        self._lost = False
+        self._closed = False
+        flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+        cv2.namedWindow(title, flags)
+
+    def show(self, picture: Image) -> None:
+        """Draw a picture, uint8 (H, W, 3) BGR; pump() brings it to the screen."""
+        if not self._usable():
+            return
+        if not self._shown:
+            cv2.resizeWindow(self._title, fitted(picture, self._screen_wh()))
+            self._shown = True
+        cv2.imshow(self._title, picture)
+
+    def pump(self) -> str | None:
+        """Handle the window's events for about a millisecond.
+
+        Returns the key pressed ("q", "esc", ...), "closed" when the user closed the window, "lost"
+        when the display went away, None otherwise.
+        """
+        if not self._usable():
+            return "lost" if self._lost else "closed"
+        code = cv2.waitKey(1)
+        if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+            self._closed = True
+            return "closed"
+        return key_name(code)
+
+    def close(self) -> None:
+        """Take the window away; further calls do nothing."""
+        if self._usable():
+            cv2.destroyWindow(self._title)
+            cv2.waitKey(1)
+        self._closed = True
+        if self._server:
+            self._server.close()
+            self._server = None
+
+    def _usable(self) -> bool:
+        if self._closed or self._lost:
+            return False
+        self._lost = self._server is not None and not self._server.alive()
+        return not self._lost
+
+    def _screen_wh(self) -> tuple[int, int]:
+        return self._server.size_wh if self._server else _SCREEN_WH
+
+
+def fitted(picture: Image, screen_wh: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a window: those of the picture, reduced until they fit the screen."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, _SHARE * screen_wh[0] / width, _SHARE * screen_wh[1] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def key_name(code: int) -> str | None:
+    """The name of a key as cv2.waitKey gives it: small letters, "esc", "space"; None for none."""
+    if code < 0:
+        return None
+    code &= 0xFF
+    return _NAMES.get(code) or (chr(code).lower() if 32 < code < 127 else None)
+
+
+def _framework() -> str:
+    """The toolkit cv2 draws windows with; empty in a cv2 without windows."""
+    try:
+        return str(cv2.currentUIFramework())
+    except cv2.error:
+        return ""
+
+
+def _on_x11() -> bool:
+    """Whether windows will be on an X display. The published wheels bring Qt for X only; other
+    builds take Wayland where it is."""
+    if os.name != "posix" or sys.platform == "darwin":
+        return False
+    plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
+    only_x11 = plugins.is_dir() and not any(plugins.glob("*wayland*"))
+    return only_x11 or not os.environ.get("WAYLAND_DISPLAY")
