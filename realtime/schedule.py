@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.errors import PosestreamError
 from realtime.flow import grouped
 from realtime.geometry import areas, clip_boxes, iou
 from realtime.records import Detections, Float, Frame
@@ -41,10 +42,34 @@ def detect_sparsely(
 
     Yields lists of ``batch`` frames, the last one shorter. Calls detect with at most ``batch``
     frames. Holds at most 2 * every + batch frames. Closes ``frames`` when it ends or is closed.
+    A PosestreamError of ``frames`` is raised after all frames that came before it.
     """
     if every < 1 or batch < 1:
         raise ValueError(f"every and batch must be at least 1, got {every} and {batch}")
-    return _each(frames, detect, batch) if every == 1 else _sparse(frames, detect, every, batch)
+    failure: list[PosestreamError] = []
+    sound = _until_failure(frames, failure)
+    if every == 1:
+        return _then_raise(_each(sound, detect, batch), failure)
+    return _then_raise(_sparse(sound, detect, every, batch), failure)
+
+
+def _until_failure(
+    frames: Generator[Frame, None, None], failure: list[PosestreamError]
+) -> Generator[Frame, None, None]:
+    with closing(frames):
+        try:
+            yield from frames
+        except PosestreamError as error:
+            failure.append(error)
+
+
+def _then_raise(
+    groups: Generator[list[Detected], None, None], failure: list[PosestreamError]
+) -> Generator[list[Detected], None, None]:
+    with closing(groups):
+        yield from groups
+    for error in failure:
+        raise error
 
 
 def _each(
