@@ -189,7 +189,7 @@ def test_a_person_who_is_replaced_by_another_is_not_stretched_between_them():
     assert set(range(6)) <= set(detector.seen)
     for frame, found in (pair for group in groups for pair in group):
         place = 50 if frame.time < 0.1 else 500
-            assert found.boxes_xyxy[0, 0] == pytest.approx(place, abs=3), frame.index
+        assert found.boxes_xyxy[0, 0] == pytest.approx(place, abs=3), frame.index
 
 
 def test_a_runner_whose_boxes_do_not_overlap_is_interpolated_when_alone():
