@@ -1,0 +1,362 @@
+"""The two bundled tiny networks, run through OpenVINO alone, and the code that trains them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime import geometry
+from realtime.scene import Scene
+from realtime.skeleton import JOINT_COUNT, MIRROR
+from train import tiny_data as data
+from train import tiny_eval
+from train.__main__ import main
+
+FOLDER = Path(__file__).parent / "data"
+FILES = {task: FOLDER / f"tiny_{task}.onnx" for task in ("detector", "pose")}
+SIZE_WH = (1280, 720)
+
+
+@pytest.fixture(scope="module")
+def detector() -> tiny_eval.Network:
+    return tiny_eval.load(FILES["detector"])
+
+
+@pytest.fixture(scope="module")
+def pose() -> tiny_eval.Network:
+    return tiny_eval.load(FILES["pose"])
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return [Scene(seed, 600, SIZE_WH, 30.0) for seed in range(5)]
+
+
+# ---- the files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", FILES)
+def test_file_is_small_and_describes_itself(task: str) -> None:
+    import openvino as ov
+
+    assert FILES[task].stat().st_size <= 1_000_000
+    model = ov.Core().read_model(str(FILES[task]))
+    spec = json.loads(model.get_rt_info(["framework", "posestream"]).value)
+    width, height = spec["input_wh"]
+    assert spec.pop("trained")
+    assert spec == {
+        "name": f"tiny_{task}",
+        "task": task,
+        "format": {"detector": "centers", "pose": "heatmaps"}[task],
+        "input_wh": {"detector": [320, 192], "pose": [192, 256]}[task],
+        "nhwc": True,
+        "rgb": False,
+        "grid": "pixel_centre",
+        "sigma": 2.0,
+        "licence": "Apache-2.0",
+    }
+    assert str(model.input().partial_shape) == f"[?,{height},{width},3]"
+    names = {"detector": ["centers", "sizes"], "pose": ["heatmaps"]}[task]
+    assert [out.any_name for out in model.outputs] == names
+
+
+@pytest.mark.parametrize("task", FILES)
+def test_batch_equals_one_by_one(task: str, request: pytest.FixtureRequest) -> None:
+    network = request.getfixturevalue(task)
+    width, height = {"detector": data.DETECTOR_WH, "pose": data.POSE_WH}[task]
+    batch = np.random.default_rng(0).integers(0, 256, (5, height, width, 3), np.uint8)
+    together = network(batch)
+    for n in range(5):
+        for whole, single in zip(together, network(batch[n : n + 1])):
+            np.testing.assert_allclose(whole[n : n + 1], single, rtol=1e-3, atol=1e-4)
+
+
+def test_outputs_keep_the_contract(detector: tiny_eval.Network, pose: tiny_eval.Network) -> None:
+    centres, sizes = detector(np.full((2, 192, 320, 3), 114, np.uint8))
+    (heatmaps,) = pose(np.full((3, 256, 192, 3), 114, np.uint8))
+    assert centres.shape == (2, 1, 48, 80)
+    assert sizes.shape == (2, 4, 48, 80)
+    assert heatmaps.shape == (3, JOINT_COUNT, 64, 48)
+    assert sizes.min() > 0
+    for chance in (centres, heatmaps):
+        assert chance.min() >= 0
+        assert chance.max() <= 0.2  # nothing to see on grey
+
+
+# ---- how good they are --------------------------------------------------------------------------
+
+
+def test_detector_is_silent_where_nobody_is(
+    detector: tiny_eval.Network, scenes: list[Scene]
+) -> None:
+    for scene in scenes:
+        for index in tiny_eval.spread(scene, 4):
+            boxes, scores = tiny_eval.detect(detector, scene.image(index, people=False))
+            assert len(boxes) == 0, (scene.seed, index, boxes, scores)
+
+
+def test_detector_finds_people(detector: tiny_eval.Network, scenes: list[Scene]) -> None:
+    report = tiny_eval.detector_report(detector, scenes, 6)
+    assert report.people >= 50
+    assert report.recall >= 0.95
+    assert report.false <= 0.05
+
+
+def test_pose_is_near_the_truth(pose: tiny_eval.Network, scenes: list[Scene]) -> None:
+    report = tiny_eval.pose_report(pose, scenes, 4)
+    assert report.people >= 30
+    assert report.error <= 4.0
+    assert report.kept >= 0.9
+
+
+# ---- targets ------------------------------------------------------------------------------------
+
+edge = st.floats(0, 1, width=32)
+
+
+@given(x=edge, y=edge, w=edge, h=edge)
+@settings(max_examples=60, deadline=None)
+def test_detector_targets_give_the_box_back(x: float, y: float, w: float, h: float) -> None:
+    size = np.array([8 + 80 * w, 12 + 150 * h])
+    low = np.array([x, y]) * (np.array(data.DETECTOR_WH) - 1 - size)
+    box = np.concatenate([low, low + size])[None].astype(np.float32)
+    inside = np.array([0, 0, 319, 191], np.float32)
+    centres, counted, edges, share = data.detector_targets(box, np.ones(1, np.float32), inside)
+    found, scores = tiny_eval.peaks(centres, edges, 0.99)
+    assert len(found) == 1
+    np.testing.assert_allclose(found, box, atol=0.01)
+    assert counted.all()
+    assert share.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_hidden_people_are_neither_asked_for_nor_forbidden() -> None:
+    boxes = np.array([[20, 20, 60, 140], [200, 20, 240, 140]], np.float32)
+    inside = np.array([0, 0, 319, 179], np.float32)
+    centres, counted, _, share = data.detector_targets(
+        boxes, np.array([0.1, 0.9], np.float32), inside
+    )
+    assert np.argwhere(centres == 1).tolist() == [[20, 55]]
+    assert counted[20, 10] == 0
+    assert counted[20, 55] == 1
+    assert share[:, :40].sum() == 0
+
+
+@given(seed=st.integers(0, 10**6), joint=st.integers(0, JOINT_COUNT - 1))
+@settings(max_examples=40, deadline=None)
+def test_augmented_crop_and_heatmap_agree(seed: int, joint: int) -> None:
+    """A bright spot at one joint lies in the crop where the heatmap of that joint, or of its
+    mirror joint after a flip, has its peak."""
+    rng = np.random.default_rng(seed)
+    source = _spot(joint, rng)
+    sample = data.pose_sample(source, 0, rng)
+    cells, scores = tiny_eval.summits(sample.heatmaps[None])
+    seen = [j for j in (joint, int(MIRROR[joint])) if scores[0, j] > 0.6]
+    if not seen:  # the jitter moved it out of the crop
+        return
+    spot = _brightest(sample.crop)
+    peaks = (cells[0, seen] + 0.5) * data.STRIDE - 0.5
+    assert np.linalg.norm(peaks - spot, axis=1).min() < 1.5
+
+
+def _spot(joint: int, rng: np.random.Generator) -> data.Render:
+    """A dark frame, one person whose joint is the only bright spot; the mirror joint is hidden
+    far from it."""
+    image = np.full((360, 640, 3), 40, np.uint8)
+    at = rng.integers([290, 120], [350, 240])
+    image[at[1] - 3 : at[1] + 4, at[0] - 3 : at[0] + 4] = 220
+    joints = np.full((1, JOINT_COUNT, 2), -50, np.float32)
+    joints[0, joint] = at
+    return data.Render(
+        image,
+        joints,
+        np.ones((1, JOINT_COUNT), bool),
+        np.array([[270, 90, 370, 270]], np.float32),
+        np.ones(1, np.float32),
+    )
+
+
+def _brightest(crop: Any) -> Any:
+    """Centre of the pixels far above the rest."""
+    grey = crop.astype(np.float64).mean(2)
+    y, x = np.nonzero(grey > (grey.max() + np.median(grey)) / 2)
+    return np.array([x.mean(), y.mean()])
+
+
+def test_detector_sample_moves_boxes_with_the_picture() -> None:
+    """The only bright block of a frame fills the target box of its augmented sample."""
+    image = np.full((360, 640, 3), 30, np.uint8)
+    image[80:281, 260:341] = 250
+    box = np.array([[260, 80, 340, 280]], np.float32)
+    joints = np.zeros((1, JOINT_COUNT, 2), np.float32)
+    one = np.ones(1, np.float32)
+    source = data.Render(image, joints, np.ones((1, JOINT_COUNT), bool), box, one)
+    checked = 0
+    for seed in range(30):
+        sample = data.detector_sample(source, np.random.default_rng(seed))
+        found, _ = tiny_eval.peaks(sample.centres, sample.edges, 0.99)
+        if len(found) == 0 or found.min() < 2 or found[0, 2] > 317 or found[0, 3] > 189:
+            continue  # cut at the border
+        grey = sample.image.mean(2)
+        y, x = np.nonzero(grey > (grey.max() + 114) / 2)  # above the padding
+        block = np.array([[x.min(), y.min(), x.max(), y.max()]], np.float32)
+        assert geometry.iou(found, block)[0, 0] > 0.85
+        checked += 1
+    assert checked >= 10
+
+
+@given(x=st.floats(0, 191, width=32), y=st.floats(0, 255, width=32))
+@settings(max_examples=60, deadline=None)
+def test_heatmaps_hold_joints_to_a_tenth_of_a_pixel(x: float, y: float) -> None:
+    joints = np.tile(np.array([x, y], np.float32), (JOINT_COUNT, 1))
+    maps = data.pose_targets(joints, np.full(JOINT_COUNT, 1.0))
+    cells, scores = tiny_eval.summits(maps[None])
+    if 4 <= x <= 187 and 4 <= y <= 251:  # a peak at the border has neighbours on one side only
+        np.testing.assert_allclose((cells[0] + 0.5) * 4 - 0.5, joints, atol=0.1)
+    assert (scores > 0.9).all()
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+def _torch() -> Any:
+    return pytest.importorskip("torch", reason="training needs torch (posestream[train])")
+
+
+def _renders() -> list[data.Render]:
+    scene = Scene(1000, 60, (640, 360), 30.0)
+    return [data.render(scene, index) for index in (10, 40)]
+
+
+@pytest.mark.parametrize("task", FILES)
+def test_steps_lower_the_loss(task: str) -> None:
+    torch = _torch()
+    from train import tiny, tiny_nets
+
+    torch.manual_seed(0)
+    plan = tiny.Plan(steps=3, batch=4, rate=3e-3, seed=0)
+    renders = _renders()
+    if task == "detector":
+        net, loss_of = tiny_nets.TinyDetector(), tiny.detector_loss
+        batch = next(tiny.detector_batches(renders, plan))
+    else:
+        net, loss_of = tiny_nets.TinyPose(), tiny.pose_loss
+        batch = next(tiny.pose_batches(renders, plan))
+    with torch.no_grad():
+        before = loss_of(net, batch).item()
+    mean = tiny.train(net, loss_of, iter([batch] * 3), plan)
+    with torch.no_grad():
+        after = loss_of(net, batch).item()
+    assert after < 0.97 * before
+    assert not mean.training
+
+
+def test_perfect_maps_have_the_lowest_pose_loss() -> None:
+    torch = _torch()
+    from train import tiny
+
+    plan = tiny.Plan(1, 4, 1e-3, 0)
+    crops, heatmaps = next(tiny.pose_batches(_renders(), plan))
+
+    class Fixed:
+        def __init__(self, maps: Any) -> None:
+            self.maps = maps
+
+        def logits(self, _: Any) -> Any:
+            return torch.logit(self.maps.clamp(1e-6, 1 - 1e-6))
+
+    perfect = tiny.pose_loss(Fixed(heatmaps), (crops, heatmaps)).item()
+    moved = tiny.pose_loss(Fixed(heatmaps.roll(1, 3)), (crops, heatmaps)).item()
+    assert abs(perfect) < 1e-3
+    assert moved > 100 * abs(perfect)
+
+
+@pytest.mark.parametrize("task", FILES)
+def test_export_keeps_what_the_network_says(task: str, tmp_path: Path) -> None:
+    torch = _torch()
+    onnxruntime = pytest.importorskip("onnxruntime", reason="compares with onnxruntime")
+    from train import tiny, tiny_nets
+
+    torch.manual_seed(1)
+    net = tiny_nets.TinyDetector() if task == "detector" else tiny_nets.TinyPose()
+    _unsettle(net)
+    path = tmp_path / f"tiny_{task}.onnx"
+    tiny.write(net, path, "not trained")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size <= 1_000_000
+    width, height = data.DETECTOR_WH if task == "detector" else data.POSE_WH
+    images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
+    with torch.inference_mode():
+        wanted = net.eval()(torch.from_numpy(images))
+    wanted = [w.numpy() for w in (wanted if task == "detector" else [wanted])]
+    session = onnxruntime.InferenceSession(str(path))
+    for got in (tiny_eval.load(path)(images), session.run(None, {"images": images})):
+        for want, have in zip(wanted, got, strict=True):
+            np.testing.assert_allclose(have, want, rtol=0.02, atol=0.01)
+
+
+def _unsettle(net: Any) -> None:
+    """Give batch normalisations and heads values a trained network could have."""
+    import torch
+
+    for part in net.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(part.running_var, 0.5, 2)
+            torch.nn.init.uniform_(part.weight, 0.7, 1.3)
+    torch.nn.init.normal_(net.head[1].weight, std=0.1)
+
+
+def test_weights_too_large_for_fp16_are_refused(tmp_path: Path) -> None:
+    torch = _torch()
+    from train.export import to_onnx
+
+    net = torch.nn.Conv2d(3, 4, 1)
+    torch.nn.init.constant_(net.weight, 1e6)
+    with pytest.raises(ValueError, match="fp16"):
+        to_onnx(net, {}, tmp_path / "net.onnx", torch.zeros(2, 3, 8, 8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_batchnorm_that_cannot_be_folded_stays() -> None:
+    torch = _torch()
+    from train.export import fold_batchnorm
+
+    net = torch.nn.Sequential(
+        torch.nn.BatchNorm2d(3), torch.nn.ConvTranspose2d(3, 4, 2, 2), torch.nn.BatchNorm2d(4)
+    )
+    for part in (net[0], net[2]):
+        torch.nn.init.uniform_(part.running_mean, -1, 1)
+        torch.nn.init.uniform_(part.running_var, 0.5, 2)
+    folded = fold_batchnorm(net)
+    kinds = [type(part).__name__ for part in folded.modules()]
+    assert kinds.count("BatchNorm2d") == 1
+    assert net.training
+    x = torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(folded(x), net.eval()(x), atol=1e-5, rtol=1e-5)
+
+
+# ---- command ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["tiny"],
+        ["tiny", "--out", "a", "--eval", "b"],
+        ["tiny", "--out", "a", "--minutes", "0"],
+        ["tiny", "--out", "a", "--what"],
+        ["huge"],
+    ],
+)
+def test_wrong_options_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(argv)
+    assert left.value.code == 2
+    assert "usage: posestream-train" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""``python -m train``: train networks, measure them, write them as model files."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code. Wrong options leave with SystemExit(2)."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("train").setLevel(logging.INFO)
+    code: int = options.run(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="posestream-train", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    tiny = commands.add_parser("tiny", help="the two tiny networks of the demo scene")
+    what = tiny.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="train and write both files to this folder")
+    what.add_argument("--eval", type=Path, help="measure the two files in this folder")
+    tiny.add_argument("--minutes", type=_minutes, default=9.0, help="CPU minutes for each network")
+    tiny.add_argument("--seed", type=int, default=0)
+    tiny.set_defaults(run=_tiny)
+    return parser
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1e4:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+def _tiny(options: argparse.Namespace) -> int:
+    if options.eval:
+        from train import tiny_eval
+
+        print(tiny_eval.show(options.eval))
+        return 0
+    from train import tiny
+
+    tiny.run(options.out, options.minutes, options.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

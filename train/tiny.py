@@ -1,0 +1,210 @@
+"""Train the two tiny networks of the demo scene and write them as ONNX files.
+
+They exist so that every demo, example and fault test runs real inference from a file of less than
+1 MB. They know the demo scene only; they are no use on photographs.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train import tiny_data as data
+from train.export import to_onnx
+from train.tiny_nets import TinyDetector, TinyPose
+
+logger = logging.getLogger(__name__)
+
+FIRST_SEED, SCENES = 1000, 200
+"""Training scenes; those below are for demos, tests and measurements and never trained on."""
+
+Batch = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one network is trained. rate: peak of the learning rate; seed: of everything random."""
+
+    steps: int
+    batch: int
+    rate: float
+    seed: int
+
+
+# ---- data ---------------------------------------------------------------------------------------
+
+
+def detector_batches(renders: list[data.Render], plan: Plan) -> Iterator[Batch]:
+    """Endless: images, centres, counted, edges, share; see tiny_data.DetectorSample."""
+    rng = np.random.default_rng(plan.seed)
+    while True:
+        chosen = rng.integers(len(renders), size=plan.batch)
+        samples = [data.detector_sample(renders[n], rng) for n in chosen]
+        yield (
+            _stack([s.image for s in samples]),
+            _stack([s.centres for s in samples])[:, None],
+            _stack([s.counted for s in samples])[:, None],
+            _stack([s.edges for s in samples]),
+            _stack([s.share for s in samples])[:, None],
+        )
+
+
+def pose_batches(renders: list[data.Render], plan: Plan) -> Iterator[Batch]:
+    """Endless: crops, heatmaps of people of whom enough is seen."""
+    rng = np.random.default_rng(plan.seed)
+    people = [
+        (render, n)
+        for render in renders
+        for n in np.flatnonzero((render.visible_share >= 0.3) & (_heights(render) >= 30))
+    ]
+    while True:
+        chosen = rng.integers(len(people), size=plan.batch)
+        samples = [data.pose_sample(people[n][0], people[n][1], rng) for n in chosen]
+        yield _stack([s.crop for s in samples]), _stack([s.heatmaps for s in samples])
+
+
+def _heights(render: data.Render) -> Any:
+    return render.boxes_xyxy[:, 3] - render.boxes_xyxy[:, 1]
+
+
+def _stack(arrays: list[Any]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+# ---- losses -------------------------------------------------------------------------------------
+
+
+def detector_loss(net: TinyDetector, batch: Batch) -> Tensor:
+    """Focal loss of the centres (Zhou et al. 2019, eq. 1) and -ln IoU of the sizes."""
+    images, centres, counted, edges, share = batch
+    logits, sizes = net.logits(images)
+    logits, sizes = logits.float(), sizes.float()
+    found = torch.sigmoid(logits)
+    log_found, log_not = (nn.functional.logsigmoid(s * logits) for s in (1, -1))
+    peak = (centres == 1).float()
+    hit = peak * (1 - found) ** 2 * log_found
+    miss = (1 - peak) * counted * (1 - centres) ** 4 * found**2 * log_not
+    focal = -(hit + miss).sum() / peak.sum().clamp(min=1)
+    # Boxes around the same cell always overlap, so this is the IoU loss of Yu et al. 2016.
+    low, high = torch.minimum(sizes, edges), torch.maximum(sizes, edges)
+    overlap = (low[:, 0] + low[:, 2]) * (low[:, 1] + low[:, 3])
+    area = [(s[:, 0] + s[:, 2]) * (s[:, 1] + s[:, 3]) for s in (sizes, edges)]
+    iou = overlap / (area[0] + area[1] - overlap).clamp(min=1e-6)
+    uneven = torch.log((high + 1) / (low + 1)).mean(1)
+    box = (-torch.log(iou.clamp(min=1e-4)) + uneven)[:, None] * share
+    return focal + 2 * box.sum() / share.sum().clamp(min=1)
+
+
+def pose_loss(net: TinyPose, batch: Batch) -> Tensor:
+    """Cross-entropy with the heatmaps as probabilities, heavier where a joint is.
+
+    Its minimum is the heatmap itself, and unlike the squared error it does not stall at zero.
+    """
+    crops, heatmaps = batch
+    logits = net.logits(crops).float()
+    each = nn.functional.binary_cross_entropy_with_logits(logits, heatmaps, reduction="none")
+    # The entropy of the target is the part of the loss that no network can remove.
+    floor = nn.functional.binary_cross_entropy(heatmaps, heatmaps, reduction="none")
+    return ((each - floor) * (1 + 20 * heatmaps)).mean() * 100
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+def train(
+    net: nn.Module, loss_of: Callable[[Any, Batch], Tensor], batches: Iterator[Batch], plan: Plan
+) -> nn.Module:
+    """Train net in place and return the moving average of its weights, in eval mode.
+
+    AdamW, warm-up, cosine to zero; bf16 arithmetic with float32 weights.
+    """
+    net.train().to(memory_format=torch.channels_last)
+    mean = copy.deepcopy(net)
+    optimiser = torch.optim.AdamW(net.parameters(), plan.rate, weight_decay=1e-3)
+    total = 0.0
+    for step in range(1, plan.steps + 1):
+        optimiser.param_groups[0]["lr"] = plan.rate * _schedule(step, plan.steps)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(net, next(batches))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+        optimiser.step()
+        _follow(mean, net, min(0.995, step / (step + 10)))
+        total += loss.item()
+        if step % 100 == 0 or step == plan.steps:
+            logger.info("step %d/%d loss %.4f", step, plan.steps, total / ((step - 1) % 100 + 1))
+            total = 0.0
+    return mean.eval()
+
+
+def _schedule(step: int, steps: int) -> float:
+    warm = max(1, min(100, steps // 10))
+    return min(1.0, step / warm) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+@torch.no_grad()
+def _follow(mean: nn.Module, net: nn.Module, keep: float) -> None:
+    for old, new in zip(mean.state_dict().values(), net.state_dict().values()):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - keep)
+        else:
+            old.copy_(new)
+
+
+# ---- command ------------------------------------------------------------------------------------
+
+STEPS_PER_MINUTE = {"detector": 90, "pose": 100}
+"""Steps of 32 samples in a CPU minute of a core with bf16; a fixed number keeps runs repeatable."""
+
+
+def run(folder: Path, minutes: float, seed: int) -> None:
+    """Train both networks for about so many CPU minutes each and write both files to folder."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    folder.mkdir(parents=True, exist_ok=True)
+    began = process_time()
+    renders = data.render_scenes(range(FIRST_SEED, FIRST_SEED + SCENES), 7)
+    logger.info("%d renders, %.0f CPU s", len(renders), process_time() - began)
+    for name in ("detector", "pose"):
+        began = process_time()
+        plan = Plan(round(minutes * STEPS_PER_MINUTE[name]), 32, 3e-3, seed)
+        torch.manual_seed(seed)
+        if name == "detector":
+            batches = detector_batches(renders, plan)
+            net = train(TinyDetector(), detector_loss, batches, plan)
+        else:
+            net = train(TinyPose(), pose_loss, pose_batches(renders, plan), plan)
+        path = folder / f"tiny_{name}.onnx"
+        write(net, path, f"demo scene, {plan.steps} steps of {plan.batch}, seed {seed}")
+        logger.info("%s: %.0f CPU s", path, process_time() - began)
+
+
+def write(net: nn.Module, path: Path, trained: str) -> None:
+    """Write a TinyDetector or TinyPose with its description; trained says on what and how long."""
+    detector = isinstance(net, TinyDetector)
+    width, height = data.DETECTOR_WH if detector else data.POSE_WH
+    spec = {
+        "name": path.stem,
+        "task": "detector" if detector else "pose",
+        "format": "centers" if detector else "heatmaps",
+        "input_wh": [width, height],
+        "nhwc": True,
+        "rgb": False,
+        "grid": "pixel_centre",
+        "sigma": data.SIGMA,
+        "licence": "Apache-2.0",
+        "trained": trained,
+    }
+    example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
+    to_onnx(net, spec, path, example, outputs=("centers", "sizes") if detector else ("heatmaps",))

@@ -1,0 +1,274 @@
+"""Training data of the tiny networks: renders of the demo scene, augmented, and their targets.
+
+Coordinates follow realtime.geometry: pixel centres at integers, affines (2, 3) act on (x, y).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime import geometry
+from realtime.records import Float, Image
+from realtime.scene import Scene
+from realtime.skeleton import JOINT_COUNT, MIRROR
+
+DETECTOR_WH = (320, 192)
+POSE_WH = (192, 256)
+STRIDE = 4
+SIGMA = 2.0
+"""Of the pose heatmaps, in cells."""
+
+OWN_PEAK, HIDDEN_PEAK = 0.7, 0.2
+"""Peaks of the targets of joints that are not seen: behind the own body (COCO labels those too),
+and behind somebody else or on the far side of the head. The places are learned; at a cut of 0.4
+the first are kept, the second are not."""
+
+PADDING = (114, 114, 114)
+RENDER_SIZES = ((960, 540), (640, 360), (1280, 720), (640, 480), (960, 540), (640, 360))
+CAST = 300
+"""Frames after which new people come on, at 30 frames per second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """One frame of a scene and its truth; see realtime.scene.Truth for the arrays."""
+
+    image: Image
+    joints_xy: Float
+    visible: NDArray[np.bool_]
+    boxes_xyxy: Float
+    visible_share: Float
+
+
+def render(scene: Scene, index: int, people: bool = True) -> Render:
+    """Frame index of the scene with its truth, or the empty scene with nobody in the truth."""
+    truth = scene.truth(index)
+    keep = slice(None) if people else slice(0)
+    return Render(
+        scene.image(index, people=people),
+        truth.joints_xy[keep],
+        truth.visible[keep],
+        truth.boxes_xyxy[keep],
+        truth.visible_share[keep],
+    )
+
+
+def render_scenes(seeds: Iterable[int], each: int) -> list[Render]:
+    """each frames of the scene of every seed, each frame with a new cast, and one without people;
+    the size and the number of people vary with the seed."""
+    renders = []
+    for seed in seeds:
+        size_wh = RENDER_SIZES[seed % len(RENDER_SIZES)]
+        scene = Scene(seed, each * CAST, size_wh, 30.0, (None, None, 5)[seed // 6 % 3])
+        renders += [render(scene, n * CAST + seed * 37 % CAST) for n in range(each)]
+        renders.append(render(scene, 0, people=False))
+    return renders
+
+
+# ---- both networks ------------------------------------------------------------------------------
+
+
+def chain(second: Float, first: Float) -> Float:
+    """The affine (2, 3) that applies first, then second."""
+    full = np.vstack([first, [0, 0, 1]])
+    both: Float = (np.vstack([second, [0, 0, 1]]) @ full)[:2].astype(np.float32)
+    return both
+
+
+def flip(width: int) -> Float:
+    """The affine that mirrors a picture of this width left to right."""
+    return np.array([[-1, 0, width - 1], [0, 1, 0]], np.float32)
+
+
+def discolour(image: Image, rng: np.random.Generator) -> Image:
+    """The picture in other light: gain, offset and tint; sometimes noise, blur or no colour."""
+    tint = rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
+    pixels = image.astype(np.float32) * tint.astype(np.float32) + np.float32(rng.uniform(-20, 20))
+    if rng.random() < 0.25:
+        pixels += rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(1, 8))
+    if rng.random() < 0.2:
+        pixels = cv2.GaussianBlur(pixels, (3, 3), rng.uniform(0.3, 1.0))
+    if rng.random() < 0.05:
+        pixels = np.repeat(pixels.mean(2, keepdims=True), 3, 2)
+    light: Image = np.clip(pixels, 0, 255).astype(np.uint8)
+    return light
+
+
+def warp(image: Image, affine: Float, size_wh: tuple[int, int], smooth: bool = False) -> Image:
+    """The picture moved by affine; smooth averages before it shrinks, as other resizers do."""
+    scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
+    if smooth and scale < 0.7:
+        image = cv2.blur(image, (round(1 / scale), round(1 / scale))).astype(np.uint8)
+    moved = cv2.warpAffine(image, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=PADDING)
+    return moved.astype(np.uint8)
+
+
+def gaussian(centre_xy: Any, sigma_xy: Any, size_wh: tuple[int, int]) -> Float:
+    """exp(-d^2 / 2 sigma^2) on a grid (h, w), with its own sigma in x and y."""
+    x = np.exp(-((np.arange(size_wh[0]) - centre_xy[0]) ** 2) / (2 * sigma_xy[0] ** 2))
+    y = np.exp(-((np.arange(size_wh[1]) - centre_xy[1]) ** 2) / (2 * sigma_xy[1] ** 2))
+    return np.outer(y, x).astype(np.float32)
+
+
+# ---- detector -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSample:
+    """image uint8 (192, 320, 3); the rest float32 on the grid (48, 80).
+
+    centres: 1 at the cell of a box centre, falling off around it. counted: 0 where a person is
+    too hidden or too small to ask for, 1 elsewhere. edges (4, 48, 80): the targets of ``sizes``,
+    valid where share is not 0; share sums to 1 for every person.
+    """
+
+    image: Image
+    centres: Float
+    counted: Float
+    edges: Float
+    share: Float
+
+
+def detector_sample(source: Render, rng: np.random.Generator) -> DetectorSample:
+    """An augmented frame with its targets; half of them are only letterboxed and mirrored."""
+    height, width = source.image.shape[:2]
+    affine = geometry.letterbox((width, height), DETECTOR_WH)
+    if rng.random() < 0.6:
+        affine = chain(_zoom(affine, (width, height), rng), affine)
+    if rng.random() < 0.5:
+        affine = chain(affine, flip(width))
+    image = discolour(warp(source.image, affine, DETECTOR_WH, smooth=rng.random() < 0.3), rng)
+    inside = _inside(affine, (width, height))
+    _pad(image, inside)
+    boxes = move_boxes(affine, source.boxes_xyxy)
+    return DetectorSample(image, *detector_targets(boxes, source.visible_share, inside))
+
+
+def _pad(image: Image, inside_xyxy: Float) -> None:
+    """Paint what lies outside grey: the padding is the same in any light."""
+    x0, y0, x1, y1 = np.round(inside_xyxy).astype(int)
+    for part in (image[:y0], image[y1 + 1 :], image[:, :x0], image[:, x1 + 1 :]):
+        part[:] = PADDING
+
+
+def _zoom(letterbox: Float, size_wh: tuple[int, int], rng: np.random.Generator) -> Float:
+    """A random scale and shift in network pixels that keeps part of the frame in the input."""
+    scale = float(np.exp(rng.uniform(np.log(0.6), np.log(2.0))))
+    frame = geometry.apply(letterbox, np.array([size_wh], np.float32))[0] * scale
+    room = np.array(DETECTOR_WH) - frame
+    shift = rng.uniform(np.minimum(room, 0) - 10, np.maximum(room, 0) + 10)
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
+
+
+def _inside(affine: Float, size_wh: tuple[int, int]) -> Float:
+    """The part (4,) of the network input that shows the frame."""
+    whole = np.array([[0, 0, size_wh[0] - 1, size_wh[1] - 1]], np.float32)
+    inside: Float = geometry.clip_boxes(move_boxes(affine, whole), DETECTOR_WH)[0]
+    return inside
+
+
+def move_boxes(affine: Float, boxes_xyxy: Float) -> Float:
+    """Boxes (N, 4) after an affine without rotation; mirrored ones have their corners in order."""
+    corners = geometry.apply(affine, boxes_xyxy.reshape(-1, 2)).reshape(-1, 2, 2)
+    return np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
+
+
+def detector_targets(
+    boxes_xyxy: Float, visible_share: Float, inside_xyxy: Float
+) -> tuple[Float, Float, Float, Float]:
+    """centres, counted, edges and share (see DetectorSample) of boxes in network pixels.
+
+    Boxes are cut at inside_xyxy, the part of the input that shows the frame. A person of whom
+    too little is left (share seen below 0.35, box below 5 x 8 pixels) is neither asked for nor
+    forbidden.
+    """
+    width, height = DETECTOR_WH[0] // STRIDE, DETECTOR_WH[1] // STRIDE
+    centres, counted = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
+    edges, share = np.zeros((4, height, width), np.float32), np.zeros((height, width), np.float32)
+    cut = np.clip(boxes_xyxy, np.tile(inside_xyxy[:2], 2), np.tile(inside_xyxy[2:], 2))
+    seen = visible_share * geometry.areas(cut) / np.maximum(geometry.areas(boxes_xyxy), 1e-6)
+    x, y = (np.meshgrid(np.arange(width), np.arange(height))[i] * STRIDE + 1.5 for i in (0, 1))
+    for n in np.argsort(seen):  # who is seen best is written last
+        box, size = cut[n], cut[n, 2:] - cut[n, :2]
+        cell = np.round(((box[:2] + box[2:]) / 2 + 0.5) / STRIDE - 0.5)
+        # 0.09: the spread of TTFNet (Liu et al. 2020), 0.54 times the box over 6.
+        bump = gaussian(cell, np.maximum(0.09 * size / STRIDE, 0.5), (width, height))
+        if seen[n] < 0.35 or size[0] < 5 or size[1] < 8:
+            counted[bump > 0.1] = 0
+            continue
+        centres = np.maximum(centres, bump)
+        near = (bump > 0.35) & (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
+        edges[:, near] = np.stack([x - box[0], y - box[1], box[2] - x, box[3] - y])[:, near]
+        share[near] = bump[near] / max(float(bump[near].sum()), 1e-6)
+    counted[centres > 0.5] = 1
+    return centres, counted, edges, share
+
+
+# ---- pose ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PoseSample:
+    """crop uint8 (256, 192, 3); heatmaps float32 (17, 64, 48), 0 for joints outside the frame."""
+
+    crop: Image
+    heatmaps: Float
+
+
+def pose_sample(source: Render, person: int, rng: np.random.Generator) -> PoseSample:
+    """An augmented crop of one person of a frame with its targets."""
+    affine = _crop_affine(source.boxes_xyxy[person], rng)
+    joints, peaks = source.joints_xy[person], target_peaks(source, person)
+    if rng.random() < 0.5:
+        affine = chain(flip(POSE_WH[0]), affine)
+        joints, peaks = joints[MIRROR], peaks[MIRROR]
+    crop = warp(source.image, affine, POSE_WH, smooth=rng.random() < 0.3)
+    return PoseSample(discolour(crop, rng), pose_targets(geometry.apply(affine, joints), peaks))
+
+
+def target_peaks(source: Render, person: int) -> Float:
+    """How high (17,) the heatmaps of a person's joints should be: 1 for what is seen, OWN_PEAK
+    and HIDDEN_PEAK for what is not, 0 outside the frame.
+
+    The truth does not say what hides a joint; somebody of whom all is seen hides it himself.
+    """
+    joints = source.joints_xy[person]
+    height, width = source.image.shape[:2]
+    inside = ((joints > -0.5) & (joints < np.array([width, height]) - 0.5)).all(1)
+    others = np.delete(source.boxes_xyxy, person, 0)[:, None]
+    covered = ((joints >= others[..., :2]) & (joints <= others[..., 2:])).all(2).any(0)
+    covered |= source.visible_share[person] < 0.97
+    hidden = np.where(covered | (np.arange(JOINT_COUNT) < 5), HIDDEN_PEAK, OWN_PEAK)
+    peaks: Float = (np.where(source.visible[person], 1.0, hidden) * inside).astype(np.float32)
+    return peaks
+
+
+def _crop_affine(box_xyxy: Float, rng: np.random.Generator) -> Float:
+    """Frame to crop for one box (4,), as at run time but jittered: shift, +-30 % size, rotation."""
+    centre, size = (box_xyxy[:2] + box_xyxy[2:]) / 2, box_xyxy[2:] - box_xyxy[:2]
+    if rng.random() < 0.8:  # the rest stays exact
+        centre = centre + rng.uniform(-0.1, 0.1, 2) * size
+        size = size * rng.uniform(0.7, 1.3)
+    box = np.concatenate([centre - size / 2, centre + size / 2])[None].astype(np.float32)
+    affine: Float = geometry.boxes_to_crop(geometry.crop_boxes(box, POSE_WH), POSE_WH)[0]
+    if rng.random() < 0.4:
+        middle = ((POSE_WH[0] - 1) / 2, (POSE_WH[1] - 1) / 2)
+        turn = cv2.getRotationMatrix2D(middle, rng.uniform(-25, 25), 1.0)
+        affine = chain(turn.astype(np.float32), affine)
+    return affine
+
+
+def pose_targets(joints_xy: Float, peaks: Any) -> Float:
+    """Heatmaps (17, 64, 48) of joints (17, 2) in crop pixels with these peaks (17,)."""
+    size_wh = (POSE_WH[0] // STRIDE, POSE_WH[1] // STRIDE)
+    cells = (joints_xy + 0.5) / STRIDE - 0.5
+    maps = np.zeros((JOINT_COUNT, size_wh[1], size_wh[0]), np.float32)
+    for j in np.flatnonzero(peaks):
+        maps[j] = peaks[j] * gaussian(cells[j], (SIGMA, SIGMA), size_wh)
+    return maps
