@@ -110,7 +110,7 @@ def as_record(item: PosedFrame, with_file: bool = False) -> dict[str, Any]:
 
 def _people(poses: Poses) -> list[dict[str, Any]]:
     finite = [
-        np.isfinite(part).reshape(len(poses), -1).all(1)
+        np.isfinite(part).all(axis=tuple(range(1, part.ndim)))
         for part in (poses.joints_xy, poses.joint_scores, poses.boxes_xyxy, poses.scores)
     ]
     poses = poses[np.logical_and.reduce(finite)]
