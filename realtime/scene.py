@@ -21,7 +21,7 @@ from realtime.records import Float, Image
 from realtime.scene_background import Occluder
 from realtime.scene_cast import BLOCK, MOST, camera, cast
 from realtime.scene_motion import Mover
-from realtime.scene_paint import paste
+from realtime.scene_paint import overlap, paste
 from realtime.scene_people import Figure, draw
 from realtime.scene_tailor import Outfit, dress
 from realtime.skeleton import JOINT_COUNT
@@ -58,11 +58,22 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """One person of one frame; mask: where they are seen, bool (H, W)."""
+    """One person of one frame. whole: where they are drawn, in the pixels of the figure; seen: of
+    that, what is seen in the picture."""
 
     ident: int
     figure: Figure
-    mask: Mask
+    whole: Mask
+    seen: Mask
+
+    def hide(self, cover: Mask, corner_xy: tuple[int, int]) -> bool:
+        """Take what lies at this corner of the picture off what is seen; whether there was any."""
+        x, y = (a - b for a, b in zip(corner_xy, self.figure.corner_xy))
+        seen, hidden = overlap(self.seen, cover, (x, y))
+        if not (seen & hidden).any():
+            return False
+        seen[hidden] = False
+        return True
 
 
 class Scene:
@@ -142,7 +153,7 @@ class Scene:
             if mover.present(time)
         ]
         figures.sort(key=lambda item: -item[1].distance)
-        image = self._set.image.copy()
+        image: Image = self._set.image.copy()
         people: list[_Person] = []
         things = list(self._set.occluders)  # the farthest first
         for ident, figure in figures:
@@ -159,34 +170,30 @@ class Scene:
         """Draw somebody before all the people so far."""
         self._set.shade(image, figure)
         paste(image, self._set.focused(figure), *figure.corner_xy)
-        mask = _mask(figure, self.size_wh)
+        whole = figure.pixels[..., 3] > 127
         for person in people:
-            person.mask[mask] = False
-        return _Person(ident, figure, mask)
+            person.hide(whole, figure.corner_xy)
+        return _Person(ident, figure, whole, _inside(whole, figure.corner_xy, self.size_wh))
 
     def _cover(self, image: Image, people: list[_Person], thing: Occluder) -> None:
         """Draw a thing of the place again where it hides somebody farther away."""
-        cover = _mask(thing, self.size_wh)
-        if any((person.mask & cover).any() for person in people):
+        hidden = [person.hide(thing.mask, thing.corner_xy) for person in people]
+        if any(hidden):
             paste(image, thing.pixels, *thing.corner_xy)
-            for person in people:
-                person.mask[cover] = False
 
     def _truth(self, people: list[_Person]) -> Truth:
-        seen = sorted((p for p in people if p.mask.any()), key=lambda person: person.ident)
+        seen = sorted((p for p in people if p.seen.any()), key=lambda person: person.ident)
         return Truth(
             np.array([p.figure.joints_xy for p in seen], np.float32).reshape(-1, JOINT_COUNT, 2),
             np.array([self._visible(p) for p in seen], bool).reshape(-1, JOINT_COUNT),
-            np.array([_box(p.figure, self.size_wh) for p in seen], np.float32).reshape(-1, 4),
+            np.array([_box(p, self.size_wh) for p in seen], np.float32).reshape(-1, 4),
             np.array([p.ident for p in seen], np.int64),
             np.array([_share(p) for p in seen], np.float32),
         )
 
     def _visible(self, person: _Person) -> Mask:
-        at = np.rint(person.figure.joints_xy).astype(int)
-        inside = ((at >= 0) & (at < self.size_wh)).all(1)
-        x, y = at.clip(0, np.array(self.size_wh) - 1).T
-        visible: Mask = inside & person.figure.seen & person.mask[y, x]
+        x, y = (np.rint(person.figure.joints_xy).astype(int) - person.figure.corner_xy).T
+        visible: Mask = person.figure.seen & person.seen[y, x]
         return visible
 
     def _keep(self, index: int, truth: Truth) -> None:
@@ -196,24 +203,22 @@ class Scene:
                 self._truths.popitem(last=False)
 
 
+def _inside(whole: Mask, corner_xy: tuple[int, int], size_wh: tuple[int, int]) -> Mask:
+    """A copy of a figure's mask without what lies outside the picture."""
+    inside = np.zeros_like(whole)
+    picture = np.broadcast_to(True, (size_wh[1], size_wh[0]))
+    kept, _ = overlap(inside, picture, (-corner_xy[0], -corner_xy[1]))
+    kept[:] = True
+    return inside & whole
+
+
 def _share(person: _Person) -> float:
-    whole = np.count_nonzero(person.figure.pixels[..., 3] > 127)
-    return float(np.count_nonzero(person.mask) / whole)
+    return float(np.count_nonzero(person.seen) / np.count_nonzero(person.whole))
 
 
-def _mask(figure: Figure | Occluder, size_wh: tuple[int, int]) -> Mask:
-    """Where in the picture somebody or something is drawn, bool (H, W)."""
-    mask = np.zeros((size_wh[1], size_wh[0]), bool)
-    (x, y), (height, width) = figure.corner_xy, figure.pixels.shape[:2]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, size_wh[0]), min(y + height, size_wh[1])
-    if x0 < x1 and y0 < y1:
-        mask[y0:y1, x0:x1] = figure.pixels[y0 - y : y1 - y, x0 - x : x1 - x, 3] > 127
-    return mask
-
-
-def _box(figure: Figure, size_wh: tuple[int, int]) -> tuple[float, float, float, float]:
+def _box(person: _Person, size_wh: tuple[int, int]) -> tuple[float, float, float, float]:
     """Around the centres of the outermost pixels of the drawn person inside the picture."""
-    x, y, width, height = cv2.boundingRect((figure.pixels[..., 3] > 127).astype(np.uint8))
-    x, y = x + figure.corner_xy[0], y + figure.corner_xy[1]
+    x, y, width, height = cv2.boundingRect(person.whole.view(np.uint8))
+    x, y = x + person.figure.corner_xy[0], y + person.figure.corner_xy[1]
     right, low = min(x + width, size_wh[0]) - 1, min(y + height, size_wh[1]) - 1
     return float(max(x, 0)), float(max(y, 0)), float(right), float(low)

@@ -12,19 +12,25 @@ from realtime import scene_place as place
 from realtime import scene_props as props
 from realtime.records import Float, Image
 from realtime.scene_cast import BLOCK, Camera, cast
-from realtime.scene_paint import Light, fractal, paste
+from realtime.scene_paint import Light, fractal, overlap, paste
 from realtime.scene_people import Figure, draw
 from realtime.scene_tailor import dress
 
+NOISE_TILE = 400
 NOISE_REACH = 64
 """How far the noise tiles reach beyond the picture, so that every frame can take another part."""
+
+SHARPEST = 0.14
+"""Pixels per metre, as a share of the picture's height, up to which things are painted sharply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occluder:
-    """A thing of the place: premultiplied BGRA at corner_xy of the picture, distance in metres."""
+    """A thing of the place: premultiplied BGRA at corner_xy of the picture, distance in metres.
+    mask: where it hides what is behind it."""
 
     pixels: Image
+    mask: NDArray[np.bool_]
     corner_xy: tuple[int, int]
     distance: float
 
@@ -70,7 +76,7 @@ class Set:
         """Darken the ground where a person's shadow falls, in place."""
         height = image.shape[0]
         mask, corner = _fallen(figure, self.sun, self.sun.blur * height)
-        part, mask = _overlap(image, mask, corner)
+        part, mask = overlap(image, mask, corner)
         if part.size:
             kept = cv2.merge([255 - (mask * self.sun.strength).astype(np.uint8)] * 3)
             part[:] = cv2.multiply(part, kept, scale=1 / 255)
@@ -130,12 +136,13 @@ def _empty(
 def _wood(rng: np.random.Generator, picture: Float, view: Camera) -> None:
     """Far trees, as a dark, ragged band above the horizon."""
     width, height = view.size_wh
-    edge = 1 + 0.35 * fractal(rng, (width, 4), 9, 5)[1]
+    edge = 1 + 0.3 * fractal(rng, (width, 8), 9, 5)[1]
     top = view.horizon_xy[1] - edge * height * rng.uniform(0.1, 0.2)
     rows = np.arange(height, dtype=np.float32)[:, None]
     ragged = top[None] + 0.012 * height * fractal(rng, (width, height), 60, 3)
     alpha = np.clip(rows - ragged, 0, 1)[..., None]
-    tone = 1 + 0.25 * fractal(rng, (width, height), 30, 4)[..., None]
+    tone = 1 + 0.13 * (fractal(rng, (width, height), 30, 4) + fractal(rng, (width, height), 150, 2))
+    tone = tone[..., None]
     green = np.array([48, 78, 62], np.float32) * np.float32(rng.uniform(0.7, 1.3)) * tone
     picture[:] = picture * (1 - alpha) + green * alpha
 
@@ -204,8 +211,7 @@ def _furnish(
     low: int,
 ) -> tuple[Float, tuple[Occluder, ...]]:
     """Put things into the place, the far ones first; those among the people can hide them."""
-    makers = props.OUTDOORS if not kind.indoors else props.INDOORS
-    makers = props.SPORTS if kind.name == "gym" else makers
+    makers = props.THINGS[kind.name]
     farthest = (
         9.0 if not kind.indoors else view.focal * view.height / max(low - view.horizon_xy[1], 1)
     )
@@ -217,18 +223,21 @@ def _furnish(
     for distance in np.sort(np.concatenate([behind, among]))[::-1]:
         scale = view.focal / distance
         maker = makers[rng.integers(len(makers))]
-        thing = maker(rng, light, float(scale))
+        fine = min(scale, SHARPEST * view.size_wh[1])
+        thing = maker(rng, light, float(fine)).larger(float(scale / fine))
         x = rng.uniform(0, view.size_wh[0])
         foot = view.horizon_xy[1] + view.height * scale
         corner = round(x - thing.foot_xy[0]), round(foot - thing.foot_xy[1])
         spot = place.soft_ellipse(thing.width * scale, max(0.16 * thing.width * scale, 3))
         at = round(x - spot.shape[1] / 2), round(foot - spot.shape[0] / 2)
-        part, mask = _overlap(image, spot, at)
+        part, mask = overlap(image, spot, at)
         if part.size:
             part[:] = part * (1 - 0.5 * (mask[..., None] / 255.0))
         paste(image, thing.pixels, *corner)
         if distance < view.nearest * 4:
-            occluders.append(Occluder(thing.pixels, corner, float(distance)))
+            _, inside = overlap(image, thing.pixels, corner)
+            corner = max(corner[0], 0), max(corner[1], 0)
+            occluders.append(Occluder(inside.copy(), inside[..., 3] > 127, corner, float(distance)))
     return image.astype(np.float32), tuple(occluders)
 
 
@@ -248,20 +257,14 @@ def _photograph(
 
 
 def _noise(rng: np.random.Generator, view: Camera, dusk: float) -> tuple[Image, Image]:
-    """What the sensor adds and what it takes away, larger than the picture."""
-    width, height = view.size_wh
-    shape = height + NOISE_REACH, width + NOISE_REACH, 3
+    """What the sensor adds and what it takes away, larger than the picture; it repeats itself."""
     deviation = rng.uniform(2.0, 5.0) * (1 + 0.6 * dusk)
-    noise = rng.standard_normal(shape, np.float32) * np.float32(deviation)
-    return np.clip(noise, 0, 99).astype(np.uint8), np.clip(-noise, 0, 99).astype(np.uint8)
+    tile = rng.standard_normal((NOISE_TILE, NOISE_TILE, 3), np.float32) * np.float32(deviation)
+    width, height = (n + NOISE_REACH for n in view.size_wh)
+    repeats = -(-height // NOISE_TILE), -(-width // NOISE_TILE), 1
 
+    def part(noise: Float) -> Image:
+        whole = np.tile(np.clip(noise, 0, 99).astype(np.uint8), repeats)
+        return np.ascontiguousarray(whole[:height, :width])
 
-def _overlap(
-    image: NDArray[np.uint8], mask: Image, corner_xy: tuple[int, int]
-) -> tuple[NDArray[np.uint8], Image]:
-    """The part of image that lies under the mask at this corner, and that part of the mask."""
-    (x, y), (height, width) = corner_xy, mask.shape
-    x0, y0 = max(x, 0), max(y, 0)
-    x1, y1 = min(x + width, image.shape[1]), min(y + height, image.shape[0])
-    x1, y1 = max(x1, x0), max(y1, y0)
-    return image[y0:y1, x0:x1], mask[y0 - y : y1 - y, x0 - x : x1 - x]
+    return part(tile), part(-tile)

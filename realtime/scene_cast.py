@@ -36,12 +36,12 @@ class Camera:
     def project(
         self, place_xz: tuple[float, float], points: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Picture points (N, 2) and pixels per metre (N,) of points (N, 3) (right, up, nearer)
-        around a place on the ground."""
-        scale = self.focal / np.maximum(place_xz[1] - points[:, 2], 0.3)
-        x = self.horizon_xy[0] + (place_xz[0] + points[:, 0]) * scale
-        y = self.horizon_xy[1] + (self.height - points[:, 1]) * scale
-        return np.stack([x, y], 1), scale
+        """Picture points (..., 2) and pixels per metre (...) of points (..., 3) (right, up,
+        nearer) around a place on the ground."""
+        scale = self.focal / np.maximum(place_xz[1] - points[..., 2], 0.3)
+        x = self.horizon_xy[0] + (place_xz[0] + points[..., 0]) * scale
+        y = self.horizon_xy[1] + (self.height - points[..., 1]) * scale
+        return np.stack([x, y], -1), scale
 
     def half_width(self, z: float) -> float:
         """Half the width in metres of what the picture shows at this distance."""

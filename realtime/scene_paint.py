@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from realtime.records import Float, Image
 
 Colour = NDArray[np.float32]
 Points = NDArray[np.float64]
+Pixel = TypeVar("Pixel", bound=np.generic)
+Other = TypeVar("Other", bound=np.generic)
 Texture = Callable[[Float, Float], Float]
 """Colours (h, w, 3) for the share along (h, 1) and the position across -1..1 (h, w)."""
 
@@ -144,17 +147,25 @@ def premultiplied(colour: Float, alpha: Float) -> Image:
 
 def paste(canvas: Image, sprite: Image, x: int, y: int) -> None:
     """Lay premultiplied BGRA pixels over a BGRA or BGR canvas, cut at its border, in place."""
-    height, width = canvas.shape[:2]
-    x0, y0 = max(x, 0), max(y, 0)
-    x1, y1 = min(x + sprite.shape[1], width), min(y + sprite.shape[0], height)
-    if x0 >= x1 or y0 >= y1:
+    under, over = overlap(canvas, sprite, (x, y))
+    if not under.size:
         return
-    cut = sprite[y0 - y : y1 - y, x0 - x : x1 - x]
     channels = canvas.shape[2]
-    clear = 255 - cut[..., 3]
-    under = canvas[y0:y1, x0:x1]
+    clear = cv2.bitwise_not(cv2.extractChannel(over, 3))
     kept = cv2.multiply(under, cv2.merge([clear] * channels), scale=1 / 255)
-    canvas[y0:y1, x0:x1] = cv2.add(kept, np.ascontiguousarray(cut[..., :channels]))
+    if channels == 3:
+        over = np.asarray(cv2.cvtColor(over, cv2.COLOR_BGRA2BGR), np.uint8)
+    cv2.add(kept, over, dst=under)
+
+
+def overlap(
+    below: NDArray[Pixel], above: NDArray[Other], corner_xy: tuple[int, int]
+) -> tuple[NDArray[Pixel], NDArray[Other]]:
+    """Views of both pictures where they meet when above lies at this corner of below."""
+    (x, y), (height, width) = corner_xy, above.shape[:2]
+    x0, y0 = max(x, 0), max(y, 0)
+    x1, y1 = max(min(x + width, below.shape[1]), x0), max(min(y + height, below.shape[0]), y0)
+    return below[y0:y1, x0:x1], above[y0 - y : y1 - y, x0 - x : x1 - x]
 
 
 def plain(colour: Colour) -> Texture:

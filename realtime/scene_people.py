@@ -36,6 +36,10 @@ _OWN: tuple[tuple[str, ...], ...] = (
     *[(f"thigh{s}", f"shin{s}", "skirt") for s in (0, 1)],
     *[(f"shin{s}", f"shoe{s}") for s in (0, 1)],
 )
+# Longitude of nose, eyes and ears on the head, and the cosine of the turn away from the viewer
+# at which they go out of sight; nose and ears stand out from the head.
+_FACE_AT = np.array([0.0, 0.43, -0.43, 1.65, -1.65])
+_FACE_TURNED = np.array([-0.15, 0.15, 0.15, -0.3, -0.3])
 _HEAD_RADII = np.array([0.059, 0.049, 0.069])  # forward, left, up; shares of the height
 
 
@@ -79,19 +83,19 @@ def draw(mover: Mover, outfits: tuple[Outfit, ...], view: Camera, time: float) -
     width, height = (np.ceil(xy.max(0) + margin).astype(int) - corner).tolist()
     easel = _Easel(outfit, np.zeros((height, width, 4), np.uint8), xy[:JOINT_COUNT] - corner)
     trunk, head, nod = mover.view(time)
-    depth_of = body[:, 2]
-    for part in _parts(outfit, body, head):
-        start, end = (view.project(place, p[None])[0][0] - corner for p in (part.start, part.end))
+    parts = _parts(outfit, body, head)
+    ends = view.project(place, np.array([[part.start, part.end] for part in parts]))[0] - corner
+    for part, (start, end) in zip(parts, ends):
         if part.sprite == "torso":
             easel.torso(start, end, scale, trunk)
         elif part.sprite == "head":
             easel.head(start, float(scales[HEAD]), head, nod)
         else:
             easel.limb(part, start, end, view.focal / (place[1] - part.depth))
-    turned = np.array([cos(head)] * 3 + [-sin(head), sin(head)])
     seen = easel.own_on_top()
-    seen[:5] &= turned > (-0.05, 0.12, 0.12, -0.35, -0.35)
-    seen[[5, 6, 11, 12]] &= depth_of[[5, 6, 11, 12]] > depth_of[PELVIS] - 0.055 * mover.build.height
+    seen[:5] &= np.cos(head + _FACE_AT) > _FACE_TURNED
+    both = [5, 6, 11, 12]
+    seen[both] &= body[both, 2] > body[PELVIS, 2] - 0.055 * mover.build.height
     ground = float(xy[HEEL_L:, 1].max())
     return Figure(
         easel.pixels, (int(corner[0]), int(corner[1])), xy[:JOINT_COUNT], seen, ground, place[1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from realtime.records import Float, Image
 from realtime.scene_cast import Camera
-from realtime.scene_paint import Colour, fractal
+from realtime.scene_paint import Colour, fractal, overlap
 
 Painting = Float
 """float32 (H, W, 3) BGR 0..255 while a place is being painted."""
@@ -25,7 +25,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("park", False, ("grass", "path")),
+    Kind("park", False, ("grass", "grass", "path")),
     Kind("street", False, ("asphalt", "slabs")),
     Kind("gym", True, ("boards", "rubber")),
     Kind("square", False, ("slabs", "path")),
@@ -36,7 +36,8 @@ KINDS = (
 
 def colour(rng: np.random.Generator, low: float, high: float, tint: float = 14) -> Colour:
     """A greyish colour of this brightness."""
-    return np.asarray(rng.uniform(low, high) + rng.normal(0, tint, 3), np.float32)
+    warm = rng.normal(0, tint) * np.array([-1.0, 0.0, 1.0])  # walls and floors are rarely pink
+    return np.asarray(rng.uniform(low, high) + warm + rng.normal(0, tint / 4, 3), np.float32)
 
 
 def sky(rng: np.random.Generator, view: Camera, dusk: float) -> Painting:
@@ -84,7 +85,7 @@ def _facade(
             edge = max(1.0, 0.07 * scale)
             outer = x - edge, y - edge, x + wide + edge, y + high + edge
             _rectangle(picture, outer, frame, rng, 0.0)
-            _rectangle(picture, (x, y, x + wide, y + high), glass * lit, rng, 0.1)
+            _pane(picture, (x, y, x + wide, y + high), glass * lit, rng)
     x = rng.uniform(box[0], max(box[0] + 1, box[2] - scale))
     _rectangle(picture, (x, box[3] - 2.2 * scale, x + scale, box[3]), wall * 0.45, rng, 0.08)
 
@@ -102,6 +103,22 @@ def _rectangle(
     if part.size:
         noise = fractal(rng, (part.shape[1], part.shape[0]), 3, 4) if rough else 0.0
         part[:] = paint * np.asarray(1 + rough * noise)[..., None]
+
+
+def _pane(
+    picture: Painting,
+    box: tuple[float, float, float, float],
+    paint: Colour,
+    rng: np.random.Generator,
+) -> None:
+    """Glass: lighter above, with a slanted reflection."""
+    x0, y0, x1, y1 = (round(v) for v in box)
+    part = picture[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if part.size:
+        y = np.linspace(0, 1, part.shape[0], dtype=np.float32)[:, None]
+        x = np.linspace(0, 1, part.shape[1], dtype=np.float32)[None]
+        slant = (x + 0.6 * y + float(rng.uniform(0, 1))) % 1 < 0.25
+        part[:] = paint * (1.2 - 0.45 * y + 0.12 * slant)[..., None]
 
 
 def wall(rng: np.random.Generator, picture: Painting, view: Camera, low: int) -> None:
@@ -158,8 +175,10 @@ def _hanging(
     _rectangle(picture, box, colour(rng, 40, 200, 10), rng, 0.02)
     edge = 0.04 * (box[2] - box[0])
     inner = box[0] + edge, box[1] + edge, box[2] - edge, box[3] - edge
-    _rectangle(picture, inner, colour(rng, 60, 140, 30) * bright, rng, 0.2)
-    if bright > 1:
+    if bright <= 1:
+        _rectangle(picture, inner, colour(rng, 60, 150, 35), rng, 0.2)
+    else:
+        _pane(picture, inner, colour(rng, 90, 150, 12) * bright, rng)
         middle = (box[0] + box[2]) / 2
         bar = middle - edge / 2, box[1], middle + edge / 2, box[3]
         _rectangle(picture, bar, colour(rng, 90, 200, 5), rng, 0.0)
@@ -174,7 +193,7 @@ def floor(rng: np.random.Generator, picture: Painting, view: Camera, low: int, k
     fine = z / view.focal  # metres per pixel
     paint = {
         "grass": np.array([50, 105, 85], np.float32) * np.float32(rng.uniform(0.7, 1.25)),
-        "path": colour(rng, 110, 170, 10) * np.float32((0.85, 0.97, 1.08)),
+        "path": colour(rng, 110, 170, 10) * np.array([0.85, 0.97, 1.08], np.float32),
         "asphalt": colour(rng, 70, 120, 5),
         "boards": np.array([95, 145, 190], np.float32) * np.float32(rng.uniform(0.6, 1.1)),
     }.get(kind)
@@ -218,21 +237,23 @@ def _lines(rng: np.random.Generator, part: Painting, x: Float, z: Float, fine: F
     across = z * np.ones_like(x)
     for at in rng.uniform(0, 12, 2):
         mark = np.clip(1.5 - np.abs(across - at) / np.maximum(0.04, fine * 3), 0, 1)
-        part += 0.7 * mark[..., None] * (paint - part)
+        _mark(part, mark, paint)
     for at in rng.uniform(-4, 4, 2):
         mark = np.clip(1.5 - np.abs(x - at) / np.maximum(0.035, fine), 0, 1)
-        part += 0.7 * mark[..., None] * (paint - part)
+        _mark(part, mark, paint)
+
+
+def _mark(part: Painting, mark: Float, paint: Colour) -> None:
+    """Paint where mark (h, w) is above 0, in place."""
+    where = mark > 0
+    part[where] += 0.7 * mark[where][:, None] * (paint - part[where])
 
 
 def darken(picture: Painting, mask: Image, corner_xy: tuple[int, int], strength: float) -> None:
     """Lay a shadow: mask uint8 (h, w) at this corner, cut at the border, in place."""
-    (x, y), (height, width) = corner_xy, mask.shape
-    x0, y0 = max(x, 0), max(y, 0)
-    x1, y1 = min(x + width, picture.shape[1]), min(y + height, picture.shape[0])
-    if x0 < x1 and y0 < y1:
-        share = mask[y0 - y : y1 - y, x0 - x : x1 - x, None].astype(np.float32) / 255
-        part = picture[y0:y1, x0:x1]
-        part *= 1 - strength * share * np.array([0.85, 0.95, 1.0], np.float32)
+    part, share = overlap(picture, mask, corner_xy)
+    dark = share[..., None].astype(np.float32) / 255
+    part *= 1 - strength * dark * np.array([0.85, 0.95, 1.0], np.float32)
 
 
 def soft_ellipse(width: float, height: float) -> Image:

@@ -29,6 +29,13 @@ class Thing:
     foot_xy: tuple[int, int]
     width: float
 
+    def larger(self, factor: float) -> Thing:
+        """The same with more pixels."""
+        size = tuple(round(n * factor) for n in self.pixels.shape[1::-1])
+        pixels = np.asarray(cv2.resize(self.pixels, size), np.uint8)
+        foot = round(self.foot_xy[0] * factor), round(self.foot_xy[1] * factor)
+        return Thing(pixels, foot, self.width)
+
 
 class Board:
     """A transparent canvas of half_width to each side and this height, in metres."""
@@ -89,11 +96,12 @@ def _grey(level: float) -> Colour:
 def _bright(rng: np.random.Generator) -> Colour:
     """Any paint."""
     hsv = np.array([[[rng.integers(180), rng.integers(60, 230), rng.integers(70, 230)]]], np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0], np.float32)
+    bgr = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0], np.float32)
+    return np.asarray(bgr + rng.uniform(0, 0.6) * (bgr.mean() - bgr), np.float32)
 
 
 def _wood(rng: np.random.Generator) -> Colour:
-    return np.array([60, 95, 135], np.float32) * np.float32(rng.uniform(0.5, 1.3))
+    return np.asarray(np.array([60, 95, 135]) * rng.uniform(0.5, 1.3), np.float32)
 
 
 # ---- trees --------------------------------------------------------------------------------------
@@ -102,7 +110,7 @@ def _wood(rng: np.random.Generator) -> Colour:
 def tree(rng: np.random.Generator, light: Light, density: float, leafy: bool = True) -> Thing:
     """A trunk that forks, often into two raised arms, with or without leaves."""
     height = rng.uniform(2.6, 5.5)
-    board = Board(rng, light, density, 0.55 * height, 1.3 * height)
+    board = Board(rng, light, density, 0.9 * height, 1.5 * height)
     bark = np.array([50, 62, 75], np.float32) * np.float32(rng.uniform(0.6, 1.25))
     tips: list[Place] = []
     thick = rng.uniform(0.07, 0.16)
@@ -147,6 +155,7 @@ def _leaves(board: Board, tips: list[Place], rng: np.random.Generator) -> None:
     coarse = fractal(rng, (width, height), 12, 3)
     fine = fractal(rng, (width, height), min(70, width / 3), 2)
     alpha = np.clip((field + 0.22 * coarse + 0.16 * fine - 0.55) * 5 + 0.5, 0, 1)
+    alpha *= np.clip(8 * field - 0.4, 0, 1)  # no leaves in the air
     green = np.array([35, 95, 75], np.float32) * np.float32(rng.uniform(0.55, 1.3))
     green = green * np.array([1, 1, rng.uniform(0.6, 2.0)], np.float32)
     lit = np.roll(field, (max(1, int(soft)), int(-soft * board.light.side)), (0, 1)) - field
@@ -164,7 +173,7 @@ def bush(rng: np.random.Generator, light: Light, density: float) -> Thing:
     """Leaves without a trunk."""
     wide = rng.uniform(0.5, 1.2)
     board = Board(rng, light, density, wide + 0.7, 1.6)
-    tips = [(float(rng.uniform(-wide, wide)), float(rng.uniform(0.05, 0.7))) for _ in range(16)]
+    tips = [(float(rng.uniform(-wide, wide)), float(rng.uniform(0.35, 0.9))) for _ in range(16)]
     _leaves(board, tips, rng)
     return board.done(wide * 1.6)
 
@@ -180,8 +189,11 @@ def post(rng: np.random.Generator, light: Light, density: float) -> Thing:
     board.bar((0, 0), (0, height), [(0, thick * 1.5), (0.1, thick), (1, thick * 0.8)], metal)
     if rng.random() < 0.5:
         board.bar((0, height), (0, height + 0.18), [(0, 0.16), (1, 0.1)], _grey(225))
+    elif rng.random() < 0.5:
+        board.bar((0, height - 0.3), (0, height - 0.31), [(0, 0.28), (1, 0.28)], _grey(210))
+        board.bar((0, height - 0.3), (0, height - 0.31), [(0, 0.23), (1, 0.23)], _bright(rng))
     else:
-        board.bar((0, height - 0.5), (0, height - 0.1), [(0, 0.26), (1, 0.26)], _bright(rng))
+        board.slab((-0.32, height - 0.5), (0.32, height - 0.05), _bright(rng))
     return board.done(thick * 4)
 
 
@@ -332,6 +344,12 @@ def car(rng: np.random.Generator, light: Light, density: float) -> Thing:
 
 Maker = Callable[[np.random.Generator, Light, float], Thing]
 
-OUTDOORS: tuple[Maker, ...] = (tree, bare_tree, tree, bush, post, bench, bin_, cone, box, car, post)
-INDOORS: tuple[Maker, ...] = (coat_stand, shelf, chair, plant, box, bin_, post, coat_stand, chair)
-SPORTS: tuple[Maker, ...] = (rack, punch_bag, box, bench, cone, rack, shelf, bin_)
+THINGS: dict[str, tuple[Maker, ...]] = {
+    "park": (tree, tree, bare_tree, tree, bush, bush, bench, post, bin_),
+    "street": (tree, bare_tree, post, post, car, car, bin_, cone, box, bench),
+    "square": (tree, bare_tree, tree, bush, post, bench, bin_, plant, box),
+    "gym": (rack, punch_bag, box, bench, cone, rack, punch_bag, bin_),
+    "office": (coat_stand, shelf, chair, plant, box, bin_, shelf, chair),
+    "hall": (coat_stand, chair, plant, bin_, bench, box, shelf, punch_bag),
+}
+"""What stands in a place of each kind (scene_place.KINDS)."""

@@ -19,6 +19,11 @@ from realtime.scene_wardrobe import Style, draw_style
 
 Radii = list[tuple[float, float]]
 
+_EYEBALL = np.full(3, 205, np.float32)
+_PUPIL = np.array([25, 25, 30], np.float32)
+_LIPS = np.array([0.32, 0.32, 0.68], np.float32)  # factors on the skin
+_CHEEKS = np.array([0.95, 0.93, 1.03], np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Outfit:
@@ -143,7 +148,7 @@ class _Tailor:
     def _strands(self) -> Texture:
         def paint(share: Float, across: Float) -> Float:
             wave = 0.16 * np.sin(19 * across + 3 * np.sin(4 * share))
-            return self.style.hair * (1 + wave).astype(np.float32)[..., None]
+            return np.asarray(self.style.hair * (1 + wave)[..., None], np.float32)
 
         return paint
 
@@ -214,7 +219,7 @@ class _Tailor:
         spine = 1 - 0.14 * np.exp(-((np.abs(around) - pi) ** 2) / 0.03) * (down < 0.75)
         chest = 1 + 0.06 * np.cos(around) * np.exp(-((down - 0.3) ** 2) / 0.03)
         colour = colour * (spine * chest)[..., None] * self._folds(columns, rows, 7)
-        return np.clip(colour * self.light.colour, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(colour * self.light.colour, 0, 255), np.uint8)
 
     def _pattern(self, colour: Float, down: Float, around: Float) -> Float:
         style = self.style
@@ -254,11 +259,11 @@ class _Tailor:
             share = (mix * np.clip(1.6 - 1.2 * near, 0, 1))[..., None]
             colour[:] = colour * (1 - share) + paint * share
 
-        lips = np.array([70, 70, 150], np.float32) * style.skin / 220
-        blob(0.75, -0.2, 0.3, 0.3, style.skin * np.float32((0.95, 0.93, 1.03)), 0.5)
+        lips = style.skin * _LIPS
+        blob(0.75, -0.2, 0.3, 0.3, style.skin * _CHEEKS, 0.5)
         blob(0.43, 0.17, 0.26, 0.16, style.skin * 0.74, 0.8)  # eye sockets
-        blob(0.43, 0.16, 0.135, 0.052, np.full(3, 205, np.float32), 0.8)
-        blob(0.43, 0.16, 0.06, 0.065, np.array([25, 25, 30], np.float32), 1.0)
+        blob(0.43, 0.16, 0.135, 0.052, _EYEBALL, 0.8)
+        blob(0.43, 0.16, 0.06, 0.065, _PUPIL, 1.0)
         blob(0.43, 0.34, 0.2, 0.04, style.hair * 0.6, 0.9)
         blob(0.0, -0.19, 0.16, 0.05, style.skin * 0.5, 0.6)  # under the nose
         blob(0.0, -0.42, 0.24, 0.045, lips, 0.9)
@@ -266,7 +271,7 @@ class _Tailor:
             ring = np.abs(np.hypot((side - 0.43) / 0.3, (lat - 0.15) / 0.2) - 1) < 0.16
             temple = (np.abs(lat - 0.2) < 0.03) & (side > 0.7) & (side < 1.6)
             colour[ring | temple] = 25
-        return np.clip(colour * self.light.colour, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(colour * self.light.colour, 0, 255), np.uint8)
 
     def hair(self) -> Image:
         """What lies over the head: hair, a cap or a beanie, with alpha 0 where the face is."""

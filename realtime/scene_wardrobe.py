@@ -80,6 +80,6 @@ def draw_style(rng: np.random.Generator) -> Style:
 def _pick(
     rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...], spread: float = 7
 ) -> Colour:
-    colour = np.array(colours[rng.integers(len(colours))], np.float32)
-    colour = colour * rng.uniform(0.82, 1.12) + rng.normal(0, spread, 3)
-    return np.clip(colour, 8, 240).astype(np.float32)
+    colour = np.array(colours[rng.integers(len(colours))])
+    varied = colour * rng.uniform(0.82, 1.12) + rng.normal(0, spread, 3)
+    return np.asarray(np.clip(varied, 8, 240), np.float32)
