@@ -166,12 +166,15 @@ def test_a_blocked_read_shows_as_stalled() -> None:
     source = open_camera(0, opener=replace(opener(camera), clock=clock))
     frames = source.frames()
     next(frames)
-    Thread(target=lambda: next(frames), daemon=True).start()
+    reader = Thread(target=lambda: next(frames, None), daemon=True)
+    reader.start()
     assert camera.blocked.wait(5)
     clock.now += 5
     assert source.status.state == "stalled" and source.status.describe() == "stalled 5 s"
-    camera.unblock.set()
     source.close()
+    camera.unblock.set()
+    reader.join(5)
+    assert not reader.is_alive()
 
 
 def test_single_bad_pictures_are_skipped_and_counted() -> None:

@@ -24,8 +24,9 @@ from realtime.sources.capture import (
     release,
 )
 from realtime.sources.devices import listed
-from realtime.sources.live import Broken, Handover, LiveSource, Picture
+from realtime.sources.live import Broken, LiveSource, Picture
 from realtime.sources.picture_watch import PictureWatch
+from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
 
 SILENT_FOR = 2.0

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from realtime.records import Image
-from realtime.sources.devices import Devices, within_seconds
+from realtime.sources.devices import Devices
+from realtime.sources.waiting import within_seconds
 
 OPEN_WITHIN = 10.0
 """Seconds a camera may take to open and give its first picture."""

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as WaitedTooLong
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
-from typing import TypeVar
-
-A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +46,3 @@ def listed(found: dict[int, str] | None) -> str:
     if found is None:
         return "unknown, see --list-cameras"
     return ", ".join(f"{number} {name}".strip() for number, name in found.items()) or "none"
-
-
-def within_seconds(seconds: float, work: Callable[[], A], undo: Callable[[A], None]) -> A:
-    """work() in a daemon thread. Raises what work raises, TimeoutError after seconds.
-
-    A result that comes too late is given to undo, in that thread.
-    """
-    future: Future[A] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
-            future.set_exception(error)
-
-    def put_away(late: Future[A]) -> None:
-        if late.exception() is None:
-            undo(late.result())
-
-    Thread(target=run, name="open camera", daemon=True).start()
-    try:
-        return future.result(seconds)
-    except WaitedTooLong:
-        future.add_done_callback(put_away)
-        raise TimeoutError(f"not done within {seconds:g} s") from None

@@ -5,23 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import closing
-from random import random
-from threading import Event, Lock
+from threading import Event
 from time import monotonic, perf_counter
-from typing import Generic, TypeVar
 
 from realtime.errors import SourceLost
 from realtime.records import Frame, Image
 from realtime.sources.base import SourceInfo, Span
+from realtime.sources.waiting import Backoff
 from realtime.status import SourceStatus
-
-A = TypeVar("A")
 
 Picture = tuple[Image, float | None]
 """uint8 (H, W, 3) BGR and its timestamp in seconds of the sender's clock, if there is one."""
-
-FIRST_WAIT, LONGEST_WAIT, DOWN_WAIT = 1.0, 30.0, 5.0
-"""Seconds between two attempts: the first, the longest, and the longest while nobody answers."""
 
 LOG_EVERY = 60.0
 """Seconds after which the same trouble is logged again."""
@@ -33,44 +27,14 @@ class Broken(Exception):
     """A connection ended or could not be made. The text says why, without credentials.
 
     down: nobody answers (server not up, camera unplugged). Asking again costs nothing, so the
-    wait stops growing at DOWN_WAIT and the picture is back soon after the source is.
+    wait stays short (waiting.DOWN_WAIT) and the picture is back soon after the source is.
+    final: what answers is something else than a source of pictures.
     """
 
-    def __init__(self, reason: str, down: bool = False) -> None:
+    def __init__(self, reason: str, down: bool = False, final: bool = False) -> None:
         super().__init__(reason)
         self.down = down
-
-
-class Handover(Generic[A]):
-    """Something opened ahead of its use: either the reader takes it or close() puts it away."""
-
-    def __init__(self, thing: A | None = None) -> None:
-        self._thing = thing
-        self._lock = Lock()
-
-    def take(self) -> A | None:
-        """The thing for whoever asks first, None for all others."""
-        with self._lock:
-            thing, self._thing = self._thing, None
-            return thing
-
-
-class Backoff:
-    """Waits between attempts: FIRST_WAIT doubling to LONGEST_WAIT, each shortened by up to a fifth
-    at random, so that many readers of one server do not come back at the same moment."""
-
-    def __init__(self, random: Callable[[], float] = random) -> None:
-        self.attempts = 0  # since the last success
-        self._random = random
-
-    def next(self, down: bool = False) -> float:
-        """Count one failed attempt and return the seconds to wait before the next."""
-        wait = min(FIRST_WAIT * 2.0 ** min(self.attempts, 30), DOWN_WAIT if down else LONGEST_WAIT)
-        self.attempts += 1
-        return wait * (1.0 - 0.2 * self._random())
-
-    def reset(self) -> None:
-        self.attempts = 0
+        self.final = final
 
 
 class Timeline:

@@ -1,0 +1,121 @@
+"""Opening addresses with PyAV: what is allowed, how long it may take, what went wrong.
+
+PyAV's errors carry the address with its password: they never leave this module, not as a cause
+either.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from time import monotonic
+
+import av
+import av.container
+import av.error
+
+from realtime.errors import InputError
+from realtime.sources.container import DEMUXERS
+from realtime.sources.decode_video import DAMAGE, mask_credentials
+from realtime.sources.live import Broken
+
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt")
+
+OPTIONS = {
+    # Neither local files nor what reads them (concat, subfile, pipe, data), also by redirection.
+    "protocol_whitelist": "rtsp,rtp,rtmp,rtmps,http,https,httpproxy,tcp,udp,tls,srt",
+    "format_whitelist": f"{DEMUXERS},rtsp,mpjpeg,live_flv",
+    "max_streams": "64",
+    "rtsp_transport": "tcp",  # UDP loses packets without saying so
+    "allowed_media_types": "video",  # RTSP: do not send the sound at all
+    "overrun_nonfatal": "1",  # UDP: a full buffer loses pictures, not the connection
+    "reconnect": "1",  # HTTP: take up a file where the connection broke
+}
+
+LIVE_OPTIONS = {
+    # Begin as soon as the size is known, not after measuring the rate for seconds. What has been
+    # read until then is kept (no "nobuffer"): it holds the keyframe that all waits for.
+    "fpsprobesize": "0",
+    "analyzeduration": "2000000",  # microseconds of the stream, at most
+}
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. open counts twice: for the connection, then for recognising the streams."""
+
+    open: float = 4.0
+    read: float = 3.0
+
+
+def scheme_of(text: str) -> str:
+    """The scheme of an address in lower case, "" for anything else (a path, "demo")."""
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else ""
+
+
+def check_address(url: str) -> None:
+    """Raise InputError for an address that can never work."""
+    name, scheme = mask_credentials(url), scheme_of(url)
+    if scheme == "file":
+        raise InputError(f"{name}: give a file by its path, without file://")
+    if scheme not in SCHEMES:
+        known = ", ".join(SCHEMES)
+        raise InputError(f"{name}: {scheme}:// is not a stream that can be read; use {known}")
+    place = url[len(scheme) + 3 :].rpartition("@")[2]
+    if not re.match(r"[^/?]", place) and scheme != "udp":
+        raise InputError(f"{name}: no host in it; write {scheme}://HOST/...")
+    if scheme in ("tcp", "udp", "srt") and not re.search(r":\d+(/|\?|$)", place):
+        raise InputError(f"{name}: no port in it; write {scheme}://HOST:PORT")
+    if place.partition("?")[0].lower().endswith((".m3u8", ".m3u", ".mpd")):
+        raise InputError(f"{name}: is a playlist (HLS, DASH); give the stream itself")
+
+
+def open_address(
+    url: str, timeouts: Timeouts, options: dict[str, str]
+) -> av.container.InputContainer:
+    """A container, which the caller closes. Raises Broken, or InputError for what this build of
+    PyAV cannot do."""
+    start = monotonic()
+    try:
+        return av.open(
+            url,
+            options={**OPTIONS, **options},
+            timeout=(timeouts.open, timeouts.read),
+            metadata_errors="replace",
+        )
+    except av.error.ProtocolNotFoundError:
+        name = mask_credentials(url)
+        raise InputError(
+            f"{name}: this build of PyAV has no {scheme_of(url)}; send the stream another way"
+        ) from None
+    except DAMAGE as error:
+        if monotonic() - start > 0.95 * timeouts.open:  # RTSP calls its timeout invalid data
+            raise Broken(f"no answer for {timeouts.open:g} s", down=True) from None
+        raise broken_by(error, timeouts) from None
+
+
+def broken_by(error: BaseException, timeouts: Timeouts) -> Broken:
+    """What an error of PyAV means, without the address in it."""
+    if isinstance(error, av.error.ExitError):
+        return Broken(f"no data for {timeouts.read:g} s", down=True)
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return Broken(f"{_said(error)}; check user and password")
+    if isinstance(error, av.error.HTTPNotFoundError):
+        return Broken(f"{_said(error)}; check the path of the address")
+    if isinstance(error, av.error.ArgumentError):
+        return Broken("not a video, or a playlist or redirection that is not followed", final=True)
+    if isinstance(error, av.error.InvalidDataError):
+        return Broken("what comes is not a video stream", final=True)
+    if isinstance(error, OSError):
+        return Broken(_said(error), down=True)
+    return Broken(_said(error))
+
+
+def _said(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or type(error).__name__
+    if text == "Input/output error":  # all that FFmpeg says for a host without an address
+        return "cannot be reached, or broke off"
+    return f"{text[0].lower()}{text[1:]}"

@@ -1,0 +1,126 @@
+"""One connection to a live stream after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import av
+import av.container
+import av.error
+
+from realtime.errors import InputError
+from realtime.sources.container import LIMITS, video_stream
+from realtime.sources.decode_video import DAMAGE, Decoder, decoded, upright
+from realtime.sources.live import Broken, Picture
+from realtime.sources.network import LIVE_OPTIONS, Timeouts, broken_by, open_address
+from realtime.sources.waiting import Handover
+from realtime.status import SourceStatus
+
+NO_PICTURE = 15.0
+"""Seconds of data without a picture after which a connection is given up. Surveillance cameras
+send a keyframe, from which a picture can be built, only every 10 s."""
+
+Container = av.container.InputContainer
+
+
+class Stream:
+    """The connections to one address; ahead is the first one where it exists already."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        timeouts: Timeouts,
+        ahead: Container | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.status = SourceStatus(clock=clock)
+        self._url = url
+        self._name = name
+        self._timeouts = timeouts
+        self._ahead = Handover(ahead)
+        self._clock = clock
+
+    def put_away(self) -> None:
+        """Close the first connection if nobody reads it."""
+        container = self._ahead.take()
+        if container is not None:
+            container.close()
+
+    def connect(self, closed: Event) -> Generator[Picture, None, None]:
+        """Pictures of one connection until it breaks, then Broken."""
+        container = self._ahead.take()
+        if container is None:
+            container = open_address(self._url, self._timeouts, LIVE_OPTIONS)
+        try:
+            yield from self._pictures(container, closed)
+        finally:
+            container.close()
+
+    def _pictures(self, container: Container, closed: Event) -> Generator[Picture, None, None]:
+        stream = self._prepared(container)
+        decoder = LiveDecoder(stream.codec_context, self.status, closed, self._clock)
+        try:
+            with closing(decoded(container, stream, self.status, decoder=decoder)) as frames:
+                for frame in frames:
+                    yield from self._picture(frame)
+        except av.error.FFmpegError as error:
+            raise broken_by(error, self._timeouts) from None
+        raise Broken("the sender closed the connection", down=True)
+
+    def _prepared(self, container: Container) -> Any:
+        """The video stream, set up for the shortest delay."""
+        try:
+            stream: Any = video_stream(container, self._name)
+        except InputError as error:
+            raise Broken(str(error).removeprefix(f"{self._name}: ")) from None
+        for other in container.streams:
+            if other is not stream:
+                # Reading passes over it, so that only pictures count as a sign of life.
+                other.discard = av.stream.Discard.all
+        stream.codec_context.options = LIMITS
+        stream.codec_context.thread_type = "SLICE"  # frame threads hold frames back
+        stream.codec_context.flags |= av.codec.context.Flags.low_delay
+        return stream
+
+    def _picture(self, frame: av.VideoFrame) -> Generator[Picture, None, None]:
+        """The picture with its timestamp, or nothing when it cannot be converted."""
+        try:
+            image = upright(frame)
+        except DAMAGE:
+            self.status.bad_packets += 1
+            return
+        stamp = None
+        if frame.pts is not None and frame.time_base is not None:
+            stamp = float(frame.pts * frame.time_base)
+        yield image, stamp
+
+
+class LiveDecoder(Decoder):
+    """A Decoder that ends the connection when it is closed, or when data gives no picture."""
+
+    def __init__(
+        self,
+        context: Any,
+        status: SourceStatus,
+        closed: Event,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(context, status)
+        self._closed = closed
+        self._clock = clock
+        self._last = clock()
+
+    def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
+        if self._closed.is_set():
+            raise Broken("closed")
+        frames = super().decode(packet)
+        if frames:
+            self._last = self._clock()
+        elif self._clock() - self._last > NO_PICTURE:
+            raise Broken(f"data comes, but no picture for {NO_PICTURE:g} s")
+        return frames

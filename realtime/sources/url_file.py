@@ -1,0 +1,110 @@
+"""A video file on a web server: every frame once, in order, and then the end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+import av
+import av.container
+import av.error
+
+from realtime.errors import InputError, SourceLost
+from realtime.records import Frame
+from realtime.sources.base import SourceInfo, Span
+from realtime.sources.container import LIMITS, video_stream
+from realtime.sources.decode_video import DAMAGE, FrameClock, decoded, upright
+from realtime.sources.live import within
+from realtime.sources.network import Timeouts, broken_by
+from realtime.sources.waiting import Handover
+from realtime.status import SourceStatus
+
+
+def is_file(container: av.container.InputContainer) -> bool:
+    """Whether what a web server sends has an end: its size and its duration are known."""
+    return bool(container.duration and container.duration > 0 and container.size > 0)
+
+
+class UrlFile:
+    """Reads an open container once, from its beginning. See Source."""
+
+    def __init__(
+        self, container: av.container.InputContainer, name: str, span: Span, timeouts: Timeouts
+    ) -> None:
+        """Takes over the container. Raises InputError, closing it, when it holds no video."""
+        self.status = SourceStatus(stall_after=timeouts.read)
+        self._timeouts = timeouts
+        self._span = span
+        self._closed = Event()
+        self._container = Handover(container)
+        try:
+            stream: Any = video_stream(container, name)
+        except InputError:
+            container.close()
+            raise
+        self._declared: int = stream.frames
+        rate = stream.average_rate
+        self.info = SourceInfo(
+            name,
+            "url",
+            frames=stream.frames if stream.frames > 0 and span == Span() else None,
+            rate=float(rate) if rate and 1 <= rate <= 240 else None,
+            time_base=stream.time_base,
+        )
+
+    def close(self) -> None:
+        """End frames() before its next frame; returns at once."""
+        self._closed.set()
+        container = self._container.take()
+        if container is not None:
+            container.close()
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """The frames of the span. Raises SourceLost when the server stops in the middle."""
+        container = self._container.take()
+        if container is None:
+            return
+        with closing(container), closing(within(self._decoded(container), self._span)) as frames:
+            for number, frame in enumerate(frames):
+                if number == 0 and self._span.start:
+                    self.info = replace(self.info, start=frame.time)
+                self.status.frame()
+                yield frame
+        self.status.ended()
+
+    def _decoded(self, container: av.container.InputContainer) -> Generator[Frame, None, None]:
+        stream: Any = video_stream(container, self.info.name)
+        stream.codec_context.options = LIMITS
+        clock = FrameClock(self.info.rate, self.status, self.info.name)
+        count = 0
+        try:
+            with closing(decoded(container, stream, self.status)) as pictures:
+                for picture in pictures:
+                    if self._closed.is_set():
+                        return
+                    time, index, count = clock.time(picture), count, count + 1
+                    yield from self._frame(index, time, picture)
+        except av.error.FFmpegError as error:
+            reason = broken_by(error, self._timeouts)
+            self.status.lost(str(reason))
+            raise SourceLost(
+                f"{self.info.name}: {reason}; lost after {count} frames, try again"
+            ) from None
+        if count < self._declared:
+            self.status.note(f"{self.info.name}: {count} of {self._declared} frames")
+
+    def _frame(
+        self, index: int, time: float, picture: av.VideoFrame
+    ) -> Generator[Frame, None, None]:
+        """The frame with its pixels, or nothing when they cannot be converted."""
+        grabbed = perf_counter()
+        try:
+            image = upright(picture)
+        except DAMAGE:
+            self.status.bad_packets += 1
+            return
+        yield Frame(index, time, image, self.info.name, grabbed)
