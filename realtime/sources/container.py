@@ -6,6 +6,7 @@ import os
 import re
 import select
 import stat
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import av
 import av.container
 
 from realtime.errors import InputError
+from realtime.sources.cut import boxes
 from realtime.sources.decode_video import DAMAGE, MAX_PIXELS
 
 DEMUXERS = (
@@ -43,8 +45,9 @@ _PLAYLIST = re.compile(
 
 
 def shown(path: Path | str) -> str:
-    """A path for messages: on one line, also where it holds odd characters."""
-    return "".join(c if c.isprintable() else "?" for c in str(path))
+    """A path for messages and records: on one line and valid UTF-8, whatever it holds."""
+    odd = ("Cc", "Cs", "Zl", "Zp")  # control characters, undecodable bytes, line separators
+    return "".join("?" if unicodedata.category(c) in odd else c for c in str(path))
 
 
 def is_regular(path: Path) -> bool:
@@ -82,9 +85,13 @@ def open_container(path: Path) -> av.container.InputContainer:
     head = check_readable(path)
     try:
         # With "file:" in front no part of the name is taken for a protocol or a pattern.
-        return av.open(f"file:{path}", "r", options=OPTIONS, metadata_errors="replace")
+        container = av.open(f"file:{path}", "r", options=OPTIONS, metadata_errors="replace")
     except DAMAGE as error:
         raise InputError(f"{shown(path)}: {_what_is_wrong(path, head, error)}") from error
+    if not container.streams:
+        container.close()
+        raise InputError(f"{shown(path)}: {_what_is_wrong(path, head)}")
+    return container
 
 
 @contextmanager
@@ -133,7 +140,7 @@ def video_stream(container: Any, name: str) -> av.VideoStream:
     streams = [s for s in container.streams if s.type == "video"]
     films = [s for s in streams if not _is_cover(s)]
     if not films:
-        others = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        others = ", ".join(sorted({s.type for s in container.streams}))
         only = "only a cover picture" if streams else f"only {others}"
         raise InputError(f"{name}: no video stream in it, {only}; give a file with pictures")
     usable = [s for s in films if s.codec_context is not None]
@@ -157,42 +164,11 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def is_cut(path: Path) -> bool:
-    """Whether the file is shorter than its own header says (mp4, mov and AVI only)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        if head[:4] == b"RIFF":
-            return 8 + int.from_bytes(head[4:8], "little") > size
-    return any(start + length > size for kind, start, length in boxes(path))
-
-
-def boxes(path: Path) -> list[tuple[bytes, int, int]]:
-    """Type, position and declared length of the outermost boxes of an mp4 or mov file (ISO/IEC
-    14496-12, 4.2); what is not such a file gives one odd box or none."""
-    found: list[tuple[bytes, int, int]] = []
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = 0
-        while start + 8 <= size and len(found) < 100_000:
-            file.seek(start)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            elif length == 0:
-                length = size - start
-            if length < 8 or not kind.isalnum():
-                break
-            found.append((kind, start, length))
-            start += length
-    return found
-
-
-def _what_is_wrong(path: Path, head: bytes, error: BaseException) -> str:
+def _what_is_wrong(path: Path, head: bytes, error: BaseException | None = None) -> str:
     """Why FFmpeg could not open a file, and what to do."""
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        kinds = {kind for kind, _, _ in boxes(path)}
+        size = path.stat().st_size
+        kinds = {kind for kind, start, length in boxes(path) if start + length <= size}
         if not kinds & {b"moov", b"moof"}:
             return (
                 "not finished by its recorder or cut (no index); record or copy it again, or"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -13,19 +12,19 @@ from typing import Any
 
 import av
 
-from realtime.errors import InputError, UsageError
+from realtime.errors import InputError
 from realtime.records import Frame
 from realtime.sources.base import Source, SourceInfo, Span
 from realtime.sources.container import (
     LIMITS,
     has_true_stamps,
-    is_cut,
     is_regular,
     open_container,
     open_pipe,
     shown,
     video_stream,
 )
+from realtime.sources.cut import is_cut
 from realtime.sources.decode_fast import FRAME_THREADED, FastDecoder
 from realtime.sources.decode_video import (
     DAMAGE,
@@ -36,6 +35,7 @@ from realtime.sources.decode_video import (
     orientation,
 )
 from realtime.sources.seek import Entry, entry_before
+from realtime.sources.span import check_span, described, reached, total_frames
 from realtime.status import SourceStatus
 
 READ_ERRORS = 10
@@ -59,25 +59,12 @@ def open_file(path: Path, span: Span) -> Source:
         return FileSource(path, span, info)
     with open_container(path) as container:
         stream = video_stream(container, shown(path))
-        info = _described(info, container, stream, span)
+        info = described(info, container, stream, span)
         first = _first_frame(container, stream, shown(path))
     if first is not None:
         wide, high = first.width, first.height
         info = replace(info, size_wh=(high, wide) if orientation(first)[0] else (wide, high))
     return FileSource(path, span, info)
-
-
-def check_span(span: Span) -> None:
-    """Raise UsageError unless span can hold a frame."""
-    if not (math.isfinite(span.start) and span.start >= 0):
-        raise UsageError(f"--start {span.start}: give a frame number or seconds, 0 or more")
-    if span.end is not None and not (math.isfinite(span.end) and span.end > 0):
-        raise UsageError(f"--end {span.end}: give a frame number or seconds, more than 0")
-    comparable = isinstance(span.start, int) == isinstance(span.end, int) or not span.start
-    if span.end is not None and comparable and span.end <= span.start:
-        raise UsageError(f"--end {span.end} is not after --start {span.start}")
-    if span.stride < 1:
-        raise UsageError(f"--stride {span.stride}: give 1 or more")
 
 
 class FileSource:
@@ -100,20 +87,23 @@ class FileSource:
         """The frames of the span. Raises InputError when there is none to give."""
         clock = FrameClock(self.info.rate, self.status, self.info.name)
         first: int | None = None
+        given = 0
         with closing(self._numbered()) as numbered, self._quiet_when_closed():
             for index, picture in numbered:
                 time = clock.time(picture)
-                if self._closed.is_set() or _reached(self._span.end, index, time):
+                if self._closed.is_set() or reached(self._span.end, index, time):
                     break
-                if first is None and not _reached(self._span.start, index, time):
+                if first is None and not reached(self._span.start, index, time):
                     continue
                 if first is None:
                     first = index
                     self.info = replace(self.info, start=time if self._span.start else 0.0)
                 if (index - first) % self._span.stride == 0:
-                    yield from self._finished(index, time, picture)
+                    for frame in self._finished(index, time, picture):
+                        given += 1
+                        yield frame
         self.status.ended()
-        if first is None and not self._closed.is_set():
+        if not given and not self._closed.is_set():
             raise InputError(f"{shown(self._path)}: {self._why_nothing()}")
 
     @contextmanager
@@ -139,7 +129,7 @@ class FileSource:
         yield Frame(index, time, image, self.info.name, grabbed)
 
     def _why_nothing(self) -> str:
-        if self._span == Span(stride=self._span.stride):
+        if self.status.bad_packets or self._span == Span(stride=self._span.stride):
             return NO_FRAME
         return "no frame between --start and --end; see its length, or leave them out"
 
@@ -164,9 +154,9 @@ class FileSource:
             container = stack.enter_context(self._open())
             stream = video_stream(container, shown(self._path))
             if not self._regular:
-                self.info = _described(self.info, container, stream, self._span)
-            if entry is not None:
-                container.seek(entry.pts, stream=stream)
+                self.info = described(self.info, container, stream, self._span)
+            if entry is not None and not _sought(container, stream, entry):
+                return
             decoder = self._decoder(container, stream, stack)
             frames = decoded(container, stream, self.status, READ_ERRORS, decoder)
             stack.enter_context(closing(frames))  # before the container closes
@@ -178,7 +168,7 @@ class FileSource:
             except av.error.FFmpegError:
                 early = True
             if entry is None or count > entry.index:
-                self._note_damage(count, stream.frames, early)
+                self._note_damage(count, total_frames(container, stream, self.info.rate), early)
 
     def _open(self) -> AbstractContextManager[Any]:
         """The container. Raises InputError."""
@@ -205,11 +195,19 @@ class FileSource:
         """Say once how much of a damaged file there was; called at its end."""
         bad = self.status.bad_packets
         cut = early or (self._regular and is_cut(self._path))
-        if not bad and not cut:
+        if not bad and (not cut or count == declared):
             return
         frames = f"{count} of {declared} frames" if declared > count else f"{count} frames"
         reasons = [f"{bad} damaged packets"] * bool(bad) + ["the file is cut short"] * cut
         self.status.note(f"{self.info.name}: {frames}; {', '.join(reasons)}")
+
+
+def _sought(container: Any, stream: Any, entry: Entry) -> bool:
+    try:
+        container.seek(entry.pts, stream=stream)
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def _from_entry(frames: Iterator[av.VideoFrame], entry: Entry) -> Iterator[av.VideoFrame]:
@@ -237,46 +235,3 @@ def _first_frame(container: Any, stream: Any, name: str) -> av.VideoFrame | None
     except av.error.FFmpegError:
         pass
     raise InputError(f"{name}: {NO_FRAME}")
-
-
-def _described(info: SourceInfo, container: Any, stream: Any, span: Span) -> SourceInfo:
-    """info with what the container says, where that can be true."""
-    rate = next((r for r in map(_rate, (stream.average_rate, stream.guessed_rate)) if r), None)
-    seconds = _seconds(container, stream)
-    total = stream.frames or (round(seconds * rate) if seconds and rate else 0)
-    origin = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
-    frames = _count(span, total, rate, origin) if total > 0 else None
-    return replace(info, rate=rate, frames=frames, time_base=stream.time_base)
-
-
-def _rate(rate: Any) -> float | None:
-    """Frames per second when they can be true."""
-    return float(rate) if rate and 1 <= rate <= 240 else None
-
-
-def _seconds(container: Any, stream: Any) -> float | None:
-    """The declared length of the stream, else of the container."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
-
-
-def _count(span: Span, total: int, rate: float | None, origin: float) -> int | None:
-    """How many of total frames the span holds; estimated by the rate where it is in seconds."""
-
-    def number(limit: int | float) -> int | None:
-        if isinstance(limit, int):
-            return min(limit, total)
-        return min(max(math.ceil((limit - origin) * rate - 1e-6), 0), total) if rate else None
-
-    start, end = number(span.start), number(total if span.end is None else span.end)
-    if start is None or end is None:
-        return None
-    return max(0, math.ceil((end - start) / span.stride))
-
-
-def _reached(limit: int | float | None, index: int, time: float) -> bool:
-    """Whether a frame is at or after a limit in frames (int) or seconds (float)."""
-    if limit is None:
-        return False
-    return index >= limit if isinstance(limit, int) else time >= limit

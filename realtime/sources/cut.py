@@ -1,0 +1,66 @@
+"""Whether a video file is shorter than its own headers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+_SEGMENT = 0x18538067  # RFC 9559, section 5.1: the element that holds all of a Matroska file
+_EBML = 0x1A45DFA3
+
+
+def is_cut(path: Path) -> bool:
+    """Whether a file ends before its headers say: mp4, mov, AVI, Matroska and WebM; False for
+    other kinds and where the length was left open."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF":
+            return 8 + int.from_bytes(head[4:8], "little") > size
+        if int.from_bytes(head[:4], "big") == _EBML:
+            return _segment_end(file) > size
+    return any(start + length > size for _, start, length in boxes(path))
+
+
+def boxes(path: Path) -> list[tuple[bytes, int, int]]:
+    """Type, position and declared length of the outermost boxes of an mp4 or mov file (ISO/IEC
+    14496-12, 4.2); what is not such a file gives none."""
+    found: list[tuple[bytes, int, int]] = []
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = 0
+        while start + 8 <= size and len(found) < 100_000:
+            file.seek(start)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            elif length == 0:
+                length = size - start
+            if length < 8 or not kind.isalnum():
+                break
+            found.append((kind, start, length))
+            start += length
+    return found
+
+
+def _segment_end(file: BinaryIO) -> int:
+    """Where the Matroska segment should end, 0 when that was left open (RFC 8794, 4 and 5)."""
+    file.seek(4)
+    header = _number(file)
+    if header is None:
+        return 0
+    file.seek(header, 1)
+    if int.from_bytes(file.read(4), "big") != _SEGMENT:
+        return 0
+    length = _number(file)
+    return file.tell() + length if length is not None else 0
+
+
+def _number(file: BinaryIO) -> int | None:
+    """A variable-size integer of EBML; None when all its bits are set: unknown."""
+    first = file.read(1)[0:1] or b"\0"
+    width = 9 - first[0].bit_length()  # bytes in all: one leading zero for each further byte
+    bits = 7 * width
+    value = int.from_bytes(first + file.read(width - 1), "big") & ((1 << bits) - 1)
+    return value if value != (1 << bits) - 1 else None

@@ -1,0 +1,146 @@
+"""Makes small real videos for tests: healthy, odd and damaged ones.
+
+Pictures carry their number as 16 black or white columns, so that loss, order and doubles can be
+read back from the pixels, also after compression.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+SIZE_WH = (64, 48)
+QUARTERS = np.array([[[200, 40, 40], [40, 200, 40]], [[40, 40, 200], [220, 220, 220]]], np.uint8)
+
+
+def barcode(number: int, size_wh: tuple[int, int] = SIZE_WH) -> Picture:
+    """uint8 (H, W, 3): bit i of number is column block i of 16, black or white."""
+    width, height = size_wh
+    bits = (number >> (np.arange(width) * 16 // width)) & 1
+    row = np.where(bits, 235, 20).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(row[None, :, None], (height, width, 3)))
+
+
+def number_in(picture: Picture) -> int:
+    """The number that barcode() drew."""
+    row = picture.astype(float).mean((0, 2))
+    blocks = [part.mean() > 128 for part in np.array_split(row, 16)]
+    return sum(1 << i for i, on in enumerate(blocks) if on)
+
+
+def quarters(number: int = 0, size_wh: tuple[int, int] = SIZE_WH) -> Picture:
+    """uint8 (H, W, 3) BGR with blue, green, red and white quarters, rows first."""
+    width, height = size_wh
+    rows = QUARTERS.repeat(-(-height // 2), 0)[:height]
+    return np.ascontiguousarray(rows.repeat(-(-width // 2), 1)[:, :width])
+
+
+def video(
+    path: Path,
+    frames: int = 30,
+    size_wh: tuple[int, int] = SIZE_WH,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rate: int = 30,
+    stamps: Sequence[int] | None = None,
+    picture: Callable[[int, tuple[int, int]], Picture] = barcode,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    audio: str = "",
+) -> Path:
+    """Write a video and return its path.
+
+    stamps: time of each frame in milliseconds, for a variable frame rate. audio: "first" or
+    "after" for a silent track whose stream comes before or after the video, "only" for no video.
+    """
+    with av.open(str(path), "w", options=container_options or {}) as out:
+        sound = out.add_stream("aac", rate=48000) if audio in ("first", "only") else None
+        if audio != "only":
+            stream = _video_stream(out, codec, pix_fmt, size_wh, rate, bool(stamps), options)
+        if audio == "after":
+            sound = out.add_stream("aac", rate=48000)
+        if audio != "only":
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(picture(number, size_wh), format="bgr24")
+                frame.pts = stamps[number] if stamps else number
+                frame.time_base = Fraction(1, 1000) if stamps else Fraction(1, rate)
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+        if sound is not None:
+            _silence(out, sound, max(1, frames * 48000 // rate // 1024))
+    return path
+
+
+def _video_stream(
+    out: Any,
+    codec: str,
+    pix_fmt: str,
+    size_wh: tuple[int, int],
+    rate: int,
+    milliseconds: bool,
+    options: dict[str, str] | None,
+) -> Any:
+    stream = out.add_stream(codec, rate=rate, options=options or {})
+    stream.width, stream.height = size_wh
+    stream.pix_fmt = pix_fmt
+    if milliseconds:
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+    return stream
+
+
+def _silence(out: Any, sound: Any, blocks: int) -> None:
+    for block in range(blocks):
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts = 48000, block * 1024
+        out.mux(sound.encode(frame))
+    out.mux(sound.encode(None))
+
+
+def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Set the display matrix of the first track of an mp4 or mov file, in units of 1: a stored
+    point (p, q) is shown at (a p + c q, b p + d q) (ISO/IEC 14496-12, 8.3.2)."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    one = 1 << 16
+    data[start : start + 36] = struct.pack(
+        ">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30
+    )
+    path.write_bytes(data)
+    return path
+
+
+def cut(path: Path, share: float) -> Path:
+    """Keep only the first share (0..1) of a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def corrupt(path: Path, damaged: float, first: float = 0.0, last: float = 1.0) -> Path:
+    """Overwrite a share of the bytes between first and last (shares) of an mp4's media data."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    rng = random.Random(1)
+    for _ in range(int(size * damaged)):
+        place = start + int(size * first) + rng.randrange(int(size * (last - first)))
+        data[place] = rng.randrange(256)
+    path.write_bytes(data)
+    return path
+
+
+def joined(path: Path, *parts: Path) -> Path:
+    """Transport streams one after the other: sizes and timestamps jump."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
