@@ -76,10 +76,19 @@ class Set:
         """Darken the ground where a person's shadow falls, in place."""
         height = image.shape[0]
         mask, corner = _fallen(figure, self.sun, self.sun.blur * height)
-        part, mask = overlap(image, mask, corner)
-        if part.size:
-            kept = cv2.merge([255 - (mask * self.sun.strength).astype(np.uint8)] * 3)
-            part[:] = cv2.multiply(part, kept, scale=1 / 255)
+        _darken(image, mask, corner, self.sun.strength)
+        spot = place.soft_ellipse(0.3 * figure.scale, 0.07 * figure.scale)
+        for foot_x, foot_y in figure.feet_xy:
+            at = round(foot_x - spot.shape[1] / 2), round(foot_y - spot.shape[0] / 2)
+            _darken(image, spot, at, 0.5)
+
+
+def _darken(image: Image, mask: Image, corner_xy: tuple[int, int], strength: float) -> None:
+    """Lay a shadow, uint8 (h, w), at this corner of the picture, in place."""
+    part, mask = overlap(image, mask, corner_xy)
+    if part.size:
+        kept = cv2.merge([255 - (mask * strength).astype(np.uint8)] * 3)
+        cv2.multiply(part, kept, dst=part, scale=1 / 255)
 
 
 def build(seed: int, view: Camera) -> Set:
@@ -90,7 +99,7 @@ def build(seed: int, view: Camera) -> Set:
     light = _light(rng, kind.indoors, dusk)
     sun = _sun(rng, kind.indoors, dusk)
     picture, low = _empty(rng, view, kind, dusk)
-    _haunt(rng, picture, view, light, low)
+    _haunt(rng, picture, view, light, low, kind.indoors)
     picture, occluders = _furnish(rng, picture, view, kind, light, sun, low)
     softness = float(rng.uniform(0.45, 0.95)) * max(view.size_wh[1] / 720, 0.5)
     image = _photograph(rng, picture, light, softness, dusk)
@@ -155,14 +164,16 @@ def _fade(picture: Float, row: int, rng: np.random.Generator) -> None:
     picture[row:] += share * (haze - picture[row:])
 
 
-def _haunt(rng: np.random.Generator, picture: Float, view: Camera, light: Light, low: int) -> None:
+def _haunt(
+    rng: np.random.Generator, picture: Float, view: Camera, light: Light, low: int, indoors: bool
+) -> None:
     """Shadows of people who are not there, on the wall and on the ground: traps."""
     ghosts = cast(int(rng.integers(1 << 30)), 0, view, 4)
     for ghost in ghosts[: rng.integers(1, 4)]:
         clothes = dress(rng, ghost.build, light, 60.0)
         figure = draw(ghost, (clothes,), view, float(rng.uniform(0, BLOCK)))
         height = view.size_wh[1]
-        upright = rng.random() < 0.5
+        upright = indoors and rng.random() < 0.6
         sun = Sun(
             float(rng.uniform(-0.3, 0.3) if upright else rng.uniform(-1.4, 1.4)),
             float(rng.uniform(0.85, 1.1) if upright else rng.choice([-0.35, 0.25, 0.45])),
@@ -182,7 +193,7 @@ def _fallen(figure: Figure, sun: Sun, blur: float) -> tuple[Image, tuple[int, in
     alpha, (x, y) = figure.pixels[..., 3], figure.corner_xy
     height, width = alpha.shape
     pad = 2 * blur + 4
-    foot = figure.ground - y
+    foot = float(figure.feet_xy[:, 1].max()) - y
     tops = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     flat = np.stack(
         [tops[:, 0] + sun.aside * (foot - tops[:, 1]), foot - sun.back * (foot - tops[:, 1])], 1
@@ -212,6 +223,7 @@ def _furnish(
 ) -> tuple[Float, tuple[Occluder, ...]]:
     """Put things into the place, the far ones first; those among the people can hide them."""
     makers = props.THINGS[kind.name]
+    small = tuple(maker for maker in makers if maker not in props.LARGE)
     farthest = (
         9.0 if not kind.indoors else view.focal * view.height / max(low - view.horizon_xy[1], 1)
     )
@@ -222,7 +234,8 @@ def _furnish(
     occluders = []
     for distance in np.sort(np.concatenate([behind, among]))[::-1]:
         scale = view.focal / distance
-        maker = makers[rng.integers(len(makers))]
+        choice = makers if distance > 1.9 * view.nearest else small
+        maker = choice[rng.integers(len(choice))]
         fine = min(scale, SHARPEST * view.size_wh[1])
         thing = maker(rng, light, float(fine)).larger(float(scale / fine))
         x = rng.uniform(0, view.size_wh[0])
@@ -230,9 +243,7 @@ def _furnish(
         corner = round(x - thing.foot_xy[0]), round(foot - thing.foot_xy[1])
         spot = place.soft_ellipse(thing.width * scale, max(0.16 * thing.width * scale, 3))
         at = round(x - spot.shape[1] / 2), round(foot - spot.shape[0] / 2)
-        part, mask = overlap(image, spot, at)
-        if part.size:
-            part[:] = part * (1 - 0.5 * (mask[..., None] / 255.0))
+        _darken(image, spot, at, 0.5)
         paste(image, thing.pixels, *corner)
         if distance < view.nearest * 4:
             _, inside = overlap(image, thing.pixels, corner)

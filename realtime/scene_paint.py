@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, hypot
 from typing import TypeVar
 
 import cv2
@@ -74,18 +75,18 @@ class Sprite:
     def affine(self, start: Points, end: Points, scale: float) -> Points:
         """Sprite pixels to picture pixels (2, 3): the axis from start to end, scale in pixels
         per metre across. A limb seen end-on is still as long as its ends are round."""
-        along = end - start
-        seen = float(np.hypot(*along))
-        way = along / seen if seen > 1e-3 else np.array([0.0, 1.0])
-        normal = np.array([way[1], -way[0]])
-        if normal[0] + 0.5 * normal[1] < 0:
-            normal = -normal  # the light stays on its side, the sole below
+        along_x, along_y = (end - start).tolist()
+        seen = hypot(along_x, along_y)
+        way_x, way_y = (along_x / seen, along_y / seen) if seen > 1e-3 else (0.0, 1.0)
+        # The light stays on its side, and the sole below.
+        turn = 1.0 if way_y - 0.5 * way_x >= 0 else -1.0
         height, width = self.pixels.shape[:2]
-        step_x = normal * (self.wide * scale / width)
-        step_y = way * ((seen + (self.before + self.after) * scale) / height)
-        corner = start - way * self.before * scale - step_x * (width / 2)
-        corner = corner + 0.5 * (step_x + step_y)
-        return np.stack([step_x, step_y, corner], 1)
+        across = turn * self.wide * scale / width
+        down = (seen + (self.before + self.after) * scale) / height
+        a, b, c, d = way_y * across, way_x * down, -way_x * across, way_y * down
+        x = float(start[0]) - way_x * self.before * scale + 0.5 * (a * (1 - width) + b)
+        y = float(start[1]) - way_y * self.before * scale + 0.5 * (c * (1 - width) + d)
+        return np.array([[a, b, x], [c, d, y]])
 
 
 def limb(
@@ -122,7 +123,6 @@ def stroke(
 ) -> tuple[Image, int, int]:
     """Draw a sprite on a canvas between two points (x, y), scale in pixels per metre; the pixels
     laid there and the corner they were laid at."""
-    height, width = sprite.pixels.shape[:2]
     pixels, x, y = warped(sprite.pixels, sprite.affine(start, end, scale))
     paste(canvas, pixels, x, y)
     return pixels, x, y
@@ -131,11 +131,14 @@ def stroke(
 def warped(pixels: Image, affine: Points) -> tuple[Image, int, int]:
     """Premultiplied pixels moved by an affine (2, 3), and the corner of the result."""
     height, width = pixels.shape[:2]
-    ends = affine @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-    low = np.floor(ends.min(1)).astype(int) - 1
-    size = (np.ceil(ends.max(1)).astype(int) + 2 - low).tolist()
+    low, high = [], []
+    for along, down, start in affine.tolist():
+        steps = along * width, down * height
+        low.append(floor(start + sum(min(step, 0) for step in steps)) - 1)
+        high.append(ceil(start + sum(max(step, 0) for step in steps)) + 2)
     here = affine - np.array([[0, 0, low[0]], [0, 0, low[1]]])
-    return np.asarray(cv2.warpAffine(pixels, here, size), np.uint8), int(low[0]), int(low[1])
+    moved = cv2.warpAffine(pixels, here, (high[0] - low[0], high[1] - low[1]))
+    return np.asarray(moved, np.uint8), low[0], low[1]
 
 
 def premultiplied(colour: Float, alpha: Float) -> Image:

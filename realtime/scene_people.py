@@ -49,14 +49,16 @@ class Figure:
 
     pixels: premultiplied BGRA uint8 (h, w, 4) at corner_xy of the picture, also beyond its border.
     joints_xy: float64 (17, 2) in picture pixels. seen: bool (17,), not hidden by the own body.
-    ground: picture row of the soles. distance in metres, from the camera.
+    feet_xy: float64 (2, 2), the middles of both soles. scale: pixels per metre. distance in metres,
+        from the camera.
     """
 
     pixels: Image
     corner_xy: tuple[int, int]
     joints_xy: Points
     seen: NDArray[np.bool_]
-    ground: float
+    feet_xy: Points
+    scale: float
     distance: float
 
 
@@ -96,9 +98,14 @@ def draw(mover: Mover, outfits: tuple[Outfit, ...], view: Camera, time: float) -
     seen[:5] &= np.cos(head + _FACE_AT) > _FACE_TURNED
     both = [5, 6, 11, 12]
     seen[both] &= body[both, 2] > body[PELVIS, 2] - 0.055 * mover.build.height
-    ground = float(xy[HEEL_L:, 1].max())
     return Figure(
-        easel.pixels, (int(corner[0]), int(corner[1])), xy[:JOINT_COUNT], seen, ground, place[1]
+        easel.pixels,
+        (int(corner[0]), int(corner[1])),
+        xy[:JOINT_COUNT],
+        seen,
+        (xy[HEEL_L:TOE_L] + xy[TOE_L:]) / 2,
+        scale,
+        place[1],
     )
 
 
@@ -204,7 +211,7 @@ class _Easel:
 
     def __post_init__(self) -> None:
         self._top = [""] * JOINT_COUNT
-        self._at = np.rint(self.joints).astype(int)
+        self._at = np.rint(self.joints).astype(int).tolist()
 
     def limb(self, part: _Part, start: Points, end: Points, scale: float) -> None:
         """Draw a limb between two canvas points, scale in pixels per metre."""
@@ -252,10 +259,10 @@ class _Easel:
 
     def _note(self, name: str, pixels: Image, x: int, y: int) -> None:
         """Remember the joints that these pixels, just laid at this corner, now cover."""
-        at = self._at - (x, y)
-        inside = ((at >= 0) & (at < (pixels.shape[1], pixels.shape[0]))).all(1)
-        for joint in np.flatnonzero(inside):
-            if pixels[at[joint, 1], at[joint, 0], 3] > 127:
+        height, width = pixels.shape[:2]
+        for joint, (joint_x, joint_y) in enumerate(self._at):
+            inside = 0 <= joint_x - x < width and 0 <= joint_y - y < height
+            if inside and pixels[joint_y - y, joint_x - x, 3] > 127:
                 self._top[joint] = name
 
     def own_on_top(self) -> NDArray[np.bool_]:
@@ -292,14 +299,13 @@ def _ellipsoid(
     reach = int(np.ceil(radii.max())) + 2
     x0, y0 = np.rint(centre).astype(int) - reach
     grid = np.arange(2 * reach + 1, dtype=np.float32)
-    x, y = (grid + x0 - centre[0])[None], -(grid + y0 - centre[1])[:, None]
-    gram = axes.T @ axes
-    a = gram[2, 2]
-    b = gram[0, 2] * x + gram[1, 2] * y
-    c = gram[0, 0] * x * x + 2 * gram[0, 1] * x * y + gram[1, 1] * y * y - 1
-    inside = b * b - a * c
-    z = (np.sqrt(np.clip(inside, 0, None)) - b) / a
-    forward, left, up = (m[0] * x + m[1] * y + m[2] * z for m in axes)
+    x = (grid + np.float32(x0 - centre[0]))[None]
+    y = -(grid + np.float32(y0 - centre[1]))[:, None]
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = (axes.T @ axes).tolist()
+    b = xz * x + yz * y
+    inside = b * b - zz * (xx * x * x + 2 * xy * x * y + yy * y * y - 1)
+    z = (np.sqrt(np.clip(inside, 0, None)) - b) / zz
+    forward, left, up = (m[0] * x + m[1] * y + m[2] * z for m in axes.tolist())
     height, width = texture.shape[:2]
     u = (np.arctan2(left, forward) / (2 * pi) + 0.5) * width - 0.5
     v = (0.5 - np.arcsin(np.clip(up, -1, 1)) / pi) * height - 0.5
@@ -307,7 +313,7 @@ def _ellipsoid(
         texture, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_WRAP,
     ).astype(np.float32)  # fmt: skip
-    rim = np.sqrt(np.clip(1 - inside / a, 0, None))  # 1 on the silhouette
+    rim = np.sqrt(np.clip(1 - inside / zz, 0, None))  # 1 on the silhouette
     alpha = np.clip((1 - rim) * radii.min() + 0.5, 0, 1)
     if texture.shape[2] == 4:
         alpha = alpha * colours[..., 3] / 255

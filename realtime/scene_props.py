@@ -353,3 +353,6 @@ THINGS: dict[str, tuple[Maker, ...]] = {
     "hall": (coat_stand, chair, plant, bin_, bench, box, shelf, punch_bag),
 }
 """What stands in a place of each kind (scene_place.KINDS)."""
+
+LARGE: tuple[Maker, ...] = (tree, bare_tree, car, shelf)
+"""What would hide too much where people walk."""
