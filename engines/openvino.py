@@ -127,7 +127,8 @@ def _join(parts: list[Arrays]) -> Arrays:
         shape = np.max([a.shape[1:] for a in arrays], axis=0)
         whole, at = np.zeros((count, *shape), np.float32), 0
         for a in arrays:
-            whole[(slice(at, at + len(a)), *(slice(n) for n in a.shape[1:]))] = a
+            place = [slice(at, at + len(a)), *(slice(n) for n in a.shape[1:])]
+            whole[tuple(place)] = a
             at += len(a)
         joined.append(whole)
     return joined

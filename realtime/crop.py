@@ -24,7 +24,7 @@ def cut(
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
     to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh), crop_wh)
     pixels = np.empty((len(boxes), crop_wh[1], crop_wh[0], 3), np.uint8)
-    for picture, affine, n in zip(pixels, to_crop, frame_of):
+    for picture, affine, n in zip(pixels, to_crop, frame_of.tolist()):
         cv2.warpAffine(
             frames[n].image, affine, crop_wh, picture, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0
         )
