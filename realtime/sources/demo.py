@@ -12,7 +12,7 @@ from realtime.errors import UsageError
 from realtime.records import Frame
 from realtime.scene import Scene
 from realtime.sources.base import SourceInfo, Span
-from realtime.sources.file import check_span
+from realtime.sources.span import check_span
 from realtime.status import SourceStatus
 
 FRAMES = 300
