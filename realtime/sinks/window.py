@@ -67,7 +67,7 @@ class Window:
         if not self._usable():
             return "lost" if self._lost else "closed"
         code = cv2.waitKey(1)
-        if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+        if not self._visible():
             self._closed = True
             return "closed"
         return key_name(code)
@@ -81,6 +81,12 @@ class Window:
         if self._server:
             self._server.close()
             self._server = None
+
+    def _visible(self) -> bool:
+        try:
+            return bool(cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1)
+        except cv2.error:  # Qt: the last window has been closed
+            return False
 
     def _usable(self) -> bool:
         if self._closed or self._lost:

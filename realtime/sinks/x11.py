@@ -13,9 +13,13 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 TIMEOUT = 2.0
 """Seconds an X server gets for its answer."""
+TRIES, PAUSE = 4, 0.1
+"""How often, and after how many seconds, to try again when the server hangs up: it does so for a
+moment while it starts anew, as some do whenever their last client has gone."""
 
 
 class XServer:
@@ -29,19 +33,17 @@ class XServer:
         if not match:
             raise OSError(f"DISPLAY={display!r} is not the name of a display")
         host, number = match[1], int(match[2])
-        for cookie in [b"", *_cookies(match[2].encode())]:
-            self._socket = _connect(host, number)
+        cookies = [b"", *_cookies(match[2].encode())]
+        for tries_left in reversed(range(TRIES)):
             try:
-                self.size_wh = _set_up(self._socket, cookie)
-            except PermissionError:
-                self._socket.close()
-                continue
-            except OSError:
-                self._socket.close()
+                self._socket, self.size_wh = _enter(host, number, cookies)
+                return
+            except ConnectionRefusedError:
                 raise
-            self._socket.setblocking(False)
-            return
-        raise OSError(f"the display {display} refuses the connection")
+            except ConnectionError:
+                if not tries_left:
+                    raise
+            sleep(PAUSE)
 
     def alive(self) -> bool:
         """Whether the server still holds the connection."""
@@ -56,6 +58,23 @@ class XServer:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _enter(host: str, number: int, cookies: list[bytes]) -> tuple[socket.socket, tuple[int, int]]:
+    """A connection that one of the cookies opens, and the size of the screen."""
+    for cookie in cookies:
+        connection = _connect(host, number)
+        try:
+            size_wh = _set_up(connection, cookie)
+        except PermissionError:
+            connection.close()
+        except OSError:
+            connection.close()
+            raise
+        else:
+            connection.setblocking(False)
+            return connection, size_wh
+    raise PermissionError(f"the display {host}:{number} refuses the connection")
 
 
 def _connect(host: str, number: int) -> socket.socket:
@@ -82,9 +101,12 @@ def _set_up(connection: socket.socket, cookie: bytes) -> tuple[int, int]:
     body = _receive(connection, 4 * length)
     if status != 1:
         raise PermissionError("refused")
-    vendor, formats = struct.unpack_from("<H", body, 16)[0], body[21]
-    screen = 32 + len(_padded(bytes(vendor))) + 8 * formats
-    width, height = struct.unpack_from("<HH", body, screen + 20)
+    try:
+        vendor, formats = struct.unpack_from("<H", body, 16)[0], body[21]
+        screen = 32 + len(_padded(bytes(vendor))) + 8 * formats
+        width, height = struct.unpack_from("<HH", body, screen + 20)
+    except (struct.error, IndexError):
+        raise ConnectionError("what answers is no X server") from None
     return width, height
 
 
