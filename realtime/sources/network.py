@@ -97,10 +97,14 @@ def open_address(
         raise broken_by(error, timeouts) from None
 
 
+def no_data(timeouts: Timeouts) -> Broken:
+    return Broken(f"no data for {timeouts.read:g} s", down=True)
+
+
 def broken_by(error: BaseException, timeouts: Timeouts) -> Broken:
     """What an error of PyAV means, without the address in it."""
     if isinstance(error, av.error.ExitError):
-        return Broken(f"no data for {timeouts.read:g} s", down=True)
+        return no_data(timeouts)
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
         return Broken(f"{_said(error)}; check user and password")
     if isinstance(error, av.error.HTTPNotFoundError):

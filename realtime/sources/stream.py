@@ -14,9 +14,9 @@ import av.error
 
 from realtime.errors import InputError
 from realtime.sources.container import LIMITS, video_stream
-from realtime.sources.decode_video import DAMAGE, Decoder, decoded, upright
+from realtime.sources.decode_video import DAMAGE, Decoder, upright
 from realtime.sources.live import Broken, Picture
-from realtime.sources.network import LIVE_OPTIONS, Timeouts, broken_by, open_address
+from realtime.sources.network import LIVE_OPTIONS, Timeouts, broken_by, no_data, open_address
 from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
 
@@ -63,14 +63,35 @@ class Stream:
 
     def _pictures(self, container: Container, closed: Event) -> Generator[Picture, None, None]:
         stream = self._prepared(container)
-        decoder = LiveDecoder(stream.codec_context, self.status, closed, self._clock)
-        try:
-            with closing(decoded(container, stream, self.status, decoder=decoder)) as frames:
-                for frame in frames:
+        decoder = Decoder(stream.codec_context, self.status)
+        last = self._clock()
+        with closing(self._packets(container, stream)) as packets:
+            for packet in packets:
+                for frame in decoder.decode(packet):
                     yield from self._picture(frame)
-        except av.error.FFmpegError as error:
-            raise broken_by(error, self._timeouts) from None
-        raise Broken("the sender closed the connection", down=True)
+                    last = self._clock()
+                if closed.is_set():
+                    return
+                if self._clock() - last > NO_PICTURE:
+                    raise Broken(f"data comes, but no picture for {NO_PICTURE:g} s")
+
+    def _packets(self, container: Container, stream: Any) -> Generator[Any, None, None]:
+        """What is read, until it ends or there is nothing for the read timeout: then Broken."""
+        demuxed: Any = container.demux(stream)  # a generator, typed as an iterator
+        with closing(demuxed) as packets:
+            while True:
+                start = self._clock()
+                try:
+                    packet = next(packets, None)
+                except av.error.FFmpegError as error:
+                    raise broken_by(error, self._timeouts) from None
+                if packet is None:
+                    raise Broken("the sender closed the connection", down=True)
+                if self._clock() - start > self._timeouts.read:
+                    # At a timeout FFmpeg first gives the last packet, which it had held back until
+                    # the next begins, and would then wait as long again.
+                    raise no_data(self._timeouts)
+                yield packet
 
     def _prepared(self, container: Container) -> Any:
         """The video stream, set up for the shortest delay."""
@@ -98,29 +119,3 @@ class Stream:
         if frame.pts is not None and frame.time_base is not None:
             stamp = float(frame.pts * frame.time_base)
         yield image, stamp
-
-
-class LiveDecoder(Decoder):
-    """A Decoder that ends the connection when it is closed, or when data gives no picture."""
-
-    def __init__(
-        self,
-        context: Any,
-        status: SourceStatus,
-        closed: Event,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        super().__init__(context, status)
-        self._closed = closed
-        self._clock = clock
-        self._last = clock()
-
-    def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
-        if self._closed.is_set():
-            raise Broken("closed")
-        frames = super().decode(packet)
-        if frames:
-            self._last = self._clock()
-        elif self._clock() - self._last > NO_PICTURE:
-            raise Broken(f"data comes, but no picture for {NO_PICTURE:g} s")
-        return frames
