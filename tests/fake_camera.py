@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from realtime.sources.devices import Devices
+from realtime.sources.waiting import Backoff
 
 
 class FakeClock:
@@ -26,6 +27,14 @@ class FakeClock:
     def sleep(self, seconds: float) -> bool:
         self.now += seconds
         return False
+
+
+class Soon(Backoff):
+    """Counts attempts and waits a tenth of a second."""
+
+    def next(self, down: bool = False) -> float:
+        super().next(down)
+        return 0.1
 
 
 @dataclass

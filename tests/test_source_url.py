@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from fake_camera import Soon
 from servers import http_server, number_of, picture, tcp_server, write_video
 
 from realtime.errors import InputError, SourceLost
@@ -25,13 +26,6 @@ from realtime.sources.waiting import Backoff
 
 QUICK = Timeouts(open=1.0, read=0.5)
 FRAMES = 20  # of the clips
-
-
-class Soon(Backoff):
-    """Counts attempts and waits a tenth of a second."""
-
-    def next(self, down: bool = False) -> float:
-        return super().next(down) * 0 + 0.1
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from realtime.sources.capture import (
 from realtime.sources.devices import listed
 from realtime.sources.live import Broken, LiveSource, Picture
 from realtime.sources.picture_watch import PictureWatch
-from realtime.sources.waiting import Handover
+from realtime.sources.waiting import Backoff, Handover
 from realtime.status import SourceStatus
 
 SILENT_FOR = 2.0
@@ -115,6 +115,7 @@ def open_camera(
     *,
     max_reconnects: int | None = None,
     opener: Opener | None = None,
+    backoff: Backoff | None = None,
 ) -> Source:
     """Open a webcam within about 10 s. mode None asks for 1280x720 at 30 frames per second.
 
@@ -142,6 +143,7 @@ def open_camera(
         put_away=camera.put_away,
         max_reconnects=max_reconnects,
         clock=opener.clock,
+        backoff=backoff,
     )
 
 
