@@ -50,7 +50,7 @@ class Camera:
     @property
     def nearest(self) -> float:
         """Distance in metres at which feet are just above the lower border."""
-        below = 0.96 * self.size_wh[1] - self.horizon_xy[1]
+        below = 0.96 * self.size_wh[1] - 0.5 - self.horizon_xy[1]
         return self.focal * self.height / below
 
 
@@ -59,7 +59,7 @@ def camera(seed: int, size_wh: tuple[int, int]) -> Camera:
     rng = np.random.default_rng([seed, 11])
     width, height = size_wh
     longer = max(width, 1.2 * height)
-    horizon = (width - 1) / 2, height * rng.uniform(0.32, 0.42)
+    horizon = (width - 1) / 2, height * rng.uniform(0.32, 0.42) - 0.5
     return Camera(longer * rng.uniform(0.8, 1.05), horizon, rng.uniform(1.35, 1.8), size_wh)
 
 
@@ -120,7 +120,7 @@ def _stay(rng: np.random.Generator, number: int, count: int, block: int) -> tupl
         start = rng.uniform(-4.0, -2.0)
     else:
         start = rng.uniform(0.2, 2.6)
-    return start, 6.3 + 3.2 * (number + rng.uniform(0.3, 1.0)) / count
+    return start, 6.7 + 3.2 * (number + rng.uniform(0.3, 1.0)) / count
 
 
 def _visit(

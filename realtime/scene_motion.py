@@ -142,10 +142,10 @@ class Mover:
     def _pose(self, leg: Leg, time: float) -> Points:
         inside = min(time - leg.t0, leg.t1 - time)
         if leg.length < 1e-6:
-            share = _ease(inside / 0.6)
+            share = _ease(inside / 0.75)
             moving = _gesture(leg.gesture, time - leg.t0 + self.phase)
         else:
-            share = _ease(inside / 0.35 + 0.25)
+            share = _ease(inside / 0.35)
             speed = leg.length / (leg.t1 - leg.t0)
             moving = _gait(speed, self.build, (time - leg.t0) * speed, self.phase)
         return share * moving + (1 - share) * _gesture("stand", time + self.phase)

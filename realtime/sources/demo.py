@@ -32,7 +32,7 @@ def open_demo(seed: int = 0, span: Span = WHOLE, live: bool = False) -> DemoSour
     """
     if seed < 0:
         raise UsageError(f"--seed {seed}: give 0 or more")
-    check_span(span)
+    _indices(FRAMES, RATE, span)  # before the work of painting
     return DemoSource(Scene(seed, FRAMES, SIZE_WH, RATE), span, live)
 
 
@@ -56,7 +56,7 @@ class DemoSource:
         self._closed = Event()
         self._clock = clock
         self._wait = wait or self._closed.wait
-        self._indices = _indices(scene, span)
+        self._indices = _indices(len(scene), scene.rate, span)
         first = self._indices[0]
         self.info = SourceInfo(
             name="demo",
@@ -107,15 +107,16 @@ class DemoSource:
         return Frame(index, time, image, self.info.name, grabbed)
 
 
-def _indices(scene: Scene, span: Span) -> range:
-    """The frames of the scene that span asks for. Raises UsageError when there is none."""
-    first = _index(span.start, scene.rate)
-    last = len(scene) if span.end is None else min(len(scene), _index(span.end, scene.rate))
+def _indices(count: int, rate: float, span: Span) -> range:
+    """The frames, of so many, that span asks for. Raises UsageError when there is none."""
+    check_span(span)
+    first = _index(span.start, rate)
+    last = count if span.end is None else min(count, _index(span.end, rate))
     indices = range(first, last, span.stride)
     if not indices:
         raise UsageError(
             f"--start {span.start}, --end {span.end}: no frame of the demo scene, "
-            f"which has {len(scene)} frames ({len(scene) / scene.rate:g} s); choose within it"
+            f"which has {count} frames ({count / rate:g} s); choose within it"
         )
     return indices
 
