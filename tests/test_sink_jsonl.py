@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +115,7 @@ def test_every_line_is_there_at_once(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path / "p.jsonl")
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:

@@ -75,8 +75,9 @@ class Mp4:
     """Encodes pictures of one size into file. Times are seconds from the start of this file.
 
     encoder: a name of encode.ENCODERS. audio_from: a file whose sound from second audio_start on
-    goes along. notes: gets one-line messages. write() and close() raise OutputError once the disk
-    takes no more; the file then ends with the last whole fragment and plays.
+    goes along. notes: gets one-line messages. Raises OutputError for a size the encoder does not
+    take. write() and close() raise it once the disk takes no more; the file then ends with the
+    last whole fragment and plays.
     """
 
     def __init__(
@@ -107,6 +108,14 @@ class Mp4:
         context: Any = self._stream.codec_context
         set_up(context, encoder, even_wh, rate, crf)
         self._stream.time_base = tick
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            self._container.close()
+            raise OutputError(
+                f"{file.path}: {encoder} takes no pictures of {picture_wh[0]}x{picture_wh[1]}; "
+                "use a smaller input or leave out the recording"
+            ) from error
         self._audio = open_audio(audio_from, self._container, audio_start, notes)
 
     def fits(self, picture: Image, time: float) -> bool:

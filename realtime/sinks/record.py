@@ -133,11 +133,10 @@ class Recorder:
             self._end_files(clean)
 
     def _end_files(self, clean: bool) -> None:
-        if self._part is None or not self._file.size:
-            self._file.discard()
-            return
         for file in [*self._done, self._file]:
-            if clean:
+            if not file.size:
+                file.discard()
+            elif clean:
                 file.commit()
             else:
                 file.keep()
