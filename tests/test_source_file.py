@@ -289,7 +289,7 @@ def test_cover_picture_is_not_a_video(tmp_path: Path) -> None:
         sound = out.add_stream_from_template(source.streams.audio[0])
         picture = out.add_stream("png", rate=1)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "rgb24"
-        picture.disposition = av.stream.Disposition.attached_pic
+        picture.disposition = av.stream.Disposition.attached_pic.value
         packet = av.Packet(cover.tobytes())
         packet.stream, packet.pts, packet.dts, packet.is_keyframe = picture, 0, 0, True
         out.mux(packet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Generator
 from typing import Any
@@ -23,6 +24,9 @@ DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, AttributeError, IndexError, 
 
 BELIEVABLE_GAP = 86400.0
 """Seconds; a longer jump between two frames of a file is a damaged timestamp."""
+
+LATE_STREAMS = 100
+"""Packets in a row of streams that were not there at the beginning."""
 
 _SECRET_IN_QUERY = re.compile(
     r"(?i)\b((?:pass|pw|pwd|password|passwd|token|secret|key)=)[^&\s'\"]+"
@@ -111,6 +115,10 @@ def decoded(
             if failures > read_errors:
                 yield from decoder.decode(None)
                 raise
+        except IndexError as error:  # PyAV, when damage makes a new stream appear
+            failures += 1
+            if failures > LATE_STREAMS:
+                raise av.error.InvalidDataError(errno.EINVAL, "too many streams") from error
 
 
 class Decoder:
