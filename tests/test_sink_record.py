@@ -266,7 +266,14 @@ def test_a_source_whose_times_start_late_is_recorded_from_zero(tmp_path: Path) -
     assert "95443.700 s" in recorder.notes[0]
 
 
-def test_an_hour_of_sparse_frames_keeps_its_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [None, 100.0])
+def test_a_part_of_a_source_is_recorded_from_zero(tmp_path: Path, start: float | None) -> None:
+    recorder = record(tmp_path / "v.mp4", [100 + i / 25 for i in range(5)], start=start)
+    assert video(tmp_path / "v.mp4")[0] == [Fraction(i, 25) for i in range(5)]
+    assert not recorder.notes
+
+
+def test_a_day_of_sparse_frames_keeps_its_times(tmp_path: Path) -> None:
     times = [i * 500.25 for i in range(200)]  # 27 hours, beyond 32 bits of ticks
     record(tmp_path / "v.mp4", times)
     assert [float(t) for t in video(tmp_path / "v.mp4")[0]] == times

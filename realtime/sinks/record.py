@@ -23,6 +23,7 @@ class Recorder:
 
     The file is there, empty, once this is constructed; without a frame it goes again. Recorded
     times are Frame.time - start, exact to the source's tick (time_base; 1/90000 s without one).
+    start None means the time of the first frame, for a source of which only a part is read.
     rate only sets how long a single frame lasts. audio_from: the file whose sound goes along.
     A picture of another size, or one that comes hours later, starts the next file: NAME_2.mp4,
     NAME_3.mp4, whose times start at 0 again. crf: 0 best to 51 smallest.
@@ -43,14 +44,15 @@ class Recorder:
         rate: float | None,
         time_base: Fraction | None,
         audio_from: Path | None = None,
-        start: float = 0.0,
+        start: float | None = 0.0,
     ) -> None:
         if not 0 <= crf <= 51:
             raise UsageError(f"crf {crf}: expected 0 (best) to 51 (smallest)")
         self.notes: list[str] = []
         self._path, self._overwrite, self._crf = path, overwrite, crf
         self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
-        self._audio_from, self._start = audio_from, start
+        self._audio_from = audio_from
+        self._start = start
         self._encoder = find_encoder(crf)
         if self._encoder != "libx264":
             self.notes.append(f"{path}: recorded with {self._encoder}: no libx264 here")
@@ -73,16 +75,24 @@ class Recorder:
             raise
 
     def _write(self, picture: Image, time: float) -> None:
+        zero = self._zero(time)
         if self._part is None:
-            self._start = time if time - self._start > LATE_START else self._start
-            if self._start == time and time > LATE_START:
-                self.notes.append(f"{self._path}: second 0 is {time:.3f} s of the source")
-            self._part = self._open(picture)
-        elif not self._part.fits(picture, time - self._start):
+            self._part = self._open(picture, zero)
+        elif not self._part.fits(picture, time - zero):
             self._roll(picture, time)
-        self._part.write(picture, time - self._start)
+            zero = time
+        self._part.write(picture, time - zero)
 
-    def _open(self, picture: Image) -> Mp4:
+    def _zero(self, time: float) -> float:
+        """What second 0 of the recording is in the source; time is that of the frame to write."""
+        if self._start is None:
+            self._start = time
+        elif self._part is None and time - self._start > LATE_START:
+            self.notes.append(f"{self._path}: second 0 is {time:.3f} s of the source")
+            self._start = time
+        return self._start
+
+    def _open(self, picture: Image, zero: float) -> Mp4:
         return Mp4(
             self._file,
             (picture.shape[1], picture.shape[0]),
@@ -92,7 +102,7 @@ class Recorder:
             self._encoder,
             self.notes,
             self._audio_from,
-            self._start,
+            zero,
         )
 
     def _roll(self, picture: Image, time: float) -> None:
@@ -102,7 +112,7 @@ class Recorder:
         self._done.append(self._file)
         self._file = self._next_file()
         self._start = time
-        self._part = self._open(picture)
+        self._part = self._open(picture, time)
         size = f"{picture.shape[1]}x{picture.shape[0]}"
         self.notes.append(
             f"{self._file.path}: the recording goes on here from {time:.3f} s, {size}"
