@@ -53,8 +53,8 @@ def decode(
     and score. Joints may lie up to MAX_SHIFT cells outside the crop.
     """
     count, joints, height, width = heatmaps.shape
-    maps = heatmaps.reshape(-1, height, width)
-    flat = maps.reshape(len(maps), -1)
+    maps = heatmaps.reshape(count * joints, height, width)
+    flat = maps.reshape(len(maps), height * width)
     index = flat.argmax(1)
     peak = flat[np.arange(len(flat)), index]
     finite = np.isfinite(peak) & np.isfinite(flat.min(1))
@@ -82,8 +82,8 @@ def to_poses(
     sure = joint_scores > SURE
     total = np.where(sure, joint_scores, 0).sum(1)
     scores = (box_scores * total / np.maximum(sure.sum(1), 1)).astype(np.float32)
-    finite = np.isfinite(np.concatenate([joints.reshape(len(joints), -1), joint_scores, boxes], 1))
-    usable = finite.all(1) & np.isfinite(box_scores)
+    usable = np.isfinite(joints).all((1, 2)) & np.isfinite(joint_scores).all(1)
+    usable &= np.isfinite(boxes).all(1) & np.isfinite(box_scores)
     people = Poses(joints, joint_scores, boxes, scores, np.full(len(joints), -1, np.int64))
     of_frame = [crops.frame_of == n for n in range(len(detections))]
     poses = [people[mine & usable] for mine in of_frame]

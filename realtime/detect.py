@@ -44,9 +44,11 @@ class Detector:
         input_wh = self.network.spec.input_wh
         outputs = self.network(letterboxed(frames, input_wh))
         found = []
-        for n, frame in enumerate(frames):
-            boxes, scores = self._decode([array[n] for array in outputs], input_wh, self.min_score)
-            found.append(self._in_frame(frame, boxes, scores))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped
+            for n, frame in enumerate(frames):
+                one = [array[n] for array in outputs]
+                boxes, scores = self._decode(one, input_wh, self.min_score)
+                found.append(self._in_frame(frame, boxes, scores))
         return found
 
     def _in_frame(self, frame: Frame, boxes_xyxy: Float, scores: Float) -> Detections:

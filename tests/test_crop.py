@@ -1,0 +1,87 @@
+"""Crops: every pixel comes from the frame pixel that crop_to_frame names."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime import geometry
+from realtime.crop import cut
+from realtime.records import Detections, Frame
+
+CROP_WH = (96, 128)
+
+
+def frame_of_coordinates(width: int, height: int) -> Frame:
+    """Blue is x, green is y, red is 200."""
+    image = np.full((height, width, 3), 200, np.uint8)
+    image[:, :, 0] = np.arange(width)[None]
+    image[:, :, 1] = np.arange(height)[:, None]
+    return Frame(0, 0.0, image)
+
+
+def people(*boxes: tuple[float, float, float, float]) -> Detections:
+    scores = np.linspace(0.9, 0.5, len(boxes)).astype(np.float32)
+    return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.floats(-50, 250), st.floats(-50, 200)),
+    st.tuples(st.floats(0, 300), st.floats(0, 300)),
+)
+def test_pixels_come_from_where_the_affine_says(corner, size):
+    frame = frame_of_coordinates(240, 180)
+    box = (corner[0], corner[1], corner[0] + size[0], corner[1] + size[1])
+    crops = cut([frame], [people(box)], CROP_WH)
+    v, u = np.mgrid[: CROP_WH[1], : CROP_WH[0]].astype(np.float32)
+    source = geometry.apply(crops.crop_to_frame[0], np.stack([u.ravel(), v.ravel()], 1))
+    source = source.reshape(CROP_WH[1], CROP_WH[0], 2)
+    inside = ((source >= 0) & (source <= [239, 179])).all(2)
+    outside = ((source < -1.1) | (source > [240.1, 180.1])).any(2)
+    error = np.abs(crops.pixels[0, :, :, :2].astype(float) - source)[inside]
+    assert error.max(initial=0) <= 0.6  # rounding to whole grey values and 1/32 pixel
+    assert (crops.pixels[0][inside][:, 2] == 200).all()
+    assert not crops.pixels[0][outside].any()
+
+
+def test_the_whole_padded_box_is_the_crop():
+    crops = cut([frame_of_coordinates(200, 200)], [people((60, 50, 120, 130))], CROP_WH)
+    corners = np.array([[-0.5, -0.5], [CROP_WH[0] - 0.5, CROP_WH[1] - 0.5]], np.float32)
+    expected = geometry.crop_boxes(np.array([[60, 50, 120, 130]], np.float32), CROP_WH)
+    found = geometry.apply(crops.crop_to_frame[0], corners)
+    assert np.abs(found.ravel() - expected[0]).max() <= 1  # the half pixel at the border, scaled
+
+
+def test_all_people_of_all_frames_equal_one_by_one():
+    frames = [
+        frame_of_coordinates(200, 150),
+        frame_of_coordinates(90, 220),
+        frame_of_coordinates(3, 5),
+    ]
+    found = [people((10, 10, 60, 90), (100, 20, 180, 140)), people(), people((0, 0, 2, 4))]
+    together = cut(frames, found, CROP_WH)
+    assert together.frame_of.tolist() == [0, 0, 2]
+    alone = [
+        cut([frame], [Detections(d.boxes_xyxy[n : n + 1], d.scores[n : n + 1])], CROP_WH)
+        for frame, d in zip(frames, found)
+        for n in range(len(d))
+    ]
+    assert (together.pixels == np.concatenate([one.pixels for one in alone])).all()
+    assert (together.crop_to_frame == np.concatenate([o.crop_to_frame for o in alone])).all()
+    assert together.pixels.any((1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_nobody_gives_no_crops(count):
+    crops = cut([frame_of_coordinates(20, 20)] * count, [people()] * count, CROP_WH)
+    assert len(crops) == 0
+    assert crops.pixels.shape == (0, 128, 96, 3)
+
+
+def test_caller_data_is_not_changed():
+    frame, found = frame_of_coordinates(100, 100), people((10, 10, 50, 80))
+    before = frame.image.copy(), found.boxes_xyxy.copy()
+    cut([frame], [found], CROP_WH)
+    assert (frame.image == before[0]).all()
+    assert (found.boxes_xyxy == before[1]).all()
