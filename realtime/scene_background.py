@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from realtime import scene_place as place
 from realtime import scene_props as props
 from realtime.records import Float, Image
-from realtime.scene_cast import BLOCK, Camera, cast
+from realtime.scene_cast import Camera
 from realtime.scene_paint import Light, fractal, overlap, paste
-from realtime.scene_people import Figure, draw
-from realtime.scene_tailor import dress
+from realtime.scene_people import Figure
+from realtime.scene_shadows import Sun, cast_shadow, darken, haunt, soft_ellipse
 
 NOISE_TILE = 400
 NOISE_REACH = 64
@@ -33,17 +33,6 @@ class Occluder:
     mask: NDArray[np.bool_]
     corner_xy: tuple[int, int]
     distance: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sun:
-    """How shadows fall: sideways and away from the viewer per unit of height; how dark (0..1)
-    and how blurred, as a share of the picture's height."""
-
-    aside: float
-    back: float
-    strength: float
-    blur: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +63,7 @@ class Set:
 
     def shade(self, image: Image, figure: Figure) -> None:
         """Darken the ground where a person's shadow falls, in place."""
-        height = image.shape[0]
-        mask, corner = _fallen(figure, self.sun, self.sun.blur * height)
-        _darken(image, mask, corner, self.sun.strength)
-        spot = place.soft_ellipse(0.3 * figure.scale, 0.07 * figure.scale)
-        for foot_x, foot_y in figure.feet_xy:
-            at = round(foot_x - spot.shape[1] / 2), round(foot_y - spot.shape[0] / 2)
-            _darken(image, spot, at, 0.5)
-
-
-def _darken(image: Image, mask: Image, corner_xy: tuple[int, int], strength: float) -> None:
-    """Lay a shadow, uint8 (h, w), at this corner of the picture, in place."""
-    part, mask = overlap(image, mask, corner_xy)
-    if part.size:
-        kept = cv2.merge([255 - (mask * strength).astype(np.uint8)] * 3)
-        cv2.multiply(part, kept, dst=part, scale=1 / 255)
+        cast_shadow(image, figure, self.sun)
 
 
 def build(seed: int, view: Camera) -> Set:
@@ -99,7 +74,7 @@ def build(seed: int, view: Camera) -> Set:
     light = _light(rng, kind.indoors, dusk)
     sun = _sun(rng, kind.indoors, dusk)
     picture, low = _empty(rng, view, kind, dusk)
-    _haunt(rng, picture, view, light, low, kind.indoors)
+    haunt(rng, picture, view, light, low, kind.indoors)
     picture, occluders = _furnish(rng, picture, view, kind, light, sun, low)
     softness = float(rng.uniform(0.45, 0.95)) * max(view.size_wh[1] / 720, 0.5)
     image = _photograph(rng, picture, light, softness, dusk)
@@ -164,54 +139,6 @@ def _fade(picture: Float, row: int, rng: np.random.Generator) -> None:
     picture[row:] += share * (haze - picture[row:])
 
 
-def _haunt(
-    rng: np.random.Generator, picture: Float, view: Camera, light: Light, low: int, indoors: bool
-) -> None:
-    """Shadows of people who are not there, on the wall and on the ground: traps."""
-    ghosts = cast(int(rng.integers(1 << 30)), 0, view, 4)
-    for ghost in ghosts[: rng.integers(1, 4)]:
-        clothes = dress(rng, ghost.build, light, 60.0)
-        figure = draw(ghost, (clothes,), view, float(rng.uniform(0, BLOCK)))
-        height = view.size_wh[1]
-        upright = indoors and rng.random() < 0.6
-        sun = Sun(
-            float(rng.uniform(-0.3, 0.3) if upright else rng.uniform(-1.4, 1.4)),
-            float(rng.uniform(0.85, 1.1) if upright else rng.choice([-0.35, 0.25, 0.45])),
-            0.0,
-            0.0,
-        )
-        mask, (x, y) = _fallen(figure, sun, float(rng.uniform(0.006, 0.02)) * height)
-        shift = round(rng.uniform(-0.15, 0.25) * (low - y)) if upright else 0
-        place.darken(picture, mask, (x, y + shift), float(rng.uniform(0.25, 0.6)))
-
-
-def _fallen(figure: Figure, sun: Sun, blur: float) -> tuple[Image, tuple[int, int]]:
-    """A person's silhouette laid down by the sun: mask uint8 and its corner in the picture.
-
-    Worked out at a quarter of the size, since it is blurred anyway.
-    """
-    alpha, (x, y) = figure.pixels[..., 3], figure.corner_xy
-    height, width = alpha.shape
-    pad = 2 * blur + 4
-    foot = float(figure.feet_xy[:, 1].max()) - y
-    tops = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
-    flat = np.stack(
-        [tops[:, 0] + sun.aside * (foot - tops[:, 1]), foot - sun.back * (foot - tops[:, 1])], 1
-    )
-    origin = np.floor(flat.min(0) - pad)
-    size = np.ceil((flat.max(0) + pad - origin) / 4).astype(int) + 1
-    lay = np.array(
-        [
-            [0.25, -0.25 * sun.aside, 0.25 * (sun.aside * foot - origin[0])],
-            [0.0, 0.25 * sun.back, 0.25 * (foot * (1 - sun.back) - origin[1])],
-        ]
-    )
-    small = cv2.warpAffine(alpha, lay, (int(size[0]), int(size[1])), flags=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), max(blur / 4, 0.5))
-    mask = cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(mask, np.uint8), (int(origin[0]) + x, int(origin[1]) + y)
-
-
 def _furnish(
     rng: np.random.Generator,
     picture: Float,
@@ -241,9 +168,9 @@ def _furnish(
         x = rng.uniform(0, view.size_wh[0])
         foot = view.horizon_xy[1] + view.height * scale
         corner = round(x - thing.foot_xy[0]), round(foot - thing.foot_xy[1])
-        spot = place.soft_ellipse(thing.width * scale, max(0.16 * thing.width * scale, 3))
+        spot = soft_ellipse(thing.width * scale, max(0.16 * thing.width * scale, 3))
         at = round(x - spot.shape[1] / 2), round(foot - spot.shape[0] / 2)
-        _darken(image, spot, at, 0.5)
+        darken(image, spot, at, 0.5)
         paste(image, thing.pixels, *corner)
         if distance < view.nearest * 4:
             _, inside = overlap(image, thing.pixels, corner)

@@ -174,3 +174,8 @@ def overlap(
 def plain(colour: Colour) -> Texture:
     """The same colour everywhere."""
     return lambda share, across: np.broadcast_to(colour, (*across.shape, 3))
+
+
+def middles(count: int) -> Float:
+    """The middles of count equal parts of 0..1."""
+    return ((np.arange(count) + 0.5) / count).astype(np.float32)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realtime.records import Float, Image
+from realtime.records import Float
 from realtime.scene_cast import Camera
-from realtime.scene_paint import Colour, fractal, overlap
+from realtime.scene_paint import Colour, fractal
 
 Painting = Float
 """float32 (H, W, 3) BGR 0..255 while a place is being painted."""
@@ -247,18 +247,3 @@ def _mark(part: Painting, mark: Float, paint: Colour) -> None:
     """Paint where mark (h, w) is above 0, in place."""
     where = mark > 0
     part[where] += 0.7 * mark[where][:, None] * (paint - part[where])
-
-
-def darken(picture: Painting, mask: Image, corner_xy: tuple[int, int], strength: float) -> None:
-    """Lay a shadow: mask uint8 (h, w) at this corner, cut at the border, in place."""
-    part, share = overlap(picture, mask, corner_xy)
-    dark = share[..., None].astype(np.float32) / 255
-    part *= 1 - strength * dark * np.array([0.85, 0.95, 1.0], np.float32)
-
-
-def soft_ellipse(width: float, height: float) -> Image:
-    """A blurred spot as a mask, for the ground under things."""
-    shape = max(3, round(height * 1.6)), max(3, round(width * 1.6))
-    y = np.linspace(-1.6, 1.6, shape[0], dtype=np.float32)[:, None]
-    x = np.linspace(-1.6, 1.6, shape[1], dtype=np.float32)[None]
-    return np.asarray(255 * np.clip(1.2 - np.sqrt(x * x + y * y), 0, 1), np.uint8)
