@@ -11,7 +11,7 @@ from collections.abc import Sequence
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 
 from realtime.cli import Settings, as_toml, parse
-from realtime.errors import PosestreamError, UsageError
+from realtime.errors import ModelError, PosestreamError, UsageError
 from realtime.stop import Stop, Stopped
 
 
@@ -49,8 +49,13 @@ def dispatch(settings: Settings, stop: Stop) -> int:
 
         print(list_cameras())
         return 0
-    from realtime.app import run
-
+    try:
+        from realtime.app import run
+    except ImportError as error:  # a library of ours or of the system is missing
+        raise ModelError(
+            f"cannot load a library: {error}; run pip install . again, and in a container install "
+            "libgl1 and libglib2.0-0"
+        ) from error
     code, left_behind = run(settings, stop)
     if left_behind:
         leave(code)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from time import perf_counter
 
+import cv2
+import numpy as np
+
 from realtime.ledger import Ledger
 from realtime.records import Image, PosedFrame
 from realtime.render import Overlay, Style, draw
@@ -21,10 +24,15 @@ class Hud:
         self._ledger, self._source, self._style = ledger, source, style
         self._recording = recording
         self._ends: deque[float] = deque(maxlen=WINDOW)
+        self._size_wh: tuple[int, int] | None = None  # of the first of independent images
 
     def draw(self, item: PosedFrame) -> Image:
         overlay = self._overlay(item) if self._ledger.live else None
-        return draw(item.frame, item.poses, self._style, overlay)
+        picture = draw(item.frame, item.poses, self._style, overlay)
+        if not self._source.info.independent:
+            return picture
+        self._size_wh = self._size_wh or item.frame.size_wh
+        return fitted(picture, self._size_wh)
 
     def _overlay(self, item: PosedFrame) -> Overlay:
         now = perf_counter()
@@ -37,3 +45,17 @@ class Hud:
             state=self._source.status.describe(),
             recording=self._recording,
         )
+
+
+def fitted(picture: Image, size_wh: tuple[int, int]) -> Image:
+    """The picture scaled to fit size_wh, black around it: images of a folder share one video."""
+    height, width = picture.shape[:2]
+    if (width, height) == size_wh:
+        return picture
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    small_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    x, y = (size_wh[0] - small_wh[0]) // 2, (size_wh[1] - small_wh[1]) // 2
+    small = cv2.resize(picture, small_wh, interpolation=cv2.INTER_AREA)
+    canvas[y : y + small_wh[1], x : x + small_wh[0]] = small
+    return canvas

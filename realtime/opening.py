@@ -82,7 +82,7 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
             rate=info.rate,
             time_base=info.time_base,
             audio_from=info.path if info.kind == "file" else None,
-            start=info.start,
+            start=None if settings.span.start else 0.0,  # a part of a file starts at 0
             **options,
         )
         cleanup.callback(recorder.close, clean=False)
