@@ -1,0 +1,543 @@
+"""Model files, real and damaged; networks that compute something one can check by hand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engines import containers
+from engines.__main__ import main
+from engines.base import Network
+from engines.identify import identify
+from engines.load import BACKENDS, find_tiny, load
+from engines.registry import KNOWN
+from realtime.errors import ModelError, PosestreamError, UsageError
+from realtime.pose import estimate
+from realtime.records import Crops
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("POSESTREAM_SHARED", ROOT.parent / "shared"))
+SIZE_WH = (48, 64)
+DESCRIPTION = {"name": "test-net", "task": "pose", "format": "heatmaps", "input_wh": SIZE_WH}
+KERNELS = np.random.default_rng(0).normal(0, 0.02, (17, 3, 4, 4)).astype(np.float32)
+
+
+def write(path: Path, graph: "onnx.GraphProto", description: object = None) -> Path:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    if description is not None:
+        helper.set_model_props(model, {"posestream": json.dumps(description)})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def graph_of(nodes, inputs, outputs, weights):
+    def info(name, kind, shape):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    return helper.make_graph(
+        nodes, "test", [info(*i) for i in inputs], [info(*o) for o in outputs], tensors
+    )
+
+
+def pose_file(path: Path, fixed: int | str = "n", weights=KERNELS, **description) -> Path:
+    """Heatmaps are 4x4 blocks of the picture times KERNELS. Its own input is uint8 NHWC, or with
+    nhwc=False float32 NCHW; fixed is the batch size of the file."""
+    width, height = SIZE_WH
+    nhwc = description.setdefault("nhwc", True)
+    nodes = [helper.make_node("Conv", ["planes", "kernels"], ["heatmaps"], strides=[4, 4])]
+    if nhwc:
+        nodes.insert(0, helper.make_node("Cast", ["images"], ["real"], to=TensorProto.FLOAT))
+        nodes.insert(1, helper.make_node("Transpose", ["real"], ["planes"], perm=[0, 3, 1, 2]))
+        given_input = ("images", TensorProto.UINT8, [fixed, height, width, 3])
+    else:
+        given_input = ("planes", TensorProto.FLOAT, [fixed, 3, height, width])
+    output = ("heatmaps", TensorProto.FLOAT, [fixed, len(weights), height // 4, width // 4])
+    graph = graph_of(nodes, [given_input], [output], {"kernels": weights})
+    return write(path, graph, {**DESCRIPTION, **description})
+
+
+def by_hand(pictures: np.ndarray, mean=0.0, std=1.0, rgb: bool = False) -> np.ndarray:
+    """What pose_file computes, in float64."""
+    x = pictures[..., ::-1] if rgb else pictures
+    x = (x.astype(np.float64) - mean) / std
+    blocks = x.reshape(len(x), SIZE_WH[1] // 4, 4, SIZE_WH[0] // 4, 4, 3)
+    return np.einsum("nyixjc,kcij->nkyx", blocks, KERNELS.astype(np.float64))
+
+
+def pictures(count: int, seed: int = 1) -> np.ndarray:
+    shape = (count, SIZE_WH[1], SIZE_WH[0], 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def load_pose(path: Path, **options) -> Network:
+    return load(path, "pose", precision="f32", threads=1, **options)
+
+
+# --- what a file is ---------------------------------------------------------------------------
+
+
+def test_description_in_the_file(tmp_path):
+    path = pose_file(tmp_path / "a.onnx", sigma=3, grid="udp", licence="CC0", trained_on="x")
+    spec = identify(path)
+    assert (spec.name, spec.task, spec.format, spec.input_wh) == tuple(DESCRIPTION.values())
+    assert (spec.sigma, spec.grid, spec.licence, spec.nhwc) == (3, "udp", "CC0", True)
+    assert (spec.container, spec.verified, spec.path) == ("onnx", False, path)
+
+
+NOT_MODELS = {
+    "empty": (b"", "empty"),
+    "text": (b"just some text, not a model at all", "not a"),
+    "html": (b"\n <!DOCTYPE html><html>404</html>", "web page"),
+    "pickle": (b"\x80\x04\x95\x0f\x00.", "pickle"),
+    "zip": (b"PK\x03\x04rest of a .pt file", "pickle"),
+    "zeros": (bytes(1000), "not a"),
+    "safetensors cut": ((10**6).to_bytes(8, "little") + b'{"a":', "cut short"),
+    "safetensors header": ((4).to_bytes(8, "little") + b"{[]}", "damaged"),
+    "safetensors list": ((9).to_bytes(8, "little") + b'{"a":[1]}', "damaged"),
+    "fields only": (b"\x08\x08\x12\x04test", "not an ONNX"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MODELS)
+def test_other_files_are_refused(tmp_path, name):
+    content, reason = NOT_MODELS[name]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=reason) as caught:
+        identify(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        identify(tmp_path / "nothing.onnx")
+    with pytest.raises(ModelError, match="folder"):
+        identify(tmp_path)
+
+
+def test_unknown_networks_are_refused(tmp_path):
+    graph = onnx.load(pose_file(tmp_path / "a.onnx")).graph
+    with pytest.raises(ModelError, match="without 'posestream' metadata"):
+        identify(write(tmp_path / "b.onnx", graph))
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"task": "hands"}, "task"), ({"format": "yolox"}, "pose with format"),
+        ({"input_wh": [48]}, "input_wh"), ({"input_wh": [48.0, 64]}, "input_wh"),
+        ({"input_wh": [1, 10**9]}, "input_wh"), ({"sigma": float("nan")}, "sigma"),
+        ({"std": [1, 1, 0]}, "std"), ({"batch": 0}, "batch"), ({"rgb": 1}, "rgb"),
+        ({"name": "two\nlines"}, "name"), ({"grid": None}, "grid"), ({"task": {}}, "task"),
+    ],
+)  # fmt: skip
+def test_wrong_descriptions_are_refused(tmp_path, change, reason):
+    with pytest.raises(ModelError, match=reason) as caught:
+        identify(pose_file(tmp_path / "a.onnx", **change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("description", [[], "x", None, {}, {"name": "x"}])
+def test_incomplete_descriptions_are_refused(tmp_path, description):
+    graph = onnx.load(pose_file(tmp_path / "a.onnx")).graph
+    with pytest.raises(ModelError, match="metadata"):
+        identify(write(tmp_path / "b.onnx", graph, description))
+
+
+def test_a_known_name_with_other_content_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="damaged or was changed"):
+        identify(pose_file(tmp_path / "a.onnx", name=KNOWN[0].spec.name))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_weights_in_other_files_are_refused(tmp_path, nested):
+    model = onnx.load(pose_file(tmp_path / "a.onnx"))
+    (tensor,) = model.graph.initializer
+    (tmp_path / "weights.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    if nested:
+        constant = helper.make_node("Constant", [], ["kernels"], value=tensor)
+        del model.graph.initializer[:]
+        branch = helper.make_graph([constant], "branch", [], [])
+        model.graph.node.insert(0, helper.make_node("If", ["c"], ["d"], then_branch=branch))
+    (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="other files"):
+        identify(tmp_path / "b.onnx")
+
+
+def test_deep_nesting_is_refused():
+    payload = b""
+    for _ in range(200):  # graph in an attribute of a node of a graph in ...
+        for number in (6, 5, 1):
+            size, header = len(payload), [number << 3 | 2]
+            while size > 127:
+                header.append(size & 127 | 128)
+                size >>= 7
+            payload = bytes([*header, size]) + payload
+    size = len(payload)
+    data = bytes([7 << 3 | 2, size & 127 | 128, size >> 7]) + payload
+    with pytest.raises(ValueError, match="deeply"):
+        containers.read(data)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_files_give_a_spec_or_one_line(tmp_path, data):
+    path = tmp_path / "a.onnx"
+    content = bytearray(pose_file(path).read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        identify(path)
+    except ModelError as error:
+        assert "\n" not in str(error)
+
+
+def shared_weights() -> Path:
+    if not (SHARED / "weights").is_dir():
+        pytest.skip("no shared weights")
+    return SHARED / "weights"
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.spec.name)
+def test_known_files(known, tmp_path):
+    path = shared_weights() / known.spec.path
+    spec = identify(path)
+    assert spec.verified and spec.name == known.spec.name and spec.path == path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / path.name).write_bytes(content)
+    with pytest.raises(ModelError):
+        identify(tmp_path / path.name)
+
+
+# --- choosing an engine -----------------------------------------------------------------------
+
+
+def test_the_wrong_task_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="is a pose, not a detector"):
+        load(pose_file(tmp_path / "a.onnx"), "detector")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"engine": "magic"},
+        {"precision": "f8"},
+        {"compute": "tpu"},
+        {"compute": "cuda:x"},
+        {"threads": 0},
+    ],
+)
+def test_values_that_do_not_exist_are_usage_errors(tmp_path, options):
+    with pytest.raises(UsageError):
+        load(pose_file(tmp_path / "a.onnx"), "pose", **options)
+
+
+def test_an_engine_that_cannot_is_refused_not_replaced(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match="torch does not run onnx"):
+        load(path, "pose", engine="torch")
+    for compute in ("cuda", "cuda:1", "gpu"):
+        with pytest.raises(ModelError, match="use --compute cpu"):
+            load(path, "pose", compute=compute)
+
+
+def test_an_engine_that_is_not_installed_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "engines.openvino", raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModelError, match=r"not installed .*; pip install openvino"):
+        load(pose_file(tmp_path / "a.onnx"), "pose")
+
+
+def test_a_file_that_changes_after_it_was_identified_is_refused(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    spec = identify(path)
+    pose_file(path, sigma=1)
+    with pytest.raises(ModelError, match="changed"):
+        load(spec, "pose")
+
+
+# --- OpenVINO ---------------------------------------------------------------------------------
+
+
+def test_pictures_go_in_as_they_are(tmp_path):
+    network = load_pose(pose_file(tmp_path / "a.onnx"))
+    x = pictures(3)
+    (found,) = network(x)
+    assert found.dtype == np.float32
+    assert np.abs(found - by_hand(x)).max() < 1e-3
+    assert (network.engine, network.precision, network.device) == ("openvino", "f32", "cpu")
+    network.close()
+    network.close()
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_layout_colour_and_normalisation_are_done_in_the_graph(tmp_path, rgb):
+    mean, std = [120.0, 110.0, 100.0], [60.0, 55.0, 50.0]
+    path = pose_file(tmp_path / "a.onnx", nhwc=False, rgb=rgb, mean=mean, std=std)
+    x = pictures(2)
+    (found,) = load_pose(path)(x)
+    assert np.abs(found - by_hand(x, mean, std, rgb)).max() < 1e-4
+
+
+def test_float_files_without_normalisation_take_uint8_too(tmp_path):
+    x = pictures(2)
+    (found,) = load_pose(pose_file(tmp_path / "a.onnx", nhwc=False))(x)
+    assert np.abs(found - by_hand(x)).max() < 1e-3
+
+
+@pytest.mark.parametrize("fixed", ["n", 1, 4])
+def test_batch_equals_one_by_one(tmp_path, fixed):
+    description = {} if fixed == "n" else {"batch": fixed}
+    network = load_pose(pose_file(tmp_path / "a.onnx", fixed, **description))
+    x = pictures(9)
+    for count in (9, 1, 4, 5, 0, 2):
+        (found,) = network(x[:count])
+        assert found.shape == (count, 17, 16, 12)
+        assert np.abs(found - by_hand(x[:count])).max(initial=0) < 1e-3
+
+
+def test_a_file_of_batch_one_is_opened_for_any(tmp_path):
+    network = load_pose(pose_file(tmp_path / "a.onnx", 1))
+    x = pictures(3)
+    assert np.abs(network(x)[0] - by_hand(x)).max() < 1e-3
+
+
+def test_results_stay_and_the_input_is_not_changed(tmp_path):
+    network = load_pose(pose_file(tmp_path / "a.onnx"))
+    x = pictures(2)
+    before = x.copy()
+    (first,) = network(x)
+    kept = first.copy()
+    network(pictures(2, seed=9))
+    assert (first == kept).all() and (x == before).all()
+    x[:] = 0  # the caller may reuse it
+    assert (first == kept).all()
+    assert np.abs(network(before[:, :, ::-1])[0] - by_hand(before[:, :, ::-1])).max() < 1e-3
+
+
+def test_lists_of_unequal_length_are_filled_with_nothing(tmp_path):
+    """Every pixel whose blue is not zero is a "detection" of score 1."""
+    width, height = SIZE_WH
+    n = helper.make_node
+    nodes = [
+        n("Slice", ["images", "zero", "one", "three"], ["blue"]),
+        n("NonZero", ["blue"], ["where"]),
+        n("Cast", ["where"], ["real"], to=TensorProto.FLOAT),
+        n("Transpose", ["real"], ["rows"], perm=[1, 0]),
+        n("Pad", ["rows", "column", "score"], ["scored"]),
+        n("Unsqueeze", ["scored", "zero"], ["dets"]),
+    ]
+    weights = {
+        "zero": np.array([0]), "one": np.array([1]), "three": np.array([3]),
+        "column": np.array([0, 0, 0, 1]), "score": np.float32(1),
+    }  # fmt: skip
+    graph = graph_of(
+        nodes,
+        [("images", TensorProto.UINT8, [1, height, width, 3])],
+        [("dets", TensorProto.FLOAT, [1, "k", 5])],
+        weights,
+    )
+    description = {**DESCRIPTION, "task": "detector", "format": "rtmdet", "batch": 1, "nhwc": True}
+    path = write(tmp_path / "a.onnx", graph, description)
+    network = load(path, "detector", precision="f32")
+    x = np.zeros((3, height, width, 3), np.uint8)
+    x[0, 5, [7, 9], 0] = x[2, 6, 8, 0] = 255
+    (dets,) = network(x)
+    assert dets.shape == (3, 2, 5)
+    assert dets[0].tolist() == [[0, 5, 7, 0, 1], [0, 5, 9, 0, 1]]
+    assert not dets[1].any()
+    assert dets[2].tolist() == [[0, 6, 8, 0, 1], [0, 0, 0, 0, 0]]
+
+
+def test_precision_is_what_was_asked_for(tmp_path):
+    from engines.openvino import ov
+
+    path = pose_file(tmp_path / "a.onnx")
+    has_bf16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert load(path, "pose").precision == ("bf16" if has_bf16 else "f32")
+    if not has_bf16:
+        with pytest.raises(ModelError, match="bf16"):
+            load(path, "pose", precision="bf16")
+        return
+    x = pictures(2)
+    (found,) = load(path, "pose", precision="bf16")(x)
+    error = np.abs(found - by_hand(x)).max() / np.abs(by_hand(x)).max()
+    assert 0 < error < 0.02  # 8 bits of mantissa: near, and not float32
+
+
+def test_the_wrong_picture_is_refused(tmp_path):
+    network = load_pose(pose_file(tmp_path / "a.onnx"))
+    for wrong in (pictures(1)[:, :-1], pictures(1)[0], pictures(1).astype(np.float32)):
+        with pytest.raises(ModelError, match="expected uint8"):
+            network(wrong)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"weights": KERNELS[:5]}, "not those of a heatmaps net"),
+        ({"weights": KERNELS * np.float32(np.nan)}, "not finite"),
+        ({"input_wh": [48, 48], "batch": 3}, "OpenVINO refuses|not those"),
+        ({"task": "detector", "format": "centers"}, "not those of a centers net"),
+    ],
+)
+def test_files_that_do_not_do_what_they_say_are_refused(tmp_path, change, reason):
+    path = pose_file(tmp_path / "a.onnx", **change)
+    if reason.startswith("OpenVINO"):
+        graph = onnx.load(path).graph
+        graph.node[-1].op_type = "NoSuchOperator"
+        path = write(tmp_path / "b.onnx", graph, {**DESCRIPTION, "nhwc": True})
+    with pytest.raises(ModelError, match=reason) as caught:
+        load(path, change.get("task", "pose"), precision="f32")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_runs_in_another_thread(tmp_path):
+    network, x, found = load_pose(pose_file(tmp_path / "a.onnx")), pictures(2), []
+    worker = Thread(target=lambda: found.extend(network(x)))
+    worker.start()
+    worker.join()
+    assert np.abs(found[0] - by_hand(x)).max() < 1e-3
+
+
+def test_nothing_is_reported_or_written_outside(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from engines.load import load;"
+        f"load(Path({str(path)!r}), 'pose');"
+        "assert 'openvino' in sys.modules; print('openvino_telemetry' in sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "HOME": str(home)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (run.stdout, run.stderr) == ("False\n", "")
+    assert list(home.rglob("*")) == []
+
+
+# --- PyTorch ----------------------------------------------------------------------------------
+
+
+def test_torch_runs_safetensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    from engines.torch_nets import PoseResNet
+
+    torch.manual_seed(0)
+    net = PoseResNet().eval()
+    mean, std = (123.0, 116.0, 103.0), (58.0, 57.0, 56.0)
+    described = {**DESCRIPTION, "input_wh": [64, 64], "rgb": True, "mean": mean, "std": std}
+    metadata = {"posestream": json.dumps(described)}
+    weights, path = net.state_dict(), tmp_path / "a.safetensors"
+    save_file(weights, path, metadata)
+    assert identify(path).container == "safetensors"
+    network = load(path, "pose", compute="cpu")
+    assert (network.engine, network.precision, network.device) == ("torch", "f32", "cpu")
+    x = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    images = torch.tensor((x[..., ::-1] - np.float32(mean)) / np.float32(std)).float()
+    with torch.inference_mode():
+        expected = net(images.permute(0, 3, 1, 2).contiguous()).numpy()
+    (found,) = network(x)
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(network(x[1:2])[0] - found[1:2]).max() < 1e-3 * np.abs(expected).max()
+    assert network(x[:0])[0].shape == (0, 17, 16, 16)
+    if not torch.cuda.is_available():
+        for compute in ("cuda", "cuda:3", "gpu"):
+            with pytest.raises(ModelError, match="no CUDA GPU"):
+                load(path, "pose", compute=compute)
+    with pytest.raises(ModelError, match="openvino does not run safetensors"):
+        load(path, "pose", engine="openvino")
+    del weights["final.bias"]
+    save_file(weights, path, metadata)
+    with pytest.raises(ModelError, match=r"not the weights of a ResNet18.* final.bias"):
+        load(path, "pose", compute="cpu")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="cut short"):
+        load(path, "pose", compute="cpu")
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def test_command_lists_and_checks(tmp_path, capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(known.spec.name in printed and known.spec.sha256 in printed for known in KNOWN)
+    path = pose_file(tmp_path / "a.onnx")
+    assert main(["check", str(path), "--batch", "2", "--precision", "f32"]) == 0
+    printed = capsys.readouterr().out
+    assert "test-net" in printed and "not verified" in printed
+    assert "openvino, f32, cpu" in printed and "(2, 17, 16, 12)" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments, code",
+    [(["check", "nothing.onnx"], 5), (["check"], 2), ([], 2), (["check", "x", "--engine", "y"], 2)],
+)
+def test_command_errors(arguments, code, capsys):
+    assert main(arguments) == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines and (code == 2 or len(lines) == 1)
+
+
+def test_help_is_no_error(capsys):
+    assert main(["--help"]) == 0
+    assert "check" in capsys.readouterr().out
+
+
+# --- crops through a network ------------------------------------------------------------------
+
+
+class CountingNetwork:
+    """Gives the mean of each crop in all maps; remembers the sizes of its batches."""
+
+    def __init__(self, network: Network) -> None:
+        self.spec = network.spec
+        self.batches: list[int] = []
+
+    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+        self.batches.append(len(batch))
+        means = batch.mean((1, 2, 3), dtype=np.float32)[:, None, None, None]
+        return [np.tile(means, (1, 17, 16, 12))]
+
+
+@pytest.mark.parametrize("count, batches", [(0, []), (1, [1]), (4, [4]), (9, [4, 4, 1])])
+def test_crops_run_in_bounded_batches(tmp_path, count, batches):
+    network = CountingNetwork(load_pose(pose_file(tmp_path / "a.onnx")))
+    x = pictures(count)
+    affines = np.zeros((count, 2, 3), np.float32)
+    heatmaps = estimate(network, Crops(x, affines, np.zeros(count, np.int64)), max_batch=4)
+    assert network.batches == batches
+    assert heatmaps.shape[:2] == (count, 17)
+    assert np.allclose(heatmaps[:, 3, 0, 0], x.mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("task", ["detector", "pose"])
+def test_the_tiny_networks_run(task):
+    path = find_tiny(task)
+    if path is None:
+        pytest.skip("no tiny networks in this tree")
+    network = load(path, task, precision="f32")
+    width, height = network.spec.input_wh
+    assert all(len(a) == 3 for a in network(np.zeros((3, height, width, 3), np.uint8)))
+    assert issubclass(ModelError, PosestreamError) and set(BACKENDS) == {"openvino", "torch"}
