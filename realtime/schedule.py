@@ -221,13 +221,15 @@ class LiveSchedule:
         self._tracker = tracker
         self._every = every
         self._since = every  # frames since the last detection
+        self._found = Detections.empty()  # in that frame
 
     def __call__(self, frame: Frame) -> Detections:
         """The people of a frame, to find poses in."""
         self._since += 1
         if self._since < self._every and not self._tracker.lost:
-            boxes = self._tracker.predicted(frame.time, frame.size_wh)
+            boxes = self._tracker.predicted(frame.time, frame.size_wh, self._found)
             if len(boxes):
                 return boxes
         self._since = 0
-        return self._detect([frame])[0]
+        self._found = self._detect([frame])[0]
+        return self._found

@@ -2,7 +2,7 @@
 
 A track is moved to the time of the new frame at constant velocity and compared with every person
 by its box and its joints; the best one-to-one assignment decides. Whoever is left over on both
-sides is compared again with a tolerance that grows with the time since the track was seen.
+sides is compared again with a tolerance that grows faster with the time since the track was seen.
 
 The constants were chosen on simulated groups of five who walk through each other, at 5 to 30
 frames a second, with noise and misses (as in tests/test_track.py).
@@ -25,10 +25,11 @@ Indices = NDArray[np.int64]
 
 MATCH = 0.5  # least similarity of a person and a track
 MATCH_LATE = 0.15  # the same for those left over
-JOINTS = 3.0  # how much the joints count in the similarity, where they are sure; the box counts 1
+JOINTS = 5.0  # how much the joints count in the similarity, where they are sure; the box counts 1
 SURE = 2.0  # sum of products of joint scores from which the joints are sure
 DOUBT = 0.3  # body sizes per second by which a track may leave its prediction
 DOUBT_LATE = 1.0  # the same for those left over
+STOPPED = 0.5  # share of its predicted movement a track may be off, times DOUBT
 UNSTEADY = 5.0  # how many times more before a velocity is known
 DOUBT_LIMIT = 0.5  # body sizes by which a track may leave its prediction at all
 SETTLE = 0.1  # seconds over which the velocity follows what is measured
@@ -124,22 +125,25 @@ class Tracker:
         self._time = time
         return poses
 
-    def predicted(self, time: float, size_wh: tuple[int, int]) -> Detections:
+    def predicted(self, time: float, size_wh: tuple[int, int], last: Detections) -> Detections:
         """Where the people of the last frame will be at time, for a frame without detection.
 
         A person's box is the last detected one, moved and stretched (per axis) as the joints have
         since, grown to hold the confident joints, moved on by the velocity, and cut at the
         border of the picture of size_wh. People who have left the picture have no box; nobody
-        has one when the last frame is longer than half a second ago. Scores are those of the last
-        detection. update() must follow with the poses found in these boxes and the same time.
+        has one when the last frame is longer than half a second ago.
+
+        last: the last detections. A person's score is that of its own box there; the score of a
+            pose contains the joints', which would be counted again in every frame.
+        update() must follow with the poses found in these boxes and the same time.
         """
         tracks = self._tracks[self._tracks.seen == self._time]
-        if time - self._time > COAST or len(tracks) == 0:
+        if time - self._time > COAST or len(tracks) == 0 or len(last) == 0:
             return Detections.empty()
         boxes = _carried(tracks) + np.tile(tracks.shift(time), 2)
         cut = clip_boxes(boxes.astype(np.float32), size_wh)
         inside = areas(cut) > INSIDE * areas(boxes.astype(np.float32))
-        scores = tracks.detected.scores
+        scores = last.scores[iou(tracks.detected.boxes_xyxy, last.boxes_xyxy).argmax(1)]
         order = np.argsort(-scores, kind="stable")
         order = order[inside[order]]
         if len(order):
@@ -155,35 +159,45 @@ class Tracker:
 def _match(tracks: _Tracks, poses: Poses, time: float) -> tuple[Indices, Indices]:
     """Rows of tracks and the people they are.
 
-    All tracks compete with a narrow tolerance first. With a wide one at once, a track that was
-    not seen for long would be as near to a person as the one that was just there.
+    First all tracks compete with a narrow tolerance, then those left over with a wide one: the
+    tracks seen last before the older ones, which would be near to everybody.
     """
-    rows, people = assign(_similarity(tracks, poses, time, DOUBT), MATCH)
-    tracks_left = np.setdiff1d(np.arange(len(tracks)), rows)
-    people_left = np.setdiff1d(np.arange(len(poses)), people)
-    late = _similarity(tracks[tracks_left], poses[people_left], time, DOUBT_LATE)
-    late_rows, late_people = assign(late, MATCH_LATE)
-    return (
-        np.concatenate([rows, tracks_left[late_rows]]),
-        np.concatenate([people, people_left[late_people]]),
-    )
+    everyone = np.ones(len(tracks), np.bool_)
+    newest = tracks.seen == tracks.seen.max(initial=-np.inf)
+    late = DOUBT_LATE, MATCH_LATE
+    rows = people = np.zeros(0, np.int64)
+    for chosen, (doubt, least) in ((everyone, (DOUBT, MATCH)), (newest, late), (~newest, late)):
+        free = np.setdiff1d(np.flatnonzero(chosen), rows)
+        left = np.setdiff1d(np.arange(len(poses)), people)
+        more, who = assign(_similarity(tracks[free], poses[left], time, doubt), least)
+        rows, people = np.append(rows, free[more]), np.append(people, left[who])
+    return rows, people
 
 
 def _similarity(tracks: _Tracks, poses: Poses, time: float, doubt: float) -> Float:
     """Similarity (T, N) in 0..1: weighted mean of the boxes' IoU and the joints' OKS, the joints
-    counting less where few are sure. doubt: body sizes per second a track may be off."""
+    counting less where few are sure. doubt: see DOUBT."""
     shift = tracks.shift(time)
     boxes = (tracks.last.boxes_xyxy + np.tile(shift, 2)).astype(np.float32)
     joints = (tracks.last.joints_xy + shift[:, None]).astype(np.float32)
-    area = areas(boxes)
-    off = doubt * np.where(tracks.steady, 1, UNSTEADY) * tracks.elapsed(time)
-    blur = np.sqrt(area) * np.minimum(off, DOUBT_LIMIT)
+    size = _size(boxes)
+    rate = doubt * np.where(tracks.steady, 1, UNSTEADY)
+    off = rate * tracks.elapsed(time) * size + doubt * STOPPED * np.linalg.norm(shift, axis=1)
+    blur = np.minimum(off, DOUBT_LIMIT * size)
     weights = tracks.last.joint_scores[:, None] * poses.joint_scores[None]
-    alike = oks(joints, poses.joints_xy, BODY_SHARE * area, weights, blur)
+    alike = oks(joints, poses.joints_xy, BODY_SHARE * size**2, weights, blur)
     share = JOINTS * np.clip(weights.sum(2) / SURE, 0, 1)
     boxes_alike = iou(boxes, poses.boxes_xyxy)
     mean: Float = ((boxes_alike + share * alike) / (1 + share)).astype(np.float32)
     return mean
+
+
+def _size(boxes_xyxy: Float) -> Float:
+    """Size (N,) in pixels of the people in boxes: the root of the area, but half of the longest
+    side at least, because a person seen from the side is not smaller."""
+    longest = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(1, initial=0)
+    size: Float = np.maximum(np.sqrt(areas(boxes_xyxy)), longest / 2)
+    return size
 
 
 def _follow(tracks: _Tracks, poses: Poses, time: float, detected: bool) -> _Tracks:

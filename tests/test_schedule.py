@@ -367,6 +367,20 @@ def test_live_detects_again_when_somebody_leaves():
     assert [len(frame) for frame in ids] == [2] * 12 + [1] * 6
 
 
+def test_live_boxes_keep_the_scores_of_the_detector():
+    """A person's score is the detector's times the joints', in all frames alike."""
+    detector = Detector(walker(200, 10, score=0.6))
+    tracker = Tracker()
+    schedule = LiveSchedule(detector, tracker, 10)
+    for n in range(10):
+        found = schedule(Frame(n, n / 30, picture()))
+        assert found.scores.tolist() == pytest.approx([0.6])
+        poses = pose_in(found.boxes_xyxy)
+        poses.scores[:] = found.scores * 0.5
+        tracker.update(poses, n / 30)
+    assert detector.seen == [0]
+
+
 def test_live_detects_after_a_stall():
     detector = Detector(walker(200, 10))
     tracker = Tracker()
