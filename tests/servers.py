@@ -187,10 +187,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut = self.server.cut.pop(0) if self.server.cut else last + 1
         self.wfile.write(data[first : min(last + 1, cut)])
+        if cut <= last and self.server.then_stall:
+            self.server.gone.wait(10)
 
     def _live(self, data: bytes) -> None:
         """Without a length, as a camera would: the data once, slowly, then the end."""
         self.send_response(200)
+        if self.path.endswith(".mjpeg"):
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         for start in range(0, len(data), STEP):
             self.wfile.write(data[start : start + STEP])
@@ -212,16 +216,18 @@ def http_server(
     files: dict[str, bytes], *, live: bool = False, ranges: bool = True
 ) -> Iterator[_HttpServer]:
     """Serves files (path -> bytes); url, requests [(path, range)], location of /redirect/, and
-    cut: byte positions at which the next answers break off."""
+    cut: byte positions at which the next answers break off, or with then_stall stop coming."""
     server = _HttpServer(("127.0.0.1", 0), _Handler)
     server.files, server.live, server.ranges = files, live, ranges
     server.requests, server.cut, server.location = [], [], ""
+    server.then_stall, server.gone = False, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield server
     finally:
+        server.gone.set()
         server.shutdown()
         server.server_close()
         thread.join()

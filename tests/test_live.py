@@ -143,7 +143,7 @@ def test_lost_beyond_the_limit_of_attempts_in_a_row() -> None:
     source = live(sender, clock, most=2)
     frames = source.frames()
     assert len(list(itertools.islice(frames, 4))) == 4  # one failure between is within the limit
-    with pytest.raises(SourceLost, match="^cam: connection refused; gave up after 2 attempts"):
+    with pytest.raises(SourceLost, match="^cam: connection refused; not back after 2 attempts"):
         next(frames)
     assert source.status.state == "lost"
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from fake_camera import Soon
@@ -330,7 +331,25 @@ def test_a_cut_file_gives_what_is_there_and_says_so(clips: dict[str, bytes]) -> 
         source = open_url(f"{server.url}/clip.mp4")
         count = len(list(source.frames()))
         assert 3 < count < FRAMES
-        assert source.status.notes == [f"{server.url}/clip.mp4: {count} of {FRAMES} frames"]
+        (note,) = source.status.notes
+        assert note.startswith(f"{server.url}/clip.mp4: {count} of {FRAMES} frames")
+
+
+def test_a_part_beyond_the_end_is_an_error(clips: dict[str, bytes]) -> None:
+    with http_server({"/clip.mp4": clips["clip.mp4"]}) as server:
+        with pytest.raises(InputError, match="no frame between --start and --end"):
+            list(open_url(f"{server.url}/clip.mp4", Span(1000)).frames())
+
+
+def test_a_server_that_stops_in_the_middle_of_a_file(clips: dict[str, bytes]) -> None:
+    data = clips["clip.mp4"]
+    with http_server({"/clip.mp4": data}) as server:
+        server.cut = [len(data) // 2] * 50
+        server.then_stall = True
+        source = open_url(f"{server.url}/clip.mp4", timeouts=QUICK)
+        with pytest.raises(SourceLost, match="no data for 0.5 s; lost after [0-9]+ frames"):
+            list(source.frames())
+        assert source.status.state == "lost"
 
 
 def test_closing_an_unread_file_closes_its_connection(clips: dict[str, bytes]) -> None:
@@ -348,6 +367,18 @@ def test_without_a_length_it_is_live(clips: dict[str, bytes]) -> None:
         with reading(source) as frames:
             assert len(list(itertools.islice(frames, FRAMES + 5))) == FRAMES + 5
         assert source.status.reconnects == 1
+
+
+def test_a_web_camera_that_sends_jpegs() -> None:
+    parts = []
+    for n in range(FRAMES):
+        jpeg = cv2.imencode(".jpg", picture(n, (64, 48)))[1].tobytes()
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+        parts.append(head.encode() + jpeg + b"\r\n")
+    with http_server({"/cam.mjpeg": b"".join(parts)}, live=True) as server:
+        with reading(open_url(f"{server.url}/cam.mjpeg", backoff=Soon())) as frames:
+            got = list(itertools.islice(frames, FRAMES + 2))
+    assert [number_of(f.image) for f in got[: FRAMES - 2]] == [n % 16 for n in range(FRAMES - 2)]
 
 
 @pytest.mark.parametrize(

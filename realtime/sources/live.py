@@ -28,13 +28,13 @@ class Broken(Exception):
 
     down: nobody answers (server not up, camera unplugged). Asking again costs nothing, so the
     wait stays short (waiting.DOWN_WAIT) and the picture is back soon after the source is.
-    final: what answers is something else than a source of pictures.
+    unusable: what comes is damaged, or something else than video.
     """
 
-    def __init__(self, reason: str, down: bool = False, final: bool = False) -> None:
+    def __init__(self, reason: str, down: bool = False, unusable: bool = False) -> None:
         super().__init__(reason)
         self.down = down
-        self.final = final
+        self.unusable = unusable
 
 
 class Timeline:
@@ -162,7 +162,7 @@ class LiveSource:
         if self._closed.is_set():
             return
         if self._max_reconnects is not None and attempts >= self._max_reconnects:
-            self._give_up(reason, attempts)
+            self._give_up(reason, self._max_reconnects)
         if attempts == 0 and self._index > 0:
             self.status.reconnecting(reason)
         else:
@@ -171,11 +171,10 @@ class LiveSource:
         self._log(reason, seconds)
         self._wait(seconds)
 
-    def _give_up(self, reason: str, attempts: int) -> None:
+    def _give_up(self, reason: str, limit: int) -> None:
         self.status.lost(reason)
         raise SourceLost(
-            f"{self.info.name}: {reason}; gave up after {attempts} attempts to reconnect "
-            "(--max-reconnects)"
+            f"{self.info.name}: {reason}; not back after {limit} attempts (--max-reconnects)"
         )
 
     def _log(self, reason: str, seconds: float) -> None:

@@ -102,7 +102,11 @@ def no_data(timeouts: Timeouts) -> Broken:
 
 
 def broken_by(error: BaseException, timeouts: Timeouts) -> Broken:
-    """What an error of PyAV means, without the address in it."""
+    """What one of DAMAGE means, without the address in it."""
+    if not isinstance(error, av.error.FFmpegError):  # PyAV's own, on damaged data
+        return Broken("what comes is damaged", unusable=True)
+    if isinstance(error, av.error.EOFError):
+        return Broken("the sender closed the connection", down=True)
     if isinstance(error, av.error.ExitError):
         return no_data(timeouts)
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
@@ -110,9 +114,11 @@ def broken_by(error: BaseException, timeouts: Timeouts) -> Broken:
     if isinstance(error, av.error.HTTPNotFoundError):
         return Broken(f"{_said(error)}; check the path of the address")
     if isinstance(error, av.error.ArgumentError):
-        return Broken("not a video, or a playlist or redirection that is not followed", final=True)
+        return Broken(
+            "not a video, or a playlist or redirection that is not followed", unusable=True
+        )
     if isinstance(error, av.error.InvalidDataError):
-        return Broken("what comes is not a video stream", final=True)
+        return Broken("what comes is not a video stream", unusable=True)
     if isinstance(error, OSError):
         return Broken(_said(error), down=True)
     return Broken(_said(error))

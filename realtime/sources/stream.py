@@ -10,7 +10,6 @@ from typing import Any
 
 import av
 import av.container
-import av.error
 
 from realtime.errors import InputError
 from realtime.sources.container import LIMITS, video_stream
@@ -83,7 +82,7 @@ class Stream:
                 start = self._clock()
                 try:
                     packet = next(packets, None)
-                except av.error.FFmpegError as error:
+                except DAMAGE as error:
                     raise broken_by(error, self._timeouts) from None
                 if packet is None:
                     raise Broken("the sender closed the connection", down=True)

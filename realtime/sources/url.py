@@ -80,7 +80,7 @@ def _opened_now(
         broken = Broken(f"no answer for {limit:g} s", down=True)
     except Broken as error:
         broken = error
-    if broken.final:
+    if broken.unusable:
         raise InputError(f"{name}: {broken}")
     if not wait:
         raise InputError(f"{name}: {broken}; start it first, or leave out --no-wait to wait for it")

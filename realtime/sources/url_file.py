@@ -11,14 +11,13 @@ from typing import Any
 
 import av
 import av.container
-import av.error
 
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
 from realtime.sources.base import SourceInfo, Span
 from realtime.sources.container import LIMITS, video_stream
 from realtime.sources.decode_video import DAMAGE, FrameClock, decoded, upright
-from realtime.sources.live import within
+from realtime.sources.live import Broken, within
 from realtime.sources.network import Timeouts, broken_by
 from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
@@ -64,17 +63,31 @@ class UrlFile:
             container.close()
 
     def frames(self) -> Generator[Frame, None, None]:
-        """The frames of the span. Raises SourceLost when the server stops in the middle."""
+        """The frames of the span. Raises SourceLost when the server stops in the middle, InputError
+        when there is no frame to give."""
         container = self._container.take()
         if container is None:
             return
-        with closing(container), closing(within(self._decoded(container), self._span)) as frames:
-            for number, frame in enumerate(frames):
-                if number == 0 and self._span.start:
-                    self.info = replace(self.info, start=frame.time)
-                self.status.frame()
-                yield frame
-        self.status.ended()
+        number = 0
+        try:
+            with closing(container), closing(self._part(container)) as frames:
+                for number, frame in enumerate(frames, 1):
+                    if number == 1 and self._span.start:
+                        self.info = replace(self.info, start=frame.time)
+                    self.status.frame()
+                    yield frame
+        finally:
+            self.status.ended()
+        if number == 0 and not self._closed.is_set():
+            raise InputError(f"{self.info.name}: {self._why_nothing()}")
+
+    def _why_nothing(self) -> str:
+        if self._span.start or self._span.end:
+            return "no frame between --start and --end; see its length, or leave them out"
+        return "no frame of it can be decoded: it is damaged"
+
+    def _part(self, container: av.container.InputContainer) -> Generator[Frame, None, None]:
+        return within(self._decoded(container), self._span)
 
     def _decoded(self, container: av.container.InputContainer) -> Generator[Frame, None, None]:
         stream: Any = video_stream(container, self.info.name)
@@ -88,14 +101,24 @@ class UrlFile:
                         return
                     time, index, count = clock.time(picture), count, count + 1
                     yield from self._frame(index, time, picture)
-        except av.error.FFmpegError as error:
-            reason = broken_by(error, self._timeouts)
-            self.status.lost(str(reason))
-            raise SourceLost(
-                f"{self.info.name}: {reason}; lost after {count} frames, try again"
-            ) from None
-        if count < self._declared:
-            self.status.note(f"{self.info.name}: {count} of {self._declared} frames")
+        except DAMAGE as error:
+            self._ended_early(broken_by(error, self._timeouts), count)
+        self._note_damage(count)
+
+    def _ended_early(self, broken: Broken, count: int) -> None:
+        """A server that stops is lost; a damaged file gives what it holds."""
+        if broken.unusable:
+            return  # said by _note_damage
+        self.status.lost(str(broken))
+        raise SourceLost(f"{self.info.name}: {broken}; lost after {count} frames, try again")
+
+    def _note_damage(self, count: int) -> None:
+        """Say once how much of a damaged or cut file there was."""
+        bad, declared = self.status.bad_packets, self._declared
+        if bad or count < declared:
+            frames = f"{count} of {declared} frames" if count < declared else f"{count} frames"
+            packets = f"; {bad} damaged packets" if bad else ""
+            self.status.note(f"{self.info.name}: {frames}{packets}")
 
     def _frame(
         self, index: int, time: float, picture: av.VideoFrame
