@@ -39,18 +39,19 @@ class OpenvinoNetwork:
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
         core = ov.Core()
-        self.precision = _precision(core, options)
         settings: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_PRECISION_HINT": _precision(core, options),
         }
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
         try:
             model = _with_uint8_input(core.read_model(io.BytesIO(data)), spec)
-            self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+            compiled = core.compile_model(model, "CPU", settings)
+            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {_reason(error)}") from error
+        self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self._empty = [array[:0] for array in self._run(self._blank(1))]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:

@@ -163,13 +163,16 @@ def test_a_known_name_with_other_content_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_weights_in_other_files_are_refused(tmp_path, nested):
+@pytest.mark.parametrize("sign", ["both", "location", "entries"])
+def test_weights_in_other_files_are_refused(tmp_path, nested, sign):
     model = onnx.load(pose_file(tmp_path / "a.onnx"))
     (tensor,) = model.graph.initializer
     (tmp_path / "weights.bin").write_bytes(tensor.raw_data)
     tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="weights.bin")
+    if sign != "entries":
+        tensor.data_location = TensorProto.EXTERNAL
+    if sign != "location":
+        tensor.external_data.add(key="location", value="weights.bin")
     if nested:
         constant = helper.make_node("Constant", [], ["kernels"], value=tensor)
         del model.graph.initializer[:]
@@ -380,7 +383,7 @@ def test_precision_is_what_was_asked_for(tmp_path):
     x = pictures(2)
     (found,) = load(path, "pose", precision="bf16")(x)
     error = np.abs(found - by_hand(x)).max() / np.abs(by_hand(x)).max()
-    assert 0 < error < 0.02  # 8 bits of mantissa: near, and not float32
+    assert 1e-4 < error < 0.02  # 8 bits of mantissa: near, and not float32
 
 
 def test_the_wrong_picture_is_refused(tmp_path):
