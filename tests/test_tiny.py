@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.base import Network
+from engines.load import load
 from realtime import geometry
+from realtime.decode import decode
+from realtime.detect import Detector, decode_centers
+from realtime.records import Frame
 from realtime.scene import Scene
 from realtime.skeleton import JOINT_COUNT, MIRROR
 from train import tiny_data as data
@@ -24,13 +29,13 @@ SIZE_WH = (1280, 720)
 
 
 @pytest.fixture(scope="module")
-def detector() -> tiny_eval.Network:
-    return tiny_eval.load(FILES["detector"])
+def detector() -> Network:
+    return load(FILES["detector"], "detector", precision="f32")
 
 
 @pytest.fixture(scope="module")
-def pose() -> tiny_eval.Network:
-    return tiny_eval.load(FILES["pose"])
+def pose() -> Network:
+    return load(FILES["pose"], "pose", precision="f32")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def test_batch_equals_one_by_one(task: str, request: pytest.FixtureRequest) -> N
             np.testing.assert_allclose(whole[n : n + 1], single, rtol=1e-3, atol=1e-4)
 
 
-def test_outputs_keep_the_contract(detector: tiny_eval.Network, pose: tiny_eval.Network) -> None:
+def test_outputs_keep_the_contract(detector: Network, pose: Network) -> None:
     centres, sizes = detector(np.full((2, 192, 320, 3), 114, np.uint8))
     (heatmaps,) = pose(np.full((3, 256, 192, 3), 114, np.uint8))
     assert centres.shape == (2, 1, 48, 80)
@@ -92,23 +97,21 @@ def test_outputs_keep_the_contract(detector: tiny_eval.Network, pose: tiny_eval.
 # ---- how good they are --------------------------------------------------------------------------
 
 
-def test_detector_is_silent_where_nobody_is(
-    detector: tiny_eval.Network, scenes: list[Scene]
-) -> None:
+def test_detector_is_silent_where_nobody_is(detector: Network, scenes: list[Scene]) -> None:
+    find = Detector(detector, tiny_eval.CUT)
     for scene in scenes:
-        for index in tiny_eval.spread(scene, 4):
-            boxes, scores = tiny_eval.detect(detector, scene.image(index, people=False))
-            assert len(boxes) == 0, (scene.seed, index, boxes, scores)
+        frames = [Frame(n, 0.0, scene.image(n, people=False)) for n in tiny_eval.spread(scene, 4)]
+        assert [len(found) for found in find(frames)] == [0] * 4, scene.seed
 
 
-def test_detector_finds_people(detector: tiny_eval.Network, scenes: list[Scene]) -> None:
+def test_detector_finds_people(detector: Network, scenes: list[Scene]) -> None:
     report = tiny_eval.detector_report(detector, scenes, 6)
     assert report.people >= 50
     assert report.recall >= 0.95
     assert report.false <= 0.05
 
 
-def test_pose_is_near_the_truth(pose: tiny_eval.Network, scenes: list[Scene]) -> None:
+def test_pose_is_near_the_truth(pose: Network, scenes: list[Scene]) -> None:
     report = tiny_eval.pose_report(pose, scenes, 4)
     assert report.people >= 30
     assert report.error <= 4.0
@@ -128,7 +131,7 @@ def test_detector_targets_give_the_box_back(x: float, y: float, w: float, h: flo
     box = np.concatenate([low, low + size])[None].astype(np.float32)
     inside = np.array([0, 0, 319, 191], np.float32)
     centres, counted, edges, share = data.detector_targets(box, np.ones(1, np.float32), inside)
-    found, scores = tiny_eval.peaks(centres, edges, 0.99)
+    found, _ = decode_centers([centres[None], edges], data.DETECTOR_WH, 0.99)
     assert len(found) == 1
     np.testing.assert_allclose(found, box, atol=0.01)
     assert counted.all()
@@ -155,13 +158,12 @@ def test_augmented_crop_and_heatmap_agree(seed: int, joint: int) -> None:
     rng = np.random.default_rng(seed)
     source = _spot(joint, rng)
     sample = data.pose_sample(source, 0, rng)
-    cells, scores = tiny_eval.summits(sample.heatmaps[None])
+    joints, scores = decode(sample.heatmaps[None], "udp", "pixel_centre", data.POSE_WH)
     seen = [j for j in (joint, int(MIRROR[joint])) if scores[0, j] > 0.6]
     if not seen:  # the jitter moved it out of the crop
         return
     spot = _brightest(sample.crop)
-    peaks = (cells[0, seen] + 0.5) * data.STRIDE - 0.5
-    assert np.linalg.norm(peaks - spot, axis=1).min() < 1.5
+    assert np.linalg.norm(joints[0, seen] - spot, axis=1).min() < 1.5
 
 
 def _spot(joint: int, rng: np.random.Generator) -> data.Render:
@@ -199,7 +201,7 @@ def test_detector_sample_moves_boxes_with_the_picture() -> None:
     checked = 0
     for seed in range(30):
         sample = data.detector_sample(source, np.random.default_rng(seed))
-        found, _ = tiny_eval.peaks(sample.centres, sample.edges, 0.99)
+        found, _ = decode_centers([sample.centres[None], sample.edges], data.DETECTOR_WH, 0.99)
         if len(found) == 0 or found.min() < 2 or found[0, 2] > 317 or found[0, 3] > 189:
             continue  # cut at the border
         grey = sample.image.mean(2)
@@ -215,9 +217,8 @@ def test_detector_sample_moves_boxes_with_the_picture() -> None:
 def test_heatmaps_hold_joints_to_a_tenth_of_a_pixel(x: float, y: float) -> None:
     joints = np.tile(np.array([x, y], np.float32), (JOINT_COUNT, 1))
     maps = data.pose_targets(joints, np.full(JOINT_COUNT, 1.0))
-    cells, scores = tiny_eval.summits(maps[None])
-    if 4 <= x <= 187 and 4 <= y <= 251:  # a peak at the border has neighbours on one side only
-        np.testing.assert_allclose((cells[0] + 0.5) * 4 - 0.5, joints, atol=0.1)
+    found, scores = decode(maps[None], "udp", "pixel_centre", data.POSE_WH)
+    np.testing.assert_allclose(found[0], joints, atol=0.1)
     assert (scores > 0.9).all()
 
 
@@ -277,7 +278,7 @@ def test_perfect_maps_have_the_lowest_pose_loss() -> None:
 
 
 @pytest.mark.parametrize("task", FILES)
-def test_export_keeps_what_the_network_says(task: str, tmp_path: Path) -> None:
+def test_export_keeps_what_the_network_says(task: Any, tmp_path: Path) -> None:
     torch = _torch()
     onnxruntime = pytest.importorskip("onnxruntime", reason="compares with onnxruntime")
     from train import tiny, tiny_nets
@@ -295,7 +296,7 @@ def test_export_keeps_what_the_network_says(task: str, tmp_path: Path) -> None:
         wanted = net.eval()(torch.from_numpy(images))
     wanted = [w.numpy() for w in (wanted if task == "detector" else [wanted])]
     session = onnxruntime.InferenceSession(str(path))
-    for got in (tiny_eval.load(path)(images), session.run(None, {"images": images})):
+    for got in (load(path, task, precision="f32")(images), session.run(None, {"images": images})):
         for want, have in zip(wanted, got, strict=True):
             np.testing.assert_allclose(have, want, rtol=0.02, atol=0.01)
 

@@ -7,6 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
+TINY = ("detector", "pose")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit code. Wrong options leave with SystemExit(2)."""
@@ -26,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--eval", type=Path, help="measure the two files in this folder")
     tiny.add_argument("--minutes", type=_minutes, default=9.0, help="CPU minutes for each network")
     tiny.add_argument("--seed", type=int, default=0)
+    tiny.add_argument("--only", choices=TINY, help="train one of the two")
     tiny.set_defaults(run=_tiny)
     return parser
 
@@ -45,7 +48,8 @@ def _tiny(options: argparse.Namespace) -> int:
         return 0
     from train import tiny
 
-    tiny.run(options.out, options.minutes, options.seed)
+    names = (options.only,) if options.only else TINY
+    tiny.run(options.out, options.minutes, options.seed, names)
     return 0
 
 

@@ -113,7 +113,8 @@ def _store_fp16(model: onnx.ModelProto) -> None:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < 2:
             continue
-        half = values.astype(np.float16)
+        with np.errstate(over="ignore"):  # looked for below
+            half = values.astype(np.float16)
         if not np.isfinite(half).all():
             raise ValueError(
                 f"{tensor.name}: a weight does not fit in fp16; export with fp16=False"

@@ -29,7 +29,9 @@ OWN_PEAK, HIDDEN_PEAK = 0.7, 0.2
 and behind somebody else or on the far side of the head. The places are learned; at a cut of 0.4
 the first are kept, the second are not."""
 
-PADDING = (114, 114, 114)
+GREY = 114
+"""Padding of the letterbox (realtime.detect); crops are padded black (realtime.crop)."""
+
 RENDER_SIZES = ((960, 540), (640, 360), (1280, 720), (640, 480), (960, 540), (640, 360))
 CAST = 300
 """Frames after which new people come on, at 30 frames per second."""
@@ -87,25 +89,26 @@ def flip(width: int) -> Float:
 
 
 def discolour(image: Image, rng: np.random.Generator) -> Image:
-    """The picture in other light: gain, offset and tint; sometimes noise, blur or no colour."""
-    tint = rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
-    pixels = image.astype(np.float32) * tint.astype(np.float32) + np.float32(rng.uniform(-20, 20))
-    if rng.random() < 0.25:
-        pixels += rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(1, 8))
-    if rng.random() < 0.2:
+    """The picture in other light: gain, offset and tint; sometimes noise or blur."""
+    tint = rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3)
+    pixels = image.astype(np.float32) * tint.astype(np.float32) + np.float32(rng.uniform(-12, 12))
+    if rng.random() < 0.1:
+        pixels += rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(1, 6))
+    if rng.random() < 0.1:
         pixels = cv2.GaussianBlur(pixels, (3, 3), rng.uniform(0.3, 1.0))
-    if rng.random() < 0.05:
-        pixels = np.repeat(pixels.mean(2, keepdims=True), 3, 2)
     light: Image = np.clip(pixels, 0, 255).astype(np.uint8)
     return light
 
 
-def warp(image: Image, affine: Float, size_wh: tuple[int, int], smooth: bool = False) -> Image:
-    """The picture moved by affine; smooth averages before it shrinks, as other resizers do."""
+def warp(image: Image, affine: Float, size_wh: tuple[int, int], smooth: bool, border: int) -> Image:
+    """The picture moved by affine, grey level border around it; smooth averages before it
+    shrinks, as other resizers do."""
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
     if smooth and scale < 0.7:
         image = cv2.blur(image, (round(1 / scale), round(1 / scale))).astype(np.uint8)
-    moved = cv2.warpAffine(image, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=PADDING)
+    moved = cv2.warpAffine(
+        image, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=(border,) * 3
+    )
     return moved.astype(np.uint8)
 
 
@@ -136,14 +139,14 @@ class DetectorSample:
 
 
 def detector_sample(source: Render, rng: np.random.Generator) -> DetectorSample:
-    """An augmented frame with its targets; half of them are only letterboxed and mirrored."""
+    """An augmented frame with its targets; some are only letterboxed and mirrored."""
     height, width = source.image.shape[:2]
     affine = geometry.letterbox((width, height), DETECTOR_WH)
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         affine = chain(_zoom(affine, (width, height), rng), affine)
     if rng.random() < 0.5:
         affine = chain(affine, flip(width))
-    image = discolour(warp(source.image, affine, DETECTOR_WH, smooth=rng.random() < 0.3), rng)
+    image = discolour(warp(source.image, affine, DETECTOR_WH, rng.random() < 0.3, GREY), rng)
     inside = _inside(affine, (width, height))
     _pad(image, inside)
     boxes = move_boxes(affine, source.boxes_xyxy)
@@ -154,12 +157,12 @@ def _pad(image: Image, inside_xyxy: Float) -> None:
     """Paint what lies outside grey: the padding is the same in any light."""
     x0, y0, x1, y1 = np.round(inside_xyxy).astype(int)
     for part in (image[:y0], image[y1 + 1 :], image[:, :x0], image[:, x1 + 1 :]):
-        part[:] = PADDING
+        part[:] = GREY
 
 
 def _zoom(letterbox: Float, size_wh: tuple[int, int], rng: np.random.Generator) -> Float:
     """A random scale and shift in network pixels that keeps part of the frame in the input."""
-    scale = float(np.exp(rng.uniform(np.log(0.6), np.log(2.0))))
+    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
     frame = geometry.apply(letterbox, np.array([size_wh], np.float32))[0] * scale
     room = np.array(DETECTOR_WH) - frame
     shift = rng.uniform(np.minimum(room, 0) - 10, np.maximum(room, 0) + 10)
@@ -228,7 +231,7 @@ def pose_sample(source: Render, person: int, rng: np.random.Generator) -> PoseSa
     if rng.random() < 0.5:
         affine = chain(flip(POSE_WH[0]), affine)
         joints, peaks = joints[MIRROR], peaks[MIRROR]
-    crop = warp(source.image, affine, POSE_WH, smooth=rng.random() < 0.3)
+    crop = warp(source.image, affine, POSE_WH, rng.random() < 0.3, 0)
     return PoseSample(discolour(crop, rng), pose_targets(geometry.apply(affine, joints), peaks))
 
 
@@ -257,9 +260,9 @@ def _crop_affine(box_xyxy: Float, rng: np.random.Generator) -> Float:
         size = size * rng.uniform(0.7, 1.3)
     box = np.concatenate([centre - size / 2, centre + size / 2])[None].astype(np.float32)
     affine: Float = geometry.boxes_to_crop(geometry.crop_boxes(box, POSE_WH), POSE_WH)[0]
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         middle = ((POSE_WH[0] - 1) / 2, (POSE_WH[1] - 1) / 2)
-        turn = cv2.getRotationMatrix2D(middle, rng.uniform(-25, 25), 1.0)
+        turn = cv2.getRotationMatrix2D(middle, rng.uniform(-20, 20), 1.0)
         affine = chain(turn.astype(np.float32), affine)
     return affine
 

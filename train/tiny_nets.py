@@ -81,8 +81,8 @@ class TinyDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = Pyramid((12, 24, 40, 56, 64, 64), 40)
-        self.head = nn.Sequential(conv(40, 40), nn.Conv2d(40, 5, 1))
+        self.features = Pyramid((12, 24, 40, 64, 72, 64), 32)
+        self.head = nn.Sequential(conv(32, 32), nn.Conv2d(32, 5, 1))
         nn.init.normal_(self.head[1].weight, std=0.01)  # type: ignore[arg-type]
         with torch.no_grad():
             self.head[1].bias.copy_(torch.tensor([PRIOR, 0.0, 0.0, 0.0, 0.0]))  # type: ignore[operator]
