@@ -13,7 +13,7 @@ from engines.base import Arrays, Network
 from realtime import geometry
 from realtime.records import Detections, Float, Frame, Image
 
-GREY = (114, 114, 114)
+GREY = 114
 """Padding of the letterbox, the value the public detectors are trained with."""
 CANDIDATES = 300
 """Boxes of one picture, best first, that go into the suppression of doubles."""
@@ -68,12 +68,11 @@ def letterboxed(frames: Sequence[Frame], input_wh: tuple[int, int]) -> Image:
 
     Bilinear without smoothing, as in the training of the public detectors.
     """
-    batch = np.empty((len(frames), input_wh[1], input_wh[0], 3), np.uint8)
+    batch = np.full((len(frames), input_wh[1], input_wh[0], 3), GREY, np.uint8)
     for frame, picture in zip(frames, batch):
-        affine = geometry.letterbox(frame.size_wh, input_wh)
-        cv2.warpAffine(
-            frame.image, affine, input_wh, picture, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, GREY
-        )
+        small_wh = geometry.letterbox_wh(frame.size_wh, input_wh)
+        part = picture[: small_wh[1], : small_wh[0]]
+        part[:] = cv2.resize(frame.image, small_wh, interpolation=cv2.INTER_LINEAR)
     return batch
 
 

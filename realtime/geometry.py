@@ -58,14 +58,23 @@ def apply(affine: Float, points_xy: Float) -> Float:
     return moved.astype(np.float32)
 
 
-def letterbox(frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> Float:
-    """Affine (2, 3), frame to network input: scaled to fit, at the top left corner.
-
-    The scale is the same in x and y; the rest of the input is padding at the right or below.
-    """
+def letterbox_wh(frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> tuple[int, int]:
+    """The size, in whole pixels, of a frame scaled to fit a network input."""
     scale = min(input_wh[0] / frame_wh[0], input_wh[1] / frame_wh[1])
-    shift = (scale - 1) / 2  # pixel centres: (0 + 0.5) * s - 0.5
-    return np.array([[scale, 0, shift], [0, scale, shift]], np.float32)
+    width, height = (max(1, round(length * scale)) for length in frame_wh)
+    return min(width, input_wh[0]), min(height, input_wh[1])
+
+
+def letterbox(frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> Float:
+    """Affine (2, 3), frame to network input: resized to letterbox_wh, at the top left corner.
+
+    The scales in x and y differ by less than one pixel of the input; the rest of the input is
+    padding at the right or below.
+    """
+    small_wh = letterbox_wh(frame_wh, input_wh)
+    x, y = (small / length for small, length in zip(small_wh, frame_wh))
+    # pixel centres: (p + 0.5) * s - 0.5
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]], np.float32)
 
 
 def clip_boxes(boxes_xyxy: Float, size_wh: tuple[int, int]) -> Float:
