@@ -152,8 +152,8 @@ def _conclude(
     code = stop.exit_code
     if failure is None and report["ledger_errors"]:
         failure = StageError(f"the ledger does not add up: {report['ledger_errors'][0]}")
-    if failure is None and settings.strict and report["warnings"]:
-        failure = InputError(f"{report['source']}: {report['warnings'][0]} (--strict)")
+    if failure is None and settings.strict and report["damage"]:
+        failure = InputError(f"{report['damage']} (--strict)")
     if failure is not None and not isinstance(failure, PipeClosed):
         tell(failure, settings.debug)
         code = failure.exit_code

@@ -33,7 +33,11 @@ def open_source(settings: Settings) -> Source:
     span = settings.span
     if settings.device or not settings.input:
         number = settings.device[0] if settings.device else 0
-        return open_camera(number, CameraMode(settings.camera_size, settings.camera_fps))
+        return open_camera(
+            number,
+            CameraMode(settings.camera_size, settings.camera_fps),
+            max_reconnects=settings.max_reconnects,
+        )
     name = settings.input[0]
     if name == "demo":
         return open_demo(settings.seed, span, settings.live)

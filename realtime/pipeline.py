@@ -96,7 +96,8 @@ class Pipeline:
     def _file(self, crew: Crew) -> Generator[PosedFrame, None, None]:
         batch = batch_size(self._source.info, self._options.batch)
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", batch)))
-        groups = detect_sparsely(grabbed, self._detect, self._options.detect_every, batch)
+        every = 1 if self._source.info.independent else self._options.detect_every
+        groups = detect_sparsely(grabbed, self._detect, every, batch)
         found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
         posed = crew.in_thread("pose", each(self._estimate, found), self._edge("decode", 1))
         frames = flat(flat(posed))

@@ -89,7 +89,8 @@ def build_report(
         },
         "reconnects": source.status.reconnects,
         "bad_packets": source.status.bad_packets,
-        "warnings": [*source.status.notes, *(n for w in workers for n in w.sink.notes)],
+        "damage": source.status.damage,
+        "notes": [*source.status.notes, *(n for w in workers for n in w.sink.notes)],
         "ledger_errors": wrong,
         "rss_mb": rss_mb(),
     }
@@ -149,5 +150,5 @@ def summary(report: dict[str, Any]) -> list[str]:
         lines.append(f"{report['reconnects']} reconnects, {report['bad_packets']} bad packets")
     if report["failed_people"]:
         lines.append(f"{report['failed_people']} people left out because a joint was not finite")
-    lines += [f"warning: {line}" for line in report["warnings"][:3]]
+    lines += [f"note: {line}" for line in report["notes"][:3]]
     return [*lines[:11], *report["ledger_errors"][:1]]

@@ -27,7 +27,8 @@ class SourceStatus:
         self.stall_after = stall_after
         self.reconnects = 0  # connections that broke after frames had come
         self.bad_packets = 0
-        self.notes: list[str] = []  # one-line warnings for the report, in order
+        self.notes: list[str] = []  # one-line remarks for the report, in order
+        self.damage = ""  # the first remark about input that could not be used
         self._clock = clock
         self._lock = Lock()
         self._state: State = "connecting"
@@ -62,9 +63,13 @@ class SourceStatus:
         with self._lock:
             self._enter("ended")
 
-    def note(self, line: str) -> None:
-        """Keep a warning for the report; the same line is kept once."""
+    def note(self, line: str, damage: bool = False) -> None:
+        """Keep a remark for the report; the same line is kept once.
+
+        damage: a part of the input could not be used, which --strict makes an error.
+        """
         with self._lock:
+            self.damage = self.damage or (line if damage else "")
             if line not in self.notes:
                 self.notes.append(line)
 

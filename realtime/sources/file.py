@@ -199,7 +199,7 @@ class FileSource:
             return
         frames = f"{count} of {declared} frames" if declared > count else f"{count} frames"
         reasons = [f"{bad} damaged packets"] * bool(bad) + ["the file is cut short"] * cut
-        self.status.note(f"{self.info.name}: {frames}; {', '.join(reasons)}")
+        self.status.note(f"{self.info.name}: {frames}; {', '.join(reasons)}", damage=True)
 
 
 def _sought(container: Any, stream: Any, entry: Entry) -> bool:

@@ -97,13 +97,13 @@ class ImagesSource:
             yield Frame(index, index / per_second, image, shown(path.name), grabbed)
         if self.status.bad_packets > MAX_NOTES:
             more = self.status.bad_packets - MAX_NOTES
-            self.status.note(f"{self.info.name}: {more} more images skipped")
+            self.status.note(f"{self.info.name}: {more} more images skipped", damage=True)
         self.status.ended()
 
     def _skip(self, reason: str) -> None:
         self.status.bad_packets += 1
         if self.status.bad_packets <= MAX_NOTES:
-            self.status.note(f"{reason}; skipped")
+            self.status.note(f"{reason}; skipped", damage=True)
 
 
 def read_image(path: Path) -> Image:

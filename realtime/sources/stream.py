@@ -13,7 +13,7 @@ import av.container
 
 from realtime.errors import InputError
 from realtime.sources.container import LIMITS, video_stream
-from realtime.sources.decode_video import DAMAGE, Decoder, upright
+from realtime.sources.decode_video import DAMAGE, Decoder, Upright
 from realtime.sources.live import Broken, Picture
 from realtime.sources.network import LIVE_OPTIONS, Timeouts, broken_by, no_data, open_address
 from realtime.sources.waiting import Handover
@@ -63,6 +63,7 @@ class Stream:
     def _pictures(self, container: Container, closed: Event) -> Generator[Picture, None, None]:
         stream = self._prepared(container)
         decoder = Decoder(stream.codec_context, self.status)
+        self._upright = Upright()
         last = self._clock()
         with closing(self._packets(container, stream)) as packets:
             for packet in packets:
@@ -110,7 +111,7 @@ class Stream:
     def _picture(self, frame: av.VideoFrame) -> Generator[Picture, None, None]:
         """The picture with its timestamp, or nothing when it cannot be converted."""
         try:
-            image = upright(frame)
+            image = self._upright(frame)
         except DAMAGE:
             self.status.bad_packets += 1
             return

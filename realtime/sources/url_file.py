@@ -16,7 +16,7 @@ from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
 from realtime.sources.base import SourceInfo, Span
 from realtime.sources.container import LIMITS, video_stream
-from realtime.sources.decode_video import DAMAGE, FrameClock, decoded, upright
+from realtime.sources.decode_video import DAMAGE, FrameClock, Upright, decoded
 from realtime.sources.live import Broken, within
 from realtime.sources.network import Timeouts, broken_by
 from realtime.sources.waiting import Handover
@@ -38,6 +38,7 @@ class UrlFile:
         self.status = SourceStatus(stall_after=timeouts.read)
         self._timeouts = timeouts
         self._span = span
+        self._upright = Upright()
         self._closed = Event()
         self._container = Handover(container)
         try:
@@ -118,7 +119,7 @@ class UrlFile:
         if bad or count < declared:
             frames = f"{count} of {declared} frames" if count < declared else f"{count} frames"
             packets = f"; {bad} damaged packets" if bad else ""
-            self.status.note(f"{self.info.name}: {frames}{packets}")
+            self.status.note(f"{self.info.name}: {frames}{packets}", damage=True)
 
     def _frame(
         self, index: int, time: float, picture: av.VideoFrame
@@ -126,7 +127,7 @@ class UrlFile:
         """The frame with its pixels, or nothing when they cannot be converted."""
         grabbed = perf_counter()
         try:
-            image = upright(picture)
+            image = self._upright(picture)
         except DAMAGE:
             self.status.bad_packets += 1
             return
