@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dispatch(settings, stop)
     except Stopped:
         return stop.exit_code
+    except BrokenPipeError:  # the reader of --version or --help has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except PosestreamError as error:
         if debug:
             logging.getLogger("posestream").error("traceback:", exc_info=error)
