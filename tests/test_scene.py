@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from realtime.errors import UsageError
 from realtime.scene import Scene, Truth
-from realtime.scene_body import GESTURES, Build
-from realtime.scene_cast import BLOCK, MOST, camera, cast
-from realtime.scene_motion import Leg, Mover
-from realtime.scene_paint import overlap, paste
+from realtime.scene.body import GESTURES, Build
+from realtime.scene.cast import BLOCK, MOST, camera, cast
+from realtime.scene.motion import Leg, Mover
+from realtime.scene.paint import overlap, paste
 from realtime.sources.base import Span
 from realtime.sources.demo import FRAMES, DemoSource, open_demo
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.records import Image
-from realtime.scene_body import HAND_L, HEAD, HEEL_L, NECK, PELVIS, TOE_L
-from realtime.scene_cast import Camera
-from realtime.scene_easel import Easel
-from realtime.scene_motion import Mover
-from realtime.scene_paint import Points
-from realtime.scene_tailor import Outfit
+from realtime.scene.body import HAND_L, HEAD, HEEL_L, NECK, PELVIS, TOE_L
+from realtime.scene.cast import Camera
+from realtime.scene.easel import Easel
+from realtime.scene.motion import Mover
+from realtime.scene.paint import Points
+from realtime.scene.tailor import Outfit
 from realtime.skeleton import JOINT_COUNT
 
 # Longitude of nose, eyes and ears on the head, and the cosine of the turn away from the viewer

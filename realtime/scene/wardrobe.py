@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.scene_paint import Colour
+from realtime.scene.paint import Colour
 
 _SKINS = (
     (165, 190, 228), (145, 175, 218), (125, 158, 206), (105, 138, 190), (78, 112, 165),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from realtime.records import Float, Image
-from realtime.scene_paint import Colour, Light, fractal, limb, paste, premultiplied, stroke
+from realtime.scene.paint import Colour, Light, fractal, limb, paste, premultiplied, stroke
 
 Place = tuple[float, float]
 """Metres right of the foot and above the ground."""
@@ -56,7 +56,7 @@ class Board:
         self, start: Place, end: Place, radii: list[tuple[float, float]], colour: Colour,
         flat: bool = False, rough: float = 0.06,
     ) -> None:  # fmt: skip
-        """A round bar; radii as for scene_paint.limb."""
+        """A round bar; radii as for realtime.scene.paint.limb."""
         length = max(float(np.hypot(end[0] - start[0], end[1] - start[1])), 0.01)
 
         def paint(share: Float, across: Float) -> Float:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from realtime.records import Float
-from realtime.scene_cast import Camera
-from realtime.scene_paint import Colour, fractal
+from realtime.scene.cast import Camera
+from realtime.scene.paint import Colour, fractal
 
 Painting = Float
 """float32 (H, W, 3) BGR 0..255 while a place is being painted."""

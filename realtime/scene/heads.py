@@ -7,9 +7,9 @@ from math import pi
 import numpy as np
 
 from realtime.records import Float, Image
-from realtime.scene_body import Build
-from realtime.scene_paint import Colour, Light, fractal, middles
-from realtime.scene_wardrobe import Style
+from realtime.scene.body import Build
+from realtime.scene.paint import Colour, Light, fractal, middles
+from realtime.scene.wardrobe import Style
 
 _EYEBALL = np.full(3, 205, np.float32)
 _PUPIL = np.array([25, 25, 30], np.float32)

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from realtime.records import Float, Image
-from realtime.scene_body import Build
-from realtime.scene_heads import face, hair
-from realtime.scene_paint import Colour, Light, Sprite, Texture, fractal, limb, middles, plain
-from realtime.scene_wardrobe import Style, draw_style
+from realtime.scene.body import Build
+from realtime.scene.heads import face, hair
+from realtime.scene.paint import Colour, Light, Sprite, Texture, fractal, limb, middles, plain
+from realtime.scene.wardrobe import Style, draw_style
 
 Radii = list[tuple[float, float]]
 

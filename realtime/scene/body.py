@@ -10,7 +10,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from realtime.scene_paint import Points
+from realtime.scene.paint import Points
 from realtime.skeleton import JOINT_COUNT
 
 # Points of a body beyond the 17 joints of COCO.

@@ -8,8 +8,8 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.scene_body import GESTURES, Build
-from realtime.scene_motion import Leg, Mover
+from realtime.scene.body import GESTURES, Build
+from realtime.scene.motion import Leg, Mover
 
 BLOCK = 10.0
 """Seconds after which a new cast comes on."""

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from realtime.records import Float, Image
-from realtime.scene_cast import BLOCK, Camera, cast
-from realtime.scene_paint import Light, overlap
-from realtime.scene_people import Figure, draw
-from realtime.scene_tailor import dress
+from realtime.scene.cast import BLOCK, Camera, cast
+from realtime.scene.paint import Light, overlap
+from realtime.scene.people import Figure, draw
+from realtime.scene.tailor import dress
 
 
 @dataclass(frozen=True, slots=True)

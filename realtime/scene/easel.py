@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.records import Float, Image
-from realtime.scene_paint import Light, Points, paste, premultiplied, stroke, warped
-from realtime.scene_tailor import Outfit
+from realtime.scene.paint import Light, Points, paste, premultiplied, stroke, warped
+from realtime.scene.tailor import Outfit
 from realtime.skeleton import JOINT_COUNT
 
 # Names of the parts that a joint is part of: where one of them is on top, the joint is seen.

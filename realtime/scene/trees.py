@@ -7,8 +7,8 @@ from math import cos, pi, sin
 import cv2
 import numpy as np
 
-from realtime.scene_board import Board, Place, Thing
-from realtime.scene_paint import Colour, Light, fractal, paste, premultiplied
+from realtime.scene.board import Board, Place, Thing
+from realtime.scene.paint import Colour, Light, fractal, paste, premultiplied
 
 
 def tree(rng: np.random.Generator, light: Light, density: float, leafy: bool = True) -> Thing:

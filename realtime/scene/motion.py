@@ -11,8 +11,8 @@ from math import atan2, cos, hypot, pi, sin
 
 import numpy as np
 
-from realtime.scene_body import LOOK, NOD, TWIST, Build, ease, gait, gesture, skeleton
-from realtime.scene_paint import Points
+from realtime.scene.body import LOOK, NOD, TWIST, Build, ease, gait, gesture, skeleton
+from realtime.scene.paint import Points
 
 
 @dataclass(frozen=True, slots=True)

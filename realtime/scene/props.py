@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from realtime.scene_board import Board, Thing, bright, grey, wood
-from realtime.scene_paint import Light
-from realtime.scene_trees import bare_tree, bush, leaves, tree
+from realtime.scene.board import Board, Thing, bright, grey, wood
+from realtime.scene.paint import Light
+from realtime.scene.trees import bare_tree, bush, leaves, tree
 
 
 def post(rng: np.random.Generator, light: Light, density: float) -> Thing:
@@ -183,7 +183,7 @@ THINGS: dict[str, tuple[Maker, ...]] = {
     "office": (coat_stand, shelf, chair, plant, box, bin_, shelf, chair),
     "hall": (coat_stand, chair, plant, bin_, bench, box, shelf, punch_bag),
 }
-"""What stands in a place of each kind (scene_place.KINDS)."""
+"""What stands in a place of each kind (realtime.scene.place.KINDS)."""
 
 LARGE: tuple[Maker, ...] = (tree, bare_tree, car, shelf)
 """What would hide too much where people walk."""

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime import scene_background as background
 from realtime.records import Float, Image
-from realtime.scene_background import Occluder
-from realtime.scene_cast import BLOCK, MOST, camera, cast
-from realtime.scene_motion import Mover
-from realtime.scene_paint import overlap, paste
-from realtime.scene_people import Figure, draw
-from realtime.scene_tailor import Outfit, dress
+from realtime.scene import background
+from realtime.scene.background import Occluder
+from realtime.scene.cast import BLOCK, MOST, camera, cast
+from realtime.scene.motion import Mover
+from realtime.scene.paint import overlap, paste
+from realtime.scene.people import Figure, draw
+from realtime.scene.tailor import Outfit, dress
 from realtime.skeleton import JOINT_COUNT
 
 Mask = NDArray[np.bool_]

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime import scene_place as place
-from realtime import scene_props as props
 from realtime.records import Float, Image
-from realtime.scene_cast import Camera
-from realtime.scene_paint import Light, fractal, overlap, paste
-from realtime.scene_people import Figure
-from realtime.scene_shadows import Sun, cast_shadow, darken, haunt, soft_ellipse
+from realtime.scene import place, props
+from realtime.scene.cast import Camera
+from realtime.scene.paint import Light, fractal, overlap, paste
+from realtime.scene.people import Figure
+from realtime.scene.shadows import Sun, cast_shadow, darken, haunt, soft_ellipse
 
 NOISE_TILE = 400
 NOISE_REACH = 64
