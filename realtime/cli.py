@@ -107,7 +107,7 @@ def parse(argv: Sequence[str]) -> Settings:
 _DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
-    "detect_every": 1, "decode": "dark", "detector_score": 0.4, "min_score": 0.25, "batch": 8,
+    "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
     "verbose": 0,
 }  # fmt: skip
 
@@ -157,9 +157,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--precision", choices=("auto", "f32", "bf16", "f16"), help="arithmetic (default auto)")
     add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")
     add("--detect-every", type=int, metavar="N", help="run the detector on every Nth frame")
-    add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (dark)")
+    add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a person box (0.4)")
-    add("--min-score", type=float, metavar="S", help="least score of a person (default 0.25)")
+    add("--min-score", type=float, metavar="S", help="least score of a person (default 0.2)")
     add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
     add = parser.add_argument_group("run").add_argument

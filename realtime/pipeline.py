@@ -14,7 +14,7 @@ from typing import Any
 
 from engines.base import Network
 from realtime.crop import cut
-from realtime.decode import Method, decode, to_poses
+from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
@@ -39,8 +39,8 @@ class Options:
     """How a run works on its frames; see the command line's help."""
 
     detect_every: int = 1
-    method: Method = "dark"
-    min_score: float = 0.25
+    method: Method = DEFAULT_METHOD
+    min_score: float = 0.2
     batch: int = 8
 
 
