@@ -6,70 +6,92 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 # Windows' Media Foundation takes minutes to open some cameras otherwise; read when cv2 loads.
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 
-from realtime.cli import Settings, as_toml, parse
-from realtime.errors import ModelError, PosestreamError, UsageError
+from realtime import console
+from realtime.errors import ModelError, OutputError, PosestreamError, UsageError
 from realtime.stop import Stop, Stopped
+
+if TYPE_CHECKING:  # it loads numpy, which takes a while: signals are looked after first
+    from realtime.cli import Settings
+
+REINSTALL = "run pip install . again, and in a container install libgl1 and libglib2.0-0"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are one line on standard error."""
-    debug = False
+    console.secure()
     stop = Stop()
     stop.install()
     try:
+        return carry_out(argv, stop)
+    except Stopped:
+        return stop.exit_code
+    finally:
+        console.flush_stdout()
+
+
+def carry_out(argv: Sequence[str] | None, stop: Stop) -> int:
+    """From arguments to the exit code. Raises Stopped when a signal comes before anything runs."""
+    debug = False
+    try:
+        from realtime.cli import parse
+
         settings = parse(sys.argv[1:] if argv is None else argv)
         debug = settings.debug
         set_up_logging(settings)
         return dispatch(settings, stop)
-    except Stopped:
-        return stop.exit_code
-    except BrokenPipeError:  # the reader of --version or --help has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except ImportError as error:  # a library of ours or of the system is missing
+        console.complain(ModelError(f"cannot load a library: {error}; {REINSTALL}"))
+        return ModelError.exit_code
     except PosestreamError as error:
         if debug:
             logging.getLogger("posestream").error("traceback:", exc_info=error)
-        print("posestream: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
+        console.complain(error)
         return error.exit_code
 
 
 def dispatch(settings: Settings, stop: Stop) -> int:
     """Do what was asked for; heavy modules are loaded only now."""
     if settings.print_config:
-        print(as_toml(settings))
-        return 0
+        from realtime.cli import as_toml
+
+        return answer(as_toml(settings))
     if settings.version:
         from realtime.about import versions
 
-        print(versions())
-        return 0
+        return answer(versions())
     if settings.list_cameras:
         from realtime.sources.camera import list_cameras
 
-        print(list_cameras())
-        return 0
-    try:
-        from realtime.app import run
-    except ImportError as error:  # a library of ours or of the system is missing
-        raise ModelError(
-            f"cannot load a library: {error}; run pip install . again, and in a container install "
-            "libgl1 and libglib2.0-0"
-        ) from error
+        return answer(list_cameras())
+    from realtime.app import run
+
     code, left_behind = run(settings, stop)
     if left_behind:
         leave(code)
     return code
 
 
+def answer(text: str) -> int:
+    """Print what was asked for; the exit code. A reader who leaves early is no error. Raises
+    OutputError."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise OutputError(f"standard output: cannot be written: {error.strerror}") from error
+    return 0
+
+
 def leave(code: int) -> None:
     """End the process at once: a thread is stuck in a driver and would block an ordinary end."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    console.flush_stdout()
     os._exit(code)
 
 
@@ -78,7 +100,7 @@ def set_up_logging(settings: Settings) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if settings.log_file:
         try:
-            handlers.append(logging.FileHandler(settings.log_file, encoding="utf-8"))
+            handlers.append(console.LogFile(settings.log_file, encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"--log-file {settings.log_file}: {error.strerror}") from None
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)

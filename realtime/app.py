@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from engines.base import Network
 from realtime.cli import Settings
+from realtime.console import complain
 from realtime.decode import Method
 from realtime.demo_score import DemoScore
 from realtime.detect import Detector
@@ -173,4 +174,4 @@ def tell(error: PosestreamError, debug: bool) -> None:
     """One line on standard error; with debug the traceback as well."""
     if debug:
         logger.error("traceback:", exc_info=error)
-    print("posestream: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
+    complain(error)

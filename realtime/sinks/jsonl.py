@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.console import drop_stdout
 from realtime.errors import OutputError
 from realtime.records import PosedFrame, Poses
 from realtime.sinks.outfile import OutputFile
@@ -88,9 +89,7 @@ def _to_stdout(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        drop_stdout()
         gone = error.errno == errno.EPIPE or (os.name == "nt" and error.errno == errno.EINVAL)
         kind = PipeClosed if gone else OutputError
         raise kind(f"standard output: cannot write more: {error.strerror}") from error

@@ -1,0 +1,71 @@
+"""Standard streams that may be closed, full or without a reader: none of that ends a run."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from typing import Any
+
+
+class _Forgiving(io.FileIO):
+    """A file that takes everything; what cannot be written is lost."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
+def secure() -> None:
+    """Call once, first thing.
+
+    A closed standard stream leaves its number (0, 1, 2) free, and the next file opened would get
+    it together with all that libraries print; so the number is taken. sys.stdout stays None when
+    it was closed, because data that somebody asked for must not vanish.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = io.TextIOWrapper(
+            _Forgiving(2, "w", closefd=False),
+            encoding=getattr(sys.stderr, "encoding", "utf-8"),
+            errors="backslashreplace",
+            write_through=True,
+        )
+
+
+def drop_stdout() -> None:
+    """Send what is still to be written to standard output nowhere, so that the interpreter's own
+    flush at its end does not fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def flush_stdout() -> None:
+    """Flush standard output for the last time; a reader that has gone is no error."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        drop_stdout()
+
+
+class LogFile(logging.FileHandler):
+    """A log file that ends, with one line, when it cannot grow."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.setLevel(logging.CRITICAL + 1)
+        reason = sys.exc_info()[1]
+        print(f"posestream: WARNING: log file {self.baseFilename}: {reason}", file=sys.stderr)
+
+
+def complain(error: Exception) -> None:
+    """An error as the one line that users see."""
+    print("posestream: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
