@@ -20,9 +20,14 @@ class InputError(PosestreamError):
 
 
 class OutputError(PosestreamError):
-    """An output cannot be created or written."""
+    """An output cannot be created or written. lost counts frames that had been taken before and are
+    not in it either."""
 
     exit_code = 4
+
+    def __init__(self, message: str, lost: int = 0) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class ModelError(PosestreamError):
@@ -38,6 +43,11 @@ class SourceLost(PosestreamError):
 
 
 class StageError(PosestreamError):
-    """A stage failed in its thread; ``__cause__`` is the stage's own exception."""
+    """A stage failed in its thread; ``__cause__`` is the stage's own exception. stage is its name,
+    empty where not known."""
 
     exit_code = 7
+
+    def __init__(self, message: str, stage: str = "") -> None:
+        super().__init__(message)
+        self.stage = stage

@@ -82,4 +82,8 @@ class SinkWorker:
             self.count.frames += 1
         except OutputError as error:
             self.error = error
+            self.count.frames -= error.lost
+            self.count.dropped[f"{self.sink.name}.failed"] += 1 + error.lost
+        except PosestreamError:
             self.count.dropped[f"{self.sink.name}.failed"] += 1
+            raise

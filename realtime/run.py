@@ -20,13 +20,15 @@ from realtime.records import PosedFrame
 from realtime.screen import Screen
 from realtime.sinks.jsonl import PipeClosed
 from realtime.sources.base import Source
-from realtime.stages import Meter, hung
+from realtime.stages import Meter, Watchdog
 from realtime.stop import Stop
 
 HANG_LIMIT = 10.0
 """Seconds in one call after which a stage counts as hung."""
 STOP_LIMIT = 2.0
 """Seconds that all threads and sinks together get to end once the run is over."""
+STALL_LOG = 4.5
+"""Seconds without a frame after which a live source that has not complained itself is logged."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class Run:
         self._screen, self._ledger, self._stop = screen, ledger, stop
         self._progress, self._score, self._record_required = progress, score, record_required
         self._given_up: set[str] = set()
+        self._watchdog = Watchdog(HANG_LIMIT)
+        self._stalled = False
 
     def __call__(self) -> None:
         """Run to the end of the source or to a stop. Raises PosestreamError; whatever happens,
@@ -70,8 +74,9 @@ class Run:
                 self.ended = all(self._pass_on(frames) for frames in finished)
             self._drain()
             clean = True
-        except StageError:
-            self._ledger.failed += 1
+        except StageError as error:
+            # A frame that fails before it is captured or in one of the sinks is counted there.
+            self._ledger.failed += error.stage in self._pipeline.meters and error.stage != "grab"
             raise
         finally:
             self._progress.close()
@@ -110,16 +115,33 @@ class Run:
         """Keys, signals, hangs and failed sinks; True when the run is to stop."""
         if self._screen:
             self._screen.look_after(self._stop)
-        stuck = hung(self._watched(), HANG_LIMIT)
+        self._check_hangs(self._watched())
+        self._log_stall()
+        self._check_sinks()
+        return bool(self._stop.reason)
+
+    def _check_hangs(self, meters: list[Meter]) -> None:
+        stuck = self._watchdog.look(meters)
         if stuck and stuck.name == "grab":
             raise SourceLost(
                 f"{self._source.info.name}: no data for {HANG_LIMIT:.0f} s; is its writer alive?"
             )
         if stuck:
             faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-            raise StageError(f"stage {stuck.name!r} hangs: no result for {HANG_LIMIT:.0f} s")
-        self._check_sinks()
-        return bool(self._stop.reason)
+            text = f"stage {stuck.name!r} hangs: no result for {HANG_LIMIT:.0f} s"
+            raise StageError(text, stuck.name)
+
+    def _log_stall(self) -> None:
+        """Say once when frames stop coming and nobody has said why (a driver blocked in a read),
+        and when they come again."""
+        status = self._source.status
+        stalled = self._ledger.live and status.state == "stalled"
+        if stalled and not self._stalled and status.silent_for > STALL_LOG and not status.detail:
+            self._stalled = True
+            logger.warning("%s: %s; waiting", self._source.info.name, status.describe())
+        elif self._stalled and not stalled:
+            self._stalled = False
+            logger.warning("%s: frames again", self._source.info.name)
 
     def _watched(self) -> list[Meter]:
         """The meters whose silence means a hang; a live source has its own state for that."""
@@ -138,16 +160,14 @@ class Run:
                     raise worker.error
                 if not self._screen and all(w.error for w in self._workers):
                     raise worker.error
-                logger.warning("%s; going on without it", worker.error)
+                logger.error("%s; going on without it", worker.error)
 
     def _drain(self) -> None:
         """Let the sinks write what they have been given; a hung one is noticed."""
         for worker in self._workers:
             worker.finish(clean=True)
         while not all(worker.done(TICK) for worker in self._workers):
-            stuck = hung([worker.meter for worker in self._workers], HANG_LIMIT)
-            if stuck:
-                raise StageError(f"stage {stuck.name!r} hangs: no result for {HANG_LIMIT:.0f} s")
+            self._check_hangs([worker.meter for worker in self._workers])
             if self._stop.reason:
                 break
         self._check_sinks()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from time import perf_counter
 
@@ -37,7 +37,8 @@ class Meter:
         except PosestreamError:
             raise
         except Exception as error:
-            raise StageError(f"stage {self.name!r} failed{_where(frames, error)}") from error
+            text = f"stage {self.name!r} failed{_where(frames, error)}"
+            raise StageError(text, self.name) from error
         finally:
             self.busy_since = None
             self.seconds += perf_counter() - start
@@ -66,11 +67,28 @@ def _where(frames: Sequence[int], error: Exception) -> str:
     return f" on frames {frames[0]} to {frames[-1]}: {reason}" if frames else f": {reason}"
 
 
-def hung(meters: Sequence[Meter], limit: float) -> Meter | None:
-    """The stage that has been in one call for more than limit seconds, if any."""
-    now = perf_counter()
-    for meter in meters:
-        since = meter.busy_since
-        if since is not None and now - since > limit:
-            return meter
-    return None
+class Watchdog:
+    """Sees a stage that hangs: one that stays in one call for more than limit seconds.
+
+    Waiting counts only while somebody looks. After a gap between two looks (the process was
+    stopped with Ctrl-Z, the computer slept, the display froze) every stage gets its full time again.
+    """
+
+    GAP = 1.0
+
+    def __init__(self, limit: float, clock: Callable[[], float] = perf_counter) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._looked = self._excused = clock()
+
+    def look(self, meters: Sequence[Meter]) -> Meter | None:
+        """The stage that hangs, if any; to be called much more often than every GAP seconds."""
+        now = self._clock()
+        if now - self._looked > self.GAP:
+            self._excused = now
+        self._looked = now
+        for meter in meters:
+            since = meter.busy_since
+            if since is not None and now - max(since, self._excused) > self.limit:
+                return meter
+        return None

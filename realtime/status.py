@@ -92,6 +92,12 @@ class SourceStatus:
                 return "stalled"
             return self._state
 
+    @property
+    def detail(self) -> str:
+        """What the source itself says is wrong; empty when it says nothing."""
+        with self._lock:
+            return self._detail
+
     def describe(self) -> str:
         """For people: "live", "stalled 7 s", "connecting 3 s: connection refused"."""
         state, silent = self.state, self.silent_for

@@ -11,6 +11,8 @@ import av
 import av.bitstream
 import av.error
 
+from realtime.sources.decode_video import TOLERANT
+
 COPIED = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
 """Codecs that go into an mp4 as they are; others become AAC."""
 
@@ -35,7 +37,7 @@ def open_audio(
     source: av.container.InputContainer | None = None
     try:
         options = {"protocol_whitelist": "file"}
-        source = av.open(f"file:{path}", options=options, metadata_errors="ignore")
+        source = av.open(f"file:{path}", options=options, **TOLERANT)
         if not source.streams.audio:
             source.close()
             return None

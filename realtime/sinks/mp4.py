@@ -188,10 +188,19 @@ class Mp4:
         reason = self._disk.error.strerror
         self._file.cut(self._good)
         self.abort()
+        there = _frames_in(self._file.path)
         raise OutputError(
             f"{self._file.path}: cannot write more after {self._good} bytes: {reason}; "
-            "what is there plays"
+            f"the {there} frames in it play",
+            lost=max(0, self._count - 1 - there),  # the last one is the caller's
         )
+
+
+def _frames_in(path: Path) -> int:
+    """How many frames a file has; the last fragment may be shorter than what was encoded."""
+    with suppress(av.error.FFmpegError), av.open(f"file:{path}") as container:
+        return sum(packet.size > 0 for packet in container.demux(video=0))
+    return 0
 
 
 def _muxer_options(tick: Fraction) -> dict[str, str]:

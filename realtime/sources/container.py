@@ -17,7 +17,7 @@ import av.container
 
 from realtime.errors import InputError
 from realtime.sources.cut import boxes
-from realtime.sources.decode_video import DAMAGE, MAX_PIXELS
+from realtime.sources.decode_video import DAMAGE, MAX_PIXELS, TOLERANT
 
 DEMUXERS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,apng,mjpeg,nut,"
@@ -85,7 +85,9 @@ def open_container(path: Path) -> av.container.InputContainer:
     head = check_readable(path)
     try:
         # With "file:" in front no part of the name is taken for a protocol or a pattern.
-        container = av.open(f"file:{path}", "r", options=OPTIONS, metadata_errors="replace")
+        container: av.container.InputContainer = av.open(
+            f"file:{path}", "r", options=OPTIONS, **TOLERANT
+        )
     except DAMAGE as error:
         raise InputError(f"{shown(path)}: {_what_is_wrong(path, head, error)}") from error
     if not container.streams:
@@ -101,7 +103,7 @@ def open_pipe(path: Path, stopped: Callable[[], bool]) -> Iterator[av.container.
     with ExitStack() as stack:
         try:
             pipe = stack.enter_context(closing(Pipe(path, stopped)))
-            container = av.open(pipe, "r", options=OPTIONS, metadata_errors="replace")
+            container = av.open(pipe, "r", options=OPTIONS, **TOLERANT)
         except (*DAMAGE, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{shown(path)}: no video can be read from it: {reason}") from error

@@ -16,6 +16,11 @@ from av.video.reformatter import VideoReformatter
 from realtime.records import Image
 from realtime.status import SourceStatus
 
+TOLERANT: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+"""Arguments of av.open: titles that are not UTF-8 are no error, as always since PyAV 19."""
+
 MAX_PIXELS = 64_000_000
 """Pictures with more pixels are refused before they are decoded (0.2 GB as BGR)."""
 

@@ -16,7 +16,7 @@ import av.error
 
 from realtime.errors import InputError
 from realtime.sources.container import DEMUXERS
-from realtime.sources.decode_video import DAMAGE, mask_credentials
+from realtime.sources.decode_video import DAMAGE, TOLERANT, mask_credentials
 from realtime.sources.live import Broken
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt")
@@ -80,12 +80,13 @@ def open_address(
     PyAV cannot do."""
     start = monotonic()
     try:
-        return av.open(
+        container: av.container.InputContainer = av.open(
             url,
             options={**OPTIONS, **options},
             timeout=(timeouts.open, timeouts.read),
-            metadata_errors="replace",
+            **TOLERANT,
         )
+        return container
     except av.error.ProtocolNotFoundError:
         name = mask_credentials(url)
         raise InputError(
