@@ -62,7 +62,7 @@ class SinkWorker:
                 with self.meter.on([]):
                     self.sink.close(clean=self._clean and self.error is None)
             except OutputError as error:
-                self.error = self.error or error
+                self._lose(error, 0)
             except PosestreamError as error:
                 self.crash = self.crash or error
             self.edge.abandon()
@@ -81,9 +81,13 @@ class SinkWorker:
                 self.sink.write(item)
             self.count.frames += 1
         except OutputError as error:
-            self.error = error
-            self.count.frames -= error.lost
-            self.count.dropped[f"{self.sink.name}.failed"] += 1 + error.lost
+            self._lose(error, 1)
         except PosestreamError:
             self.count.dropped[f"{self.sink.name}.failed"] += 1
             raise
+
+    def _lose(self, error: OutputError, more: int) -> None:
+        """Give the sink up; frames it had taken may be lost with the error, and so many more."""
+        self.error = self.error or error
+        self.count.frames -= error.lost
+        self.count.dropped[f"{self.sink.name}.failed"] += more + error.lost

@@ -71,7 +71,7 @@ class Watchdog:
     """Sees a stage that hangs: one that stays in one call for more than limit seconds.
 
     Waiting counts only while somebody looks. After a gap between two looks (the process was
-    stopped with Ctrl-Z, the computer slept, the display froze) every stage gets its full time again.
+    stopped with Ctrl-Z, the display froze) every stage gets its full time again.
     """
 
     GAP = 1.0

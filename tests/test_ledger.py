@@ -1,6 +1,5 @@
 """Accounts, percentiles, meters and the fault hook."""
 
-import time
 from collections.abc import Generator
 
 import numpy as np
@@ -12,7 +11,7 @@ from realtime.errors import InputError, StageError, UsageError
 from realtime.faults import parse_fault
 from realtime.ledger import Ledger, Percentiles, SinkCount, bottleneck
 from realtime.records import Frame
-from realtime.stages import Meter, hung
+from realtime.stages import Meter, Watchdog
 
 
 @given(st.lists(st.floats(1e-3, 100), min_size=1, max_size=200), st.sampled_from([50, 95, 99]))
@@ -85,11 +84,28 @@ def test_the_meter_counts_frames_of_a_generator() -> None:
 
 
 def test_a_hung_stage_is_found() -> None:
+    now = [0.0]
+    watchdog = Watchdog(10.0, lambda: now[0])
     slow, idle = Meter("pose", "pose"), Meter("crop", "pose")
-    assert hung([slow, idle], 0.0) is None
-    with slow.on([3]):
-        time.sleep(0.002)
-        assert hung([idle, slow], 0.001) is slow
+    slow.busy_since = 0.0
+    for tenth in range(100):
+        now[0] = tenth / 10
+        assert watchdog.look([idle, slow]) is None
+    now[0] = 10.1
+    assert watchdog.look([idle, slow]) is slow
+
+
+def test_a_pause_of_the_whole_process_is_no_hang() -> None:
+    now = [0.0]
+    watchdog = Watchdog(10.0, lambda: now[0])
+    slow = Meter("pose", "pose")
+    slow.busy_since = 0.0
+    after_pause = [3600 + tenth / 10 for tenth in range(100)]
+    for moment in [0.0, 0.5, *after_pause]:
+        now[0] = moment
+        assert watchdog.look([slow]) is None
+    now[0] = after_pause[0] + 10.1
+    assert watchdog.look([slow]) is slow
 
 
 def test_the_bottleneck_is_in_the_busiest_thread() -> None:

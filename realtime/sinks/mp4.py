@@ -137,7 +137,7 @@ class Mp4:
         self._last, self._count = pts, self._count + 1
         self._mux_audio(float(pts * self._tick))
         self._mux_video(frame)
-        self._check()
+        self._check(self._count - 1)
 
     def close(self) -> None:
         """Write the index. The file is whole at every moment until it is there."""
@@ -145,11 +145,11 @@ class Mp4:
             self._mux_video(None)
             end = 0 if self._last is None else self._last + self._duration
             self._mux_audio(float(end * self._tick))
-        self._check()
+        self._check(self._count)
         self._container.close()
         if self._audio:
             self._audio.close()
-        self._check()
+        self._check(self._count)
 
     def abort(self) -> None:
         """Free everything after an OutputError, without writing."""
@@ -181,7 +181,8 @@ class Mp4:
                 raise
             self._audio.note_damage()
 
-    def _check(self) -> None:
+    def _check(self, taken: int) -> None:
+        """Raise OutputError once the disk has failed; taken frames count as written so far."""
         if self._disk.error is None:
             self._good = self._file.size
             return
@@ -191,8 +192,8 @@ class Mp4:
         there = _frames_in(self._file.path)
         raise OutputError(
             f"{self._file.path}: cannot write more after {self._good} bytes: {reason}; "
-            f"the {there} frames in it play",
-            lost=max(0, self._count - 1 - there),  # the last one is the caller's
+            f"what is there ({there} frames) plays",
+            lost=max(0, taken - there),
         )
 
 
