@@ -98,7 +98,7 @@ class _Job:
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
         self.screen = None
         if show:
-            self.screen = _open_screen(source, paced=not live and not sinks)
+            self.screen = _open_screen(source, paced=not live and not sinks, alone=not sinks)
         self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
         self.whole = Run(
             source,
@@ -137,10 +137,10 @@ class _Job:
         return report
 
 
-def _open_screen(source: Source, paced: bool) -> Screen | None:
+def _open_screen(source: Source, paced: bool, alone: bool) -> Screen | None:
     """The window; None when the display went away since it was looked for."""
     try:
-        return Screen(Window(f"posestream - {source.info.name}"), source, paced)
+        return Screen(Window(f"posestream - {source.info.name}"), source, paced, alone)
     except OSError as error:
         logger.warning("no window: %s", error)
         return None

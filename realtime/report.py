@@ -117,15 +117,44 @@ def write_report(path: Path, report: dict[str, Any], overwrite: bool) -> None:
 
 
 def summary(report: dict[str, Any]) -> list[str]:
-    """At most 12 lines for people."""
+    """At most 12 lines for people, what was lost first."""
+    lines = [_frames(report)]
+    if report["damage"]:
+        lines.append(f"warning: {report['damage']}")
+    lines += _behind(report)
+    if report["frames_captured"]:
+        lines += _figures(report)
+    notes = [line for line in report["notes"] if line != report["damage"]]
+    lines += [f"note: {line}" for line in notes[:2]]
+    if len(notes) > 2:
+        lines.append(f"{len(notes) - 2} more notes, see --report")
+    return [*lines[:11], *report["ledger_errors"][:1]]
+
+
+def _frames(report: dict[str, Any]) -> str:
+    """Where the frames went."""
     lost = sum(report["dropped"].values()) + report["failed"]
     drops = ", ".join(f"{key} {n}" for key, n in report["dropped"].items() if n)
-    lines = [
+    return (
         f"{report['frames_captured']} frames captured, {report['frames_written']} written, "
         f"{report['frames_shown']} shown, {lost} dropped or failed"
-        + (f" ({drops})" if drops else ""),
-        f"{report['people']} poses; {report['fps']:.1f} fps; slowest: {report['bottleneck']}",
+        + (f" ({drops})" if drops else "")
+    )
+
+
+def _behind(report: dict[str, Any]) -> list[str]:
+    """A line for each output that got fewer frames than the best one."""
+    return [
+        f"{name}: only {sink['frames']} of them"
+        f" ({', '.join(f'{key} {n}' for key, n in sink['dropped'].items() if n)})"
+        for name, sink in report["sinks"].items()
+        if sink["frames"] < report["frames_written"]
     ]
+
+
+def _figures(report: dict[str, Any]) -> list[str]:
+    """Speed, networks and what else there is to say about the frames."""
+    lines = [f"{report['people']} poses; {report['fps']:.1f} fps; slowest: {report['bottleneck']}"]
     if report["latency_ms"]:
         figures = ", ".join(f"{key} {value:.0f}" for key, value in report["latency_ms"].items())
         lines.append(f"latency grab to picture, ms: {figures}")
@@ -146,9 +175,10 @@ def summary(report: dict[str, Any]) -> list[str]:
             f"demo: mean error {error} px, {100 * demo['found']:.1f} % of people found, "
             f"{demo['false']} false"
         )
-    if report["reconnects"] or report["bad_packets"]:
-        lines.append(f"{report['reconnects']} reconnects, {report['bad_packets']} bad packets")
+    if report["reconnects"]:
+        lines.append(f"{report['reconnects']} reconnects")
+    if report["bad_packets"] and report["kind"] != "images":  # those have a note each
+        lines.append(f"{report['bad_packets']} damaged packets or pictures")
     if report["failed_people"]:
         lines.append(f"{report['failed_people']} people left out because a joint was not finite")
-    lines += [f"note: {line}" for line in report["notes"][:3]]
-    return [*lines[:11], *report["ledger_errors"][:1]]
+    return lines

@@ -19,11 +19,12 @@ REDRAW = 0.5
 
 
 class Screen:
-    """Shows finished frames. paced: not faster than their own times (a file being watched)."""
+    """Shows finished frames. paced: not faster than their own times (a file being watched).
+    alone: there is no other output, so the run ends when the display goes away."""
 
-    def __init__(self, window: Window, source: Source, paced: bool) -> None:
+    def __init__(self, window: Window, source: Source, paced: bool, alone: bool = False) -> None:
         self.shown = 0
-        self._window, self._source, self._paced = window, source, paced
+        self._window, self._source, self._paced, self._alone = window, source, paced, alone
         self._zero: float | None = None  # perf_counter() at Frame.time 0
         self._picture: Image | None = None
         self._drawn = 0.0
@@ -39,7 +40,7 @@ class Screen:
         return self._zero + item.frame.time - now
 
     def show(self, item: PosedFrame) -> None:
-        if item.picture is not None:
+        if item.picture is not None and not self._lost:
             self._picture = item.picture
             self._window.show(item.picture)
             self._drawn = perf_counter()
@@ -50,7 +51,10 @@ class Screen:
         key = self._window.pump()
         if key == "lost" and not self._lost:
             self._lost = True
-            logger.warning("the display went away; going on without a window")
+            if self._alone:
+                stop.ask("display lost")
+            then = "nothing else to do, so the run ends" if self._alone else "going on without it"
+            logger.warning("the display went away; %s", then)
         if key in QUIT_KEYS:
             stop.ask("window closed" if key == "closed" else f"key {key}")
         now = perf_counter()
