@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from realtime.errors import UsageError
+from realtime.hints import camera_number, near
+from realtime.sinks.outfile import check_not_input
 from realtime.sources.base import Span
 
 if sys.version_info >= (3, 11):
@@ -94,7 +96,10 @@ def parse(argv: Sequence[str]) -> Settings:
     """
     parser = build_parser()
     options = _options(parser)
-    values = vars(parser.parse_args(list(argv)))
+    parsed, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        raise UsageError(_unknown(unknown[0], parser))
+    values = vars(parsed)
     defaults = {key: False if _is_switch(action) else None for key, action in options.items()}
     config = read_config(values["config"], parser) if values["config"] else {}
     given = {key: value for key, value in values.items() if value is not None}
@@ -123,7 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group = parser.add_argument_group("input")
     add = group.add_argument
-    add("--device", type=int, action="append", metavar="N", help="camera number (default 0)")
+    add("--device", type=_camera, action="append", metavar="N", help="camera number (default 0)")
     add("--input", action="append", metavar="X", help="video, URL, folder, glob, image or 'demo'")
     add("--start", metavar="T", help="first frame, as a frame number or as seconds with s (12.5s)")
     add("--end", metavar="T", help="stop before this frame or time")
@@ -173,6 +178,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
+    """What to say about a word of the command line that means nothing."""
+    if not word.startswith("-"):
+        return f"{word!r} stands alone; inputs are given with --input {word}"
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    found = near(word.partition("=")[0].replace("_", "-"), flags)
+    return f"unknown option {word}; " + (f"did you mean {found}?" if found else "see --help")
+
+
 def _switch(add: Any, name: str, text: str) -> None:
     add(name, action="store_true", default=None, help=text)
 
@@ -217,7 +231,7 @@ def _typed(action: argparse.Action, value: Any) -> Any:
     if _is_switch(action):
         return _is(value, bool, "true or false")
     if action.dest in ("device", "input"):
-        wanted = int if action.type is int else str
+        wanted = int if action.dest == "device" else str
         items = value if isinstance(value, list) else [value]
         return tuple(_is(item, wanted, f"{wanted.__name__} or a list of it") for item in items)
     if action.choices:
@@ -241,6 +255,13 @@ def _is(value: Any, kind: Any, wanted: str) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _camera(text: str) -> int:
+    number = camera_number(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a camera number (0, 1, ...)")
+    return number
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -286,12 +307,21 @@ def _validate(s: Settings) -> None:
         )
     if s.show and s.headless:
         raise UsageError("--show and --headless exclude each other")
+    if s.log_file is not None:
+        check_not_input(s.log_file, [Path(p) for p in (*s.input, s.detector, s.pose) if p])
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
     outputs = [str(p) for p in (s.output, s.json, s.report, s.log_file) if p and str(p) != "-"]
-    if len({str(Path(p).absolute()) for p in outputs}) < len(outputs):
+    if len({_absolute(p) for p in outputs}) < len(outputs):
         raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))
+
+
+def _absolute(path: str) -> str:
+    try:
+        return str(Path(path).absolute())
+    except OSError:  # the current folder is gone
+        return path
 
 
 def as_toml(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
+from realtime.asked import check_input
 from realtime.cli import Settings
 from realtime.detect import Detector
 from realtime.errors import ModelError, UsageError
@@ -39,6 +40,7 @@ def open_source(settings: Settings) -> Source:
             max_reconnects=settings.max_reconnects,
         )
     name = settings.input[0]
+    name = name.strip() if is_url(name.strip()) else name
     if name == "demo":
         return open_demo(settings.seed, span, settings.live)
     if is_url(name):
@@ -46,8 +48,7 @@ def open_source(settings: Settings) -> Source:
             name, span, wait=not settings.no_wait, max_reconnects=settings.max_reconnects
         )
     path = Path(name)
-    pattern = any(sign in name for sign in "*?[") and not path.exists()
-    if pattern or path.is_dir() or is_image(path):
+    if not check_input(name) or path.is_dir() or is_image(path):
         return open_images(name, span, settings.sequence)
     return open_file(path, span)
 
@@ -77,7 +78,7 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
 def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
     """The file sinks, created under their final names; cleanup takes them back when something
     fails before the run. Raises OutputError or UsageError."""
-    inputs = [info.path] if info.path else []
+    inputs = [p for p in (info.path, settings.detector, settings.pose) if p]
     outputs = [settings.output, settings.report]
     outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
     for output in outputs:
