@@ -64,6 +64,10 @@ def check_address(url: str) -> None:
     if scheme not in SCHEMES:
         known = ", ".join(SCHEMES)
         raise InputError(f"{name}: {scheme}:// is not a stream that can be read; use {known}")
+    if re.search(r"\s", url):
+        raise InputError(f"{scheme}://...: there is a blank in the address; write it as %20")
+    if re.match(r"[^/?#@\[]*:[^/?#@]*[^0-9/?#@][^/?#@]*[/?#].*@", url[len(scheme) + 3 :]):
+        raise InputError(f"{name}: write / ? # in a password as %2F %3F %23")
     place = url[len(scheme) + 3 :].rpartition("@")[2]
     if not re.match(r"[^/?]", place) and scheme != "udp":
         raise InputError(f"{name}: no host in it; write {scheme}://HOST/...")
@@ -79,9 +83,10 @@ def open_address(
     """A container, which the caller closes. Raises Broken, or InputError for what this build of
     PyAV cannot do."""
     start = monotonic()
+    scheme = scheme_of(url)  # in small letters, as FFmpeg wants it
     try:
         container: av.container.InputContainer = av.open(
-            url,
+            scheme + url[len(scheme) :],
             options={**OPTIONS, **options},
             timeout=(timeouts.open, timeouts.read),
             **TOLERANT,
@@ -90,7 +95,7 @@ def open_address(
     except av.error.ProtocolNotFoundError:
         name = mask_credentials(url)
         raise InputError(
-            f"{name}: this build of PyAV has no {scheme_of(url)}; send the stream another way"
+            f"{name}: this build of PyAV has no {scheme}; send the stream another way"
         ) from None
     except DAMAGE as error:
         if monotonic() - start > 0.95 * timeouts.open:  # RTSP calls its timeout invalid data
