@@ -45,7 +45,10 @@ def read(data: bytes) -> Contents:
     if not data:
         raise ValueError("an empty file")
     if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise ValueError("a pickle or zip archive, which could run code and is never opened")
+        raise ValueError(
+            "a pickle or zip archive, which could run code and is never opened; export the network "
+            "to ONNX or safetensors"
+        )
     if data[:512].lstrip()[:1] == b"<":
         raise ValueError("a web page or XML, not a model (a failed download?)")
     if data[8:9] == b"{":

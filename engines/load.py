@@ -68,7 +68,10 @@ def load(
     _check_options(engine, precision, compute, threads)
     spec = model if isinstance(model, ModelSpec) else identify(model)
     if spec.task != task:
-        raise ModelError(f"model {spec.path}: {spec.name} is a {spec.task}, not a {task} network")
+        raise ModelError(
+            f"model {spec.path}: {spec.name} is a {spec.task} network; give it with --{spec.task} "
+            f"and a {task} network with --{task}"
+        )
     name = _choose(spec, engine, compute)
     data = read(spec.path)
     if hashlib.sha256(data).hexdigest() != spec.sha256:
@@ -105,9 +108,9 @@ def _choose(spec: ModelSpec, engine: str, compute: str) -> str:
         )
     wanted = fits if engine == "auto" else [name for name in fits if name == engine]
     if not wanted:
+        what = "no engine runs" if engine == "auto" else f"engine {engine} does not run"
         raise ModelError(
-            f"model {spec.path}: {engine if engine != 'auto' else 'no engine here'} does not run "
-            f"{spec.container} files on {compute}; use --compute cpu"
+            f"model {spec.path}: {what} {spec.container} files on {compute}; use --compute cpu"
         )
     return wanted[0]
 

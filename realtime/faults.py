@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from realtime.errors import UsageError
 
+STAGES = ("grab", "detect", "crop", "pose", "decode", "track", "render", "record", "json")
 ACTIONS = ("raise", "hang", "sleep", "die")
 
 
@@ -51,11 +52,12 @@ def parse_fault(text: str) -> Fault | None:
     try:
         where, _, frame = text.partition("@")
         stage, action, *rest = where.split(":")
-        if action not in ACTIONS:
-            raise ValueError(action)
+        if stage not in STAGES or action not in ACTIONS:
+            raise ValueError(text)
         seconds = float(rest[0]) if rest else 1e9 if action == "hang" else 1.0
         return Fault(stage, action, seconds, None if frame in ("", "*") else int(frame))
     except (ValueError, IndexError):
         raise UsageError(
-            f"POSESTREAM_FAULT={text}: expected STAGE:{'|'.join(ACTIONS)}[:SECONDS]@FRAME"
+            f"POSESTREAM_FAULT={text}: expected {'|'.join(STAGES)}:{'|'.join(ACTIONS)}"
+            "[:SECONDS]@FRAME"
         ) from None

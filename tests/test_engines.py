@@ -234,7 +234,7 @@ def test_known_files(known, tmp_path):
 
 
 def test_the_wrong_task_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="is a pose, not a detector"):
+    with pytest.raises(ModelError, match="is a pose network; give it with --pose"):
         load(pose_file(tmp_path / "a.onnx"), "detector")
 
 
