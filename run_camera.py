@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped:
         return stop.exit_code
     finally:
+        stop.release()
         console.flush_stdout()
 
 

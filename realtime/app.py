@@ -51,6 +51,7 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
     """
     began, utc = perf_counter(), datetime.now(timezone.utc)
     with ExitStack() as cleanup:
+        stop.rescue = cleanup.close
         source = open_source(settings)
         cleanup.callback(source.close)
         show = wants_window(settings, source.info)

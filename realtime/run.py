@@ -66,7 +66,7 @@ class Run:
         the sinks are finalised and the threads joined as far as they let themselves."""
         crew = Crew()
         clean = False
-        self._stop.started = True
+        self._stop.started, self._stop.rescue = True, self.rescue
         try:
             for worker in self._workers:
                 worker.start(crew)
@@ -81,6 +81,13 @@ class Run:
         finally:
             self._progress.close()
             self._finish(crew, clean)
+
+    def rescue(self) -> None:
+        """Finalise the sinks from another thread because the main one is stuck."""
+        for worker in self._workers:
+            worker.finish(clean=False)
+        for worker in self._workers:
+            worker.done(0.5)
 
     def _pass_on(self, frames: list[PosedFrame]) -> bool:
         """Deliver finished frames, then look after things; False when the run is to stop."""

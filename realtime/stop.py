@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+import socket
+import sys
+from collections.abc import Callable
+from threading import Thread
+from time import monotonic
 from types import FrameType
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+PATIENCE = 5.0
+"""Seconds the main thread gets to end after a signal, before the process is ended around it."""
 
 
 class Stopped(BaseException):
@@ -21,17 +29,35 @@ class Stop:
     Until started is set, a signal raises Stopped in the main thread, because what is going on
     (opening, loading) has no loop that could look. A second SIGINT leaves at once; the recording is
     playable at any moment.
+
+    Python handles signals only between two of its instructions. While the main thread is inside a
+    library that does not return (a frozen display, a model that loads for a minute), a thread sees
+    the signal and ends the process after PATIENCE seconds; rescue is called first and must not
+    block.
     """
 
     def __init__(self) -> None:
         self.reason = ""
         self.exit_code = 0
         self.started = False
+        self.rescue: Callable[[], None] = lambda: None
+        self._mouth: socket.socket | None = None
 
     def install(self) -> None:
-        """Handle SIGINT, SIGTERM and SIGHUP; call from the main thread."""
+        """Handle SIGINT, SIGTERM and SIGHUP until release(); call from the main thread."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
+        ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        Thread(target=self._guard, args=(ear,), name="signals", daemon=True).start()
+
+    def release(self) -> None:
+        """The main thread is about to end by itself; further signals change nothing."""
+        self.started = True
+        if self._mouth:
+            signal.set_wakeup_fd(-1)
+            self._mouth.close()
 
     def ask(self, reason: str, exit_code: int = 0) -> None:
         """End the run; the first reason counts."""
@@ -39,9 +65,30 @@ class Stop:
             self.reason, self.exit_code = reason, exit_code
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        code = 130 if number == signal.SIGINT else 0
         if self.reason and number == signal.SIGINT:
             os._exit(130)
-        self.ask(signal.Signals(number).name, code)
+        self.ask(signal.Signals(number).name, _code(number))
         if not self.started:
             raise Stopped(self.reason)
+
+    def _guard(self, ear: socket.socket) -> None:
+        with ear:
+            first = ear.recv(1)
+            deadline = monotonic() + PATIENCE
+            while first:
+                ear.settimeout(max(0.001, deadline - monotonic()))
+                try:
+                    if not ear.recv(1):
+                        return  # released
+                except TimeoutError:
+                    break
+        if first:
+            faulthandler.dump_traceback(file=2, all_threads=True)
+            text = f"stuck for {PATIENCE:g} s after {signal.Signals(first[0]).name}; leaving"
+            print(f"posestream: WARNING: {text}", file=sys.stderr)
+            self.rescue()
+            os._exit(_code(first[0]))
+
+
+def _code(number: int) -> int:
+    return 130 if number == signal.SIGINT else 0
