@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are one line on standard error."""
     console.secure()
     stop = Stop()
-    stop.install()
     try:
+        stop.install()
         return carry_out(argv, stop)
     except Stopped:
         return stop.exit_code

@@ -83,7 +83,7 @@ def test_signals_finalise(tmp_path: Path, number: signal.Signals, code: int) -> 
     process = start(
         "--input", "demo", "--live", "--headless", "--output", video, "--report", report
     )
-    wait_for(lambda: video.exists() and video.stat().st_size > 50_000)
+    wait_for(lambda: video.exists() and video.stat().st_size > 150_000)
     process.send_signal(number)
     began = time.perf_counter()
     result = finish(process, within=10)
