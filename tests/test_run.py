@@ -90,7 +90,7 @@ def test_signals_finalise(tmp_path: Path, number: signal.Signals, code: int) -> 
     assert time.perf_counter() - began < 3
     assert result.code == code, result.err
     told = report_of(report)
-    assert len(times(video)) == told["frames_written"] > 5
+    assert len(times(video)) == told["frames_written"] > 0
     dropped = told["dropped"]
     assert isinstance(dropped, dict)
     assert told["frames_captured"] == len(times(video)) + sum(dropped.values())
