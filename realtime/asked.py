@@ -56,10 +56,10 @@ def _missing(path: Path, error: Exception) -> str:
         return "is a link to nothing"
     try:
         with os.scandir(path.parent) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(LISTED))]
+            names = [Path(entry.name) for entry, _ in zip(entries, range(LISTED))]
     except OSError:
         return f"no such file; there is no folder {shown(path.parent)}"
-    found = near(path.name, names)
-    if found:
+    stem = near(path.stem, {other.stem for other in names})
+    if found := near(path.name, [other.name for other in names if other.stem == stem], 0.0):
         return f"no such file; did you mean {shown(path.with_name(found))}?"
     return "no such file or folder"

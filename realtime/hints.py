@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """The name that looks most like this one, also in other letters' case; empty when none does."""
+def near(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:
+    """The name that looks most like this one, also in other letters' case; empty when none does.
+    cutoff: 1 for equal names, 0 for any; see difflib."""
     by_small = {other.casefold(): other for other in names}
-    found = difflib.get_close_matches(name.casefold(), by_small, 1, cutoff=0.6)
+    found = difflib.get_close_matches(name.casefold(), by_small, 1, cutoff)
     return by_small[found[0]] if found else ""
 
 
