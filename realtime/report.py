@@ -11,14 +11,13 @@ from typing import Any
 
 from engines.base import Network
 from realtime.errors import OutputError
-from realtime.ledger import Ledger, bottleneck, rss_mb, stage_table
+from realtime.ledger import Ledger, SinkCount, bottleneck, rss_mb, stage_table
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
 from realtime.sources.base import Source
 from realtime.version import VERSION
 
 SCHEMA = 1
-FILE_SINKS = ("record", "json")
 
 
 def build_report(
@@ -37,13 +36,8 @@ def build_report(
     dropped holds the frames dropped before the sinks plus those of the sink that wrote most, so
     that frames_captured = frames_written + sum(dropped) + failed when there is a file sink.
     """
-    upstream = {"grab.stale": ledger.stale()} if ledger.live else {}
-    wrong = ledger.settle(upstream, ended)
     meters = [*pipeline.meters.values(), *(worker.meter for worker in workers)]
-    counts = [worker.count for worker in workers]
-    best = max(counts, key=lambda count: count.frames, default=ledger.delivery)
-    dropped: Counter[str] = Counter(upstream) + best.dropped
-    pose = networks[-1]
+    status = source.status
     return {
         "schema_version": SCHEMA,
         "version": VERSION,
@@ -53,46 +47,56 @@ def build_report(
         "kind": source.info.kind,
         "live": source.info.live,
         "ended": ended,
-        "frames_captured": ledger.captured,
-        "frames_written": max((count.frames for count in counts), default=0),
         "frames_shown": shown,
-        "dropped": dict(dropped),
-        "failed": ledger.failed,
-        "failed_people": ledger.failed_people,
-        "people": ledger.people,
+        **_accounts(ledger, [worker.count for worker in workers], ended),
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
         "latency_ms": _latency(ledger),
         "stages": stage_table(meters, pipeline.edges, ledger.wall),
         "bottleneck": bottleneck(meters, ledger.wall, ledger.live),
-        "engine": pose.engine,
-        "precision": pose.precision,
-        "device": pose.device,
-        "models": {
-            network.spec.task: {
-                "name": network.spec.name,
-                "file": network.spec.path.name,
-                "sha256": network.spec.sha256,
-                "engine": network.engine,
-                "precision": network.precision,
-                "device": network.device,
-            }
-            for network in networks
-        },
-        "sinks": {
-            worker.sink.name: {
-                "frames": worker.count.frames,
-                "dropped": dict(worker.count.dropped),
-                "error": str(worker.error) if worker.error else None,
-            }
-            for worker in workers
-        },
-        "reconnects": source.status.reconnects,
-        "bad_packets": source.status.bad_packets,
-        "damage": source.status.damage,
-        "notes": [*source.status.notes, *(n for w in workers for n in w.sink.notes)],
-        "ledger_errors": wrong,
+        **_engine(networks[-1]),
+        "models": {network.spec.task: _model(network) for network in networks},
+        "sinks": {worker.sink.name: _sink(worker) for worker in workers},
+        "reconnects": status.reconnects,
+        "bad_packets": status.bad_packets,
+        "damage": status.damage,
+        "notes": [*status.notes, *(note for w in workers for note in w.sink.notes)],
         "rss_mb": rss_mb(),
+    }
+
+
+def _accounts(ledger: Ledger, counts: Sequence[SinkCount], ended: bool) -> dict[str, Any]:
+    """Where the frames went; see build_report."""
+    upstream = {"grab.stale": ledger.stale()} if ledger.live else {}
+    wrong = ledger.settle(upstream, ended)
+    best = max(counts, key=lambda count: count.frames, default=ledger.delivery)
+    return {
+        "frames_captured": ledger.captured,
+        "frames_written": max((count.frames for count in counts), default=0),
+        "dropped": dict(Counter(upstream) + best.dropped),
+        "failed": ledger.failed,
+        "failed_people": ledger.failed_people,
+        "people": ledger.people,
+        "ledger_errors": wrong,
+    }
+
+
+def _engine(network: Network) -> dict[str, str]:
+    """What really runs a network."""
+    return {"engine": network.engine, "precision": network.precision, "device": network.device}
+
+
+def _model(network: Network) -> dict[str, str]:
+    spec = network.spec
+    file = {"name": spec.name, "file": spec.path.name, "sha256": spec.sha256}
+    return {**file, **_engine(network)}
+
+
+def _sink(worker: SinkWorker) -> dict[str, Any]:
+    return {
+        "frames": worker.count.frames,
+        "dropped": dict(worker.count.dropped),
+        "error": str(worker.error) if worker.error else None,
     }
 
 
