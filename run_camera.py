@@ -71,8 +71,8 @@ def dispatch(settings: Settings, stop: Stop) -> int:
         return answer(list_cameras())
     from realtime.app import run
 
-    code, left_behind = run(settings, stop)
-    if left_behind:
+    code, must_leave = run(settings, stop)
+    if must_leave:
         leave(code)
     return code
 
@@ -90,7 +90,8 @@ def answer(text: str) -> int:
 
 
 def leave(code: int) -> None:
-    """End the process at once: a thread is stuck in a driver and would block an ordinary end."""
+    """End the process at once: an ordinary end would wait for a thread stuck in a driver, or run
+    into what a window toolkit has left."""
     logging.shutdown()
     console.flush_stdout()
     os._exit(code)

@@ -29,6 +29,7 @@ from realtime.report import build_report, summary, write_report
 from realtime.run import Run
 from realtime.screen import Screen
 from realtime.sinks.base import Sink
+from realtime.sinks.exit_guard import on_exit
 from realtime.sinks.jsonl import PipeClosed
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
@@ -44,8 +45,7 @@ FILE_QUEUE = 4
 
 
 def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
-    """Carry one run out. Its exit code, and whether threads were left behind, in which case the
-    process must leave by os._exit.
+    """Carry one run out. Its exit code, and whether the process must leave by os._exit.
 
     Raises PosestreamError when the run could not begin.
     """
@@ -59,10 +59,13 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
         check_report(settings)
         detector, pose = load_networks(settings, source.info)
         job = _Job(settings, stop, source, sinks, detector, pose, show)
+        if job.screen:
+            on_exit(lambda: _display_lost(settings, stop, job, utc))
         failure = job.run(startup_s=perf_counter() - began)
         report = job.report(utc, ended=failure is None and job.whole.ended)
         cleanup.pop_all()  # the run has closed them; a thread left behind may still hold them
-        return _conclude(settings, stop, report, failure), bool(job.whole.left_behind)
+        must_leave = bool(job.whole.left_behind) or job.screen is not None  # see on_exit
+        return _conclude(settings, stop, report, failure), must_leave
 
 
 class _Job:
@@ -145,6 +148,15 @@ def _open_screen(source: Source, paced: bool, alone: bool) -> Screen | None:
     except OSError as error:
         logger.warning("no window: %s", error)
         return None
+
+
+def _display_lost(settings: Settings, stop: Stop, job: _Job, utc: datetime) -> int:
+    """The window toolkit is ending the process, so the run has to end here; the exit code."""
+    job.whole.break_off()
+    failure = None
+    if job.workers:
+        failure = OutputError("the display went away while a window was drawn; use --headless")
+    return _conclude(settings, stop, job.report(utc, ended=False), failure)
 
 
 def _conclude(

@@ -58,14 +58,14 @@ class Run:
         self._screen, self._ledger, self._stop = screen, ledger, stop
         self._progress, self._score, self._record_required = progress, score, record_required
         self._given_up: set[str] = set()
+        self._crew = Crew()
         self._watchdog = Watchdog(HANG_LIMIT)
         self._stalled = False
 
     def __call__(self) -> None:
         """Run to the end of the source or to a stop. Raises PosestreamError; whatever happens,
         the sinks are finalised and the threads joined as far as they let themselves."""
-        crew = Crew()
-        clean = False
+        crew, clean = self._crew, False
         self._stop.started, self._stop.rescue = True, self.rescue
         try:
             for worker in self._workers:
@@ -80,14 +80,21 @@ class Run:
             raise
         finally:
             self._progress.close()
-            self._finish(crew, clean)
+            self._finish(clean)
 
     def rescue(self) -> None:
         """Finalise the sinks from another thread because the main one is stuck."""
         for worker in self._workers:
             worker.finish(clean=False)
+        deadline = perf_counter() + STOP_LIMIT
         for worker in self._workers:
-            worker.done(0.5)
+            worker.done(max(0.0, deadline - perf_counter()))
+
+    def break_off(self) -> None:
+        """End the run from within a call of the window, which must not be touched any more."""
+        self._screen = None
+        self._progress.close()
+        self._finish(clean=False)
 
     def _pass_on(self, frames: list[PosedFrame]) -> bool:
         """Deliver finished frames, then look after things; False when the run is to stop."""
@@ -179,13 +186,13 @@ class Run:
                 break
         self._check_sinks()
 
-    def _finish(self, crew: Crew, clean: bool) -> None:
+    def _finish(self, clean: bool) -> None:
         """Close the source, end the sinks, join the threads; bounded by STOP_LIMIT."""
         self._source.close()
         for worker in self._workers:
             worker.finish(clean)
         deadline = perf_counter() + STOP_LIMIT
-        self.left_behind = crew.join(max(0.0, deadline - perf_counter()))
+        self.left_behind = self._crew.join(max(0.0, deadline - perf_counter()))
         if self._screen:
             self._screen.close()
         for name in self.left_behind:

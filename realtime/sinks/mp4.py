@@ -190,9 +190,11 @@ class Mp4:
         self._file.cut(self._good)
         self.abort()
         there = _frames_in(self._file.path)
+        if not there:
+            self._file.cut(0)
+        rest = f"what is there ({there} frames) plays" if there else "there is nothing to play"
         raise OutputError(
-            f"{self._file.path}: cannot write more after {self._good} bytes: {reason}; "
-            f"what is there ({there} frames) plays",
+            f"{self._file.path}: cannot write more after {self._good} bytes: {reason}; {rest}",
             lost=max(0, taken - there),
         )
 

@@ -35,8 +35,8 @@ class Window:
     """A window called title, as large as the first picture or as the screen allows.
 
     The user may resize it; the picture keeps its proportions. Once the display is lost nothing is
-    drawn any more and pump() says so: cv2 would end the process (it still does when the display
-    goes away within one of its own calls, some milliseconds per second).
+    drawn any more and pump() says so: cv2 would end the process. When the display goes away within
+    one of its own calls it still does; see exit_guard.
     Raises OSError when the display is gone.
     """
 

@@ -1,0 +1,305 @@
+"""Outputs, standard streams, windows, signals and kills through the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import ROOT, Result, finish, lines, run, start, times
+from test_run import fails, tiny, wait_for
+from test_sink_window import Display, ask_to_close, needs_x
+
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX shells and signals")
+DEMO = ("--input", "demo", "--headless")
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[Display]:
+    server = Display()
+    yield server
+    server.kill()
+
+
+def xdotool(display: Display, *arguments: str) -> list[str]:
+    """The words it prints; none when it finds nothing."""
+    env = {**os.environ, "DISPLAY": display.name}
+    done = subprocess.run(["xdotool", *arguments], env=env, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+needs_windows = pytest.mark.skipif(
+    shutil.which("xdotool") is None or shutil.which("Xvfb") is None, reason="needs Xvfb, xdotool"
+)
+
+
+def report(path: Path) -> dict[str, Any]:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(told, dict) and told["ledger_errors"] == []
+    return told
+
+
+def shell(script: str, *arguments: object, cwd: Path | None = None, **env: str) -> Result:
+    """Run the command line from a shell, as "$@" in script."""
+    command = [sys.executable, str(ROOT / "run_camera.py"), *map(str, arguments)]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "1", **env},
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("script", "code", "count"),
+    [
+        ('"$@" 2>&-', 0, 3),
+        ('"$@" 2>/dev/full', 0, 3),
+        ('"$@" >&-', 4, 0),
+        ('"$@" >/dev/full', 4, 0),
+        ('"$@" | head -1', 0, 1),
+    ],
+)
+def test_standard_streams_closed_full_or_abandoned(script: str, code: int, count: int) -> None:
+    if "/dev/full" in script and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    frames = "300" if "head" in script else "3"
+    result = shell(script, *DEMO, "--json", "-", "--quiet", "--end", frames)
+    assert result.code == code and len(result.out.splitlines()) == count
+    assert len(result.errors) == (code > 0) and len(result.err.splitlines()) == (code > 0)
+
+
+@posix
+def test_with_all_standard_streams_closed_the_files_are_whole(tmp_path: Path) -> None:
+    """A closed stream leaves its number to the next file, into which libraries would print."""
+    video, data, told = tmp_path / "v.mp4", tmp_path / "d.jsonl", tmp_path / "r.json"
+    result = shell(
+        '"$@" <&- >&- 2>&-', *DEMO, "--end", "5", "--output", video, "--json", data,
+        "--report", told, "-vv",
+    )  # fmt: skip
+    assert result.code == 0
+    assert len(times(video)) == len(lines(data)) == report(told)["frames_written"] == 5
+
+
+@posix
+def test_answers_nobody_takes() -> None:
+    if Path("/dev/full").exists():
+        fails(shell('"$@" >/dev/full', "--print-config"), 4, "standard output")
+    assert shell('"$@" | true', "--print-config").err == ""
+    assert shell('"$@" | true', "--help").err == ""
+
+
+@posix
+def test_a_full_disk_ends_one_output_and_not_the_others(tmp_path: Path) -> None:
+    """A limit of 1000 blocks of 512 bytes on every file stands for the disk."""
+    video, data, told = tmp_path / "v.mp4", tmp_path / "d.jsonl", tmp_path / "r.json"
+    more = (*DEMO, "--end", "45", "--output", video)
+    result = shell('ulimit -f 1000; "$@"', *more, "--json", data, "--report", told)
+    assert result.code == 0, result.err
+    assert f"{video}: cannot write more" in result.err
+    there = len(times(video))
+    recorded = report(told)["sinks"]["record"]
+    assert recorded == {
+        "frames": there, "dropped": {"record.failed": 45 - there}, "error": recorded["error"],
+    }  # fmt: skip
+    assert 0 < there < 45 == len(lines(data))
+    assert f"record: only {there} of them" in result.err
+
+
+@posix
+def test_a_full_disk_ends_the_run_with_its_last_output(tmp_path: Path) -> None:
+    video, told = tmp_path / "v.mp4", tmp_path / "r.json"
+    result = shell('ulimit -f 60; "$@"', *DEMO, "--output", video, "--report", told)
+    fails(result, 4, f"{video}: cannot write more", "nothing to play")
+    assert report(told)["frames_written"] == 0 and report(told)["exit_code"] == 4
+    assert not video.exists()
+
+
+@posix
+def test_outputs_that_cannot_be_are_refused_at_once(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo.mp4"
+    os.mkfifo(fifo)
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes(Path(tiny()[1]).read_bytes())
+    cases: list[tuple[tuple[object, ...], int, str]] = [
+        (("--output", fifo), 4, "not an ordinary file"),
+        (("--report", tmp_path / "no" / "r.json"), 4, "create it first"),
+        (("--json", model, "--overwrite", "--detector", model), 2, "tiny.onnx"),
+        (("--log-file", model, "--detector", model), 2, "tiny.onnx"),
+        (("--log-file", tmp_path), 2, "--log-file"),
+    ]
+    for process, (_, code, word) in [(start(*DEMO, *case[0]), case) for case in cases]:
+        fails(finish(process), code, word)
+    assert model.stat().st_size > 100_000
+    assert not (tmp_path / "no").exists()
+
+
+@posix
+def test_odd_places_to_start_from(tmp_path: Path) -> None:
+    """Relative names, no home, no locale; then a current folder that is gone."""
+    (tmp_path / "ü").mkdir()
+    env = {"LC_ALL": "C", "HOME": "/nonexistent"}
+    some = (*DEMO, "--end", "3", "--quiet")
+    result = shell('"$@"', *some, "--output", "ü/測.mp4", "--json", "d.jsonl", cwd=tmp_path, **env)
+    assert result.code == 0, result.err
+    assert len(times(tmp_path / "ü" / "測.mp4")) == len(lines(tmp_path / "d.jsonl")) == 3
+    gone = 'cd "$(mktemp -d)" && rmdir "$PWD" && unset HOME && "$@"'
+    assert shell(gone, *some, "--json", tmp_path / "e.jsonl").code == 0
+    fails(shell(gone, *some, "--json", "e.jsonl"), 4, "e.jsonl")
+
+
+@posix
+def test_signals_at_random_moments(tmp_path: Path) -> None:
+    """While starting, loading and running: quickly gone, the right code, files that play."""
+    rng = random.Random(5)
+    codes = {signal.SIGINT: 130, signal.SIGTERM: 0, signal.SIGHUP: 0}
+    for turn in range(2):
+        processes = {
+            n: start(*DEMO, "--live", "--output", tmp_path / f"{turn}{n}.mp4") for n in codes
+        }
+        for number, process in processes.items():
+            time.sleep(rng.uniform(0.2, 0.4) if turn == 0 else rng.uniform(0.5, 1.5))
+            process.send_signal(number)
+            began = time.perf_counter()
+            assert finish(process, within=10).code == codes[number]
+            assert time.perf_counter() - began < 4
+    for video in tmp_path.glob("*.mp4"):
+        assert len(times(video)) > 0
+
+
+@posix
+def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    process = start(
+        *DEMO, "--output", video, "--json", tmp_path / "d", POSESTREAM_FAULT="json:sleep:30@8"
+    )
+    wait_for(lambda: (tmp_path / "d").exists() and len(lines(tmp_path / "d")) == 8)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    began = time.perf_counter()
+    assert finish(process, within=5).code == 130
+    assert time.perf_counter() - began < 1 and len(times(video)) > 0
+
+
+STUCK = """
+import hashlib, realtime.stop
+realtime.stop.PATIENCE = 0.5
+stop = realtime.stop.Stop()
+stop.install()
+stop.rescue = lambda: print("rescued", flush=True)
+stop.started = True
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)  # minutes inside a library
+"""
+
+
+@posix
+def test_a_signal_ends_a_process_that_is_stuck_in_a_library() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (130, "rescued\n")
+    assert "stuck for 0.5 s after SIGINT" in err
+
+
+@posix
+@pytest.mark.parametrize("seconds", [0.7, 2.1])
+def test_a_kill_costs_less_than_a_second_of_footage(tmp_path: Path, seconds: float) -> None:
+    video, data = tmp_path / "v.mp4", tmp_path / "d.jsonl"
+    process = start(*DEMO, "--live", "--output", video, "--json", data)
+    wait_for(lambda: data.exists() and data.stat().st_size > 0)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    whole = data.read_text().splitlines()
+    assert times(video)[-1] > json.loads(whole[-1])["time"] - 1
+
+
+def test_a_live_source_under_overload_stays_fresh(tmp_path: Path) -> None:
+    told, data = tmp_path / "r.json", tmp_path / "d.jsonl"
+    result = run(
+        *DEMO, "--live", "--end", "90", "--json", data, "--report", told,
+        POSESTREAM_FAULT="pose:sleep:0.2@*",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    says = report(told)
+    assert says["frames_captured"] == 90 == says["frames_written"] + says["dropped"]["grab.stale"]
+    assert says["dropped"]["grab.stale"] > 40 and says["bottleneck"] == "pose"
+    assert says["latency_ms"]["p99"] < 2500  # of 18 s when frames queued up
+    moments = [line["time"] for line in lines(data)]
+    assert moments == sorted(moments) and moments[-1] > 2.5
+
+
+def test_without_a_display_something_else_is_asked_for() -> None:
+    fails(run("--input", "demo", DISPLAY=""), 2, "--output", "--headless")
+    shown = run("--input", "demo", "--show", "--json", "-", "--end", "2", DISPLAY=":63.0")
+    assert shown.code == 0 and len(shown.out.splitlines()) == 2
+    assert "no display here" in shown.err
+
+
+@needs_windows
+@needs_x
+def test_the_window_is_quit_by_key_and_by_closing(tmp_path: Path, display: Display) -> None:
+    for way in ("q", "close"):
+        video = tmp_path / f"{way}.mp4"
+        process = start(
+            "--input", "demo", "--live", "--show", "--output", video, DISPLAY=display.name
+        )
+        wait_for(lambda v=video: v.exists() and v.stat().st_size > 50_000)
+        (window,) = xdotool(display, "search", "--name", "posestream")
+        if way == "q":
+            xdotool(display, "windowfocus", window, "key", "q")
+        else:
+            ask_to_close(display.name, int(window))
+        began = time.perf_counter()
+        result = finish(process, within=10)
+        assert result.code == 0 and time.perf_counter() - began < 3, result.err
+        assert len(times(video)) > 0
+
+
+@needs_windows
+@needs_x
+def test_a_display_that_goes_away(tmp_path: Path) -> None:
+    server = Display()
+    video = tmp_path / "v.mp4"
+    alone = start("--input", "demo", "--live", DISPLAY=server.name)
+    recording = start(
+        "--input", "demo", "--live", "--show", "--output", video, "--end", "100",
+        DISPLAY=server.name,
+    )  # fmt: skip
+    wait_for(lambda: video.exists() and video.stat().st_size > 50_000)
+    wait_for(lambda: len(xdotool(server, "search", "--name", "posestream")) == 2)
+    time.sleep(1)
+    server.kill()
+    began = time.perf_counter()
+    ended = finish(alone, within=10)
+    assert ended.code == 0 and "nothing else to do" in ended.err
+    assert time.perf_counter() - began < 3
+    result = finish(recording, within=30)
+    if result.code == 0:
+        assert "going on without it" in result.err
+        assert times(video)[-1] > 3  # to the end of the scene
+    else:  # within a call of the window toolkit, which then ends the process
+        fails(result, 4, "the display went away")
+        assert times(video)
