@@ -53,8 +53,11 @@ class Stop:
         Thread(target=self._guard, args=(ear,), name="signals", daemon=True).start()
 
     def release(self) -> None:
-        """The main thread is about to end by itself; further signals change nothing."""
+        """The process is about to end by itself; further signals change nothing, also while the
+        interpreter takes itself down, when it would give them their usual effect again."""
         self.started = True
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         if self._mouth:
             signal.set_wakeup_fd(-1)
             self._mouth.close()
