@@ -91,21 +91,18 @@ def flip(width: int) -> Float:
 def discolour(image: Image, rng: np.random.Generator) -> Image:
     """The picture in other light: gain, offset and tint; sometimes noise or blur."""
     tint = rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3)
-    pixels = image.astype(np.float32) * tint.astype(np.float32) + np.float32(rng.uniform(-12, 12))
+    table = np.arange(256)[:, None, None] * tint + rng.uniform(-12, 12)
+    light = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8))
     if rng.random() < 0.1:
-        pixels += rng.standard_normal(pixels.shape, np.float32) * np.float32(rng.uniform(1, 6))
+        noise = rng.standard_normal(light.shape, np.float32) * np.float32(rng.uniform(1, 6))
+        light = np.clip(light + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.1:
-        pixels = cv2.GaussianBlur(pixels, (3, 3), rng.uniform(0.3, 1.0))
-    light: Image = np.clip(pixels, 0, 255).astype(np.uint8)
-    return light
+        light = cv2.GaussianBlur(light, (3, 3), rng.uniform(0.3, 1.0))
+    return light.astype(np.uint8, copy=False)
 
 
-def warp(image: Image, affine: Float, size_wh: tuple[int, int], smooth: bool, border: int) -> Image:
-    """The picture moved by affine, grey level border around it; smooth averages before it
-    shrinks, as other resizers do."""
-    scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
-    if smooth and scale < 0.7:
-        image = cv2.blur(image, (round(1 / scale), round(1 / scale))).astype(np.uint8)
+def warp(image: Image, affine: Float, size_wh: tuple[int, int], border: int) -> Image:
+    """The picture moved by affine as the product does it, grey level border around it."""
     moved = cv2.warpAffine(
         image, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=(border,) * 3
     )
@@ -124,10 +121,10 @@ def gaussian(centre_xy: Any, sigma_xy: Any, size_wh: tuple[int, int]) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSample:
-    """image uint8 (192, 320, 3); the rest float32 on the grid (48, 80).
+    """image uint8 (h * 4, w * 4, 3); the rest float32 on the grid (h, w).
 
     centres: 1 at the cell of a box centre, falling off around it. counted: 0 where a person is
-    too hidden or too small to ask for, 1 elsewhere. edges (4, 48, 80): the targets of ``sizes``,
+    too hidden or too small to ask for, 1 elsewhere. edges (4, h, w): the targets of ``sizes``,
     valid where share is not 0; share sums to 1 for every person.
     """
 
@@ -138,19 +135,28 @@ class DetectorSample:
     share: Float
 
 
-def detector_sample(source: Render, rng: np.random.Generator) -> DetectorSample:
-    """An augmented frame with its targets; some are only letterboxed and mirrored."""
+def detector_sample(
+    source: Render, rng: np.random.Generator, size_wh: tuple[int, int] = DETECTOR_WH
+) -> DetectorSample:
+    """An augmented frame with its targets.
+
+    In full size half of the frames are only letterboxed and mirrored; a smaller size_wh shows a
+    part of the frame, people at half to full size.
+    """
     height, width = source.image.shape[:2]
     affine = geometry.letterbox((width, height), DETECTOR_WH)
-    if rng.random() < 0.5:
-        affine = chain(_zoom(affine, (width, height), rng), affine)
+    if size_wh != DETECTOR_WH:
+        affine = _zoom(affine, (width, height), size_wh, (0.5, 1.0), rng)
+    elif rng.random() < 0.5:
+        affine = _zoom(affine, (width, height), size_wh, (0.7, 1.6), rng)
     if rng.random() < 0.5:
         affine = chain(affine, flip(width))
-    image = discolour(warp(source.image, affine, DETECTOR_WH, rng.random() < 0.3, GREY), rng)
-    inside = _inside(affine, (width, height))
+    image = discolour(warp(source.image, affine, size_wh, GREY), rng)
+    whole = np.array([[0, 0, width - 1, height - 1]], np.float32)
+    inside = geometry.clip_boxes(move_boxes(affine, whole), size_wh)[0]
     _pad(image, inside)
     boxes = move_boxes(affine, source.boxes_xyxy)
-    return DetectorSample(image, *detector_targets(boxes, source.visible_share, inside))
+    return DetectorSample(image, *detector_targets(boxes, source.visible_share, inside, size_wh))
 
 
 def _pad(image: Image, inside_xyxy: Float) -> None:
@@ -160,20 +166,20 @@ def _pad(image: Image, inside_xyxy: Float) -> None:
         part[:] = GREY
 
 
-def _zoom(letterbox: Float, size_wh: tuple[int, int], rng: np.random.Generator) -> Float:
-    """A random scale and shift in network pixels that keeps part of the frame in the input."""
-    scale = float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
-    frame = geometry.apply(letterbox, np.array([size_wh], np.float32))[0] * scale
-    room = np.array(DETECTOR_WH) - frame
+def _zoom(
+    letterbox: Float,
+    frame_wh: tuple[int, int],
+    size_wh: tuple[int, int],
+    between: tuple[float, float],
+    rng: np.random.Generator,
+) -> Float:
+    """Frame to input: the letterbox scaled by a factor between these and shifted at random, so
+    that a part of the frame is seen."""
+    scale = float(np.exp(rng.uniform(*np.log(between))))
+    frame = geometry.apply(letterbox, np.array([frame_wh], np.float32))[0] * scale
+    room = np.array(size_wh) - frame
     shift = rng.uniform(np.minimum(room, 0) - 10, np.maximum(room, 0) + 10)
-    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
-
-
-def _inside(affine: Float, size_wh: tuple[int, int]) -> Float:
-    """The part (4,) of the network input that shows the frame."""
-    whole = np.array([[0, 0, size_wh[0] - 1, size_wh[1] - 1]], np.float32)
-    inside: Float = geometry.clip_boxes(move_boxes(affine, whole), DETECTOR_WH)[0]
-    return inside
+    return chain(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32), letterbox)
 
 
 def move_boxes(affine: Float, boxes_xyxy: Float) -> Float:
@@ -183,15 +189,15 @@ def move_boxes(affine: Float, boxes_xyxy: Float) -> Float:
 
 
 def detector_targets(
-    boxes_xyxy: Float, visible_share: Float, inside_xyxy: Float
+    boxes_xyxy: Float, visible_share: Float, inside_xyxy: Float, size_wh: tuple[int, int]
 ) -> tuple[Float, Float, Float, Float]:
     """centres, counted, edges and share (see DetectorSample) of boxes in network pixels.
 
     Boxes are cut at inside_xyxy, the part of the input that shows the frame. A person of whom
-    too little is left (share seen below 0.35, box below 5 x 8 pixels) is neither asked for nor
+    too little is left (share seen below 0.45, box below 5 x 8 pixels) is neither asked for nor
     forbidden.
     """
-    width, height = DETECTOR_WH[0] // STRIDE, DETECTOR_WH[1] // STRIDE
+    width, height = size_wh[0] // STRIDE, size_wh[1] // STRIDE
     centres, counted = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
     edges, share = np.zeros((4, height, width), np.float32), np.zeros((height, width), np.float32)
     cut = np.clip(boxes_xyxy, np.tile(inside_xyxy[:2], 2), np.tile(inside_xyxy[2:], 2))
@@ -200,9 +206,10 @@ def detector_targets(
     for n in np.argsort(seen):  # who is seen best is written last
         box, size = cut[n], cut[n, 2:] - cut[n, :2]
         cell = np.round(((box[:2] + box[2:]) / 2 + 0.5) / STRIDE - 0.5)
-        # 0.09: the spread of TTFNet (Liu et al. 2020), 0.54 times the box over 6.
-        bump = gaussian(cell, np.maximum(0.09 * size / STRIDE, 0.5), (width, height))
-        if seen[n] < 0.35 or size[0] < 5 or size[1] < 8:
+        # About the spread of TTFNet (Liu et al. 2020), 0.09 times the box; a cell more or less
+        # does not matter.
+        bump = gaussian(cell, np.maximum(0.1 * size / STRIDE, 0.8), (width, height))
+        if seen[n] < 0.45 or size[0] < 5 or size[1] < 8:
             counted[bump > 0.1] = 0
             continue
         centres = np.maximum(centres, bump)
@@ -218,21 +225,23 @@ def detector_targets(
 
 @dataclass(frozen=True, slots=True)
 class PoseSample:
-    """crop uint8 (256, 192, 3); heatmaps float32 (17, 64, 48), 0 for joints outside the frame."""
+    """crop uint8 (h * 4, w * 4, 3); heatmaps float32 (17, h, w), 0 for joints outside the frame."""
 
     crop: Image
     heatmaps: Float
 
 
-def pose_sample(source: Render, person: int, rng: np.random.Generator) -> PoseSample:
+def pose_sample(
+    source: Render, person: int, rng: np.random.Generator, size_wh: tuple[int, int] = POSE_WH
+) -> PoseSample:
     """An augmented crop of one person of a frame with its targets."""
-    affine = _crop_affine(source.boxes_xyxy[person], rng)
+    affine = _crop_affine(source.boxes_xyxy[person], size_wh, rng)
     joints, peaks = source.joints_xy[person], target_peaks(source, person)
     if rng.random() < 0.5:
-        affine = chain(flip(POSE_WH[0]), affine)
+        affine = chain(flip(size_wh[0]), affine)
         joints, peaks = joints[MIRROR], peaks[MIRROR]
-    crop = warp(source.image, affine, POSE_WH, rng.random() < 0.3, 0)
-    return PoseSample(discolour(crop, rng), pose_targets(geometry.apply(affine, joints), peaks))
+    crop = discolour(warp(source.image, affine, size_wh, 0), rng)
+    return PoseSample(crop, pose_targets(geometry.apply(affine, joints), peaks, size_wh))
 
 
 def target_peaks(source: Render, person: int) -> Float:
@@ -252,26 +261,26 @@ def target_peaks(source: Render, person: int) -> Float:
     return peaks
 
 
-def _crop_affine(box_xyxy: Float, rng: np.random.Generator) -> Float:
+def _crop_affine(box_xyxy: Float, size_wh: tuple[int, int], rng: np.random.Generator) -> Float:
     """Frame to crop for one box (4,), as at run time but jittered: shift, +-30 % size, rotation."""
     centre, size = (box_xyxy[:2] + box_xyxy[2:]) / 2, box_xyxy[2:] - box_xyxy[:2]
     if rng.random() < 0.8:  # the rest stays exact
         centre = centre + rng.uniform(-0.1, 0.1, 2) * size
         size = size * rng.uniform(0.7, 1.3)
     box = np.concatenate([centre - size / 2, centre + size / 2])[None].astype(np.float32)
-    affine: Float = geometry.boxes_to_crop(geometry.crop_boxes(box, POSE_WH), POSE_WH)[0]
+    affine: Float = geometry.boxes_to_crop(geometry.crop_boxes(box, size_wh), size_wh)[0]
     if rng.random() < 0.3:
-        middle = ((POSE_WH[0] - 1) / 2, (POSE_WH[1] - 1) / 2)
+        middle = ((size_wh[0] - 1) / 2, (size_wh[1] - 1) / 2)
         turn = cv2.getRotationMatrix2D(middle, rng.uniform(-20, 20), 1.0)
         affine = chain(turn.astype(np.float32), affine)
     return affine
 
 
-def pose_targets(joints_xy: Float, peaks: Any) -> Float:
-    """Heatmaps (17, 64, 48) of joints (17, 2) in crop pixels with these peaks (17,)."""
-    size_wh = (POSE_WH[0] // STRIDE, POSE_WH[1] // STRIDE)
+def pose_targets(joints_xy: Float, peaks: Any, size_wh: tuple[int, int] = POSE_WH) -> Float:
+    """Heatmaps (17, h / 4, w / 4) of joints (17, 2) in pixels of a crop (w, h), peaks (17,)."""
+    cells_wh = (size_wh[0] // STRIDE, size_wh[1] // STRIDE)
     cells = (joints_xy + 0.5) / STRIDE - 0.5
-    maps = np.zeros((JOINT_COUNT, size_wh[1], size_wh[0]), np.float32)
+    maps = np.zeros((JOINT_COUNT, cells_wh[1], cells_wh[0]), np.float32)
     for j in np.flatnonzero(peaks):
-        maps[j] = peaks[j] * gaussian(cells[j], (SIGMA, SIGMA), size_wh)
+        maps[j] = peaks[j] * gaussian(cells[j], (SIGMA, SIGMA), cells_wh)
     return maps
