@@ -13,7 +13,7 @@ from engines.load import find_default, find_tiny, load
 from realtime.asked import check_input
 from realtime.cli import Settings
 from realtime.detect import Detector
-from realtime.errors import ModelError, UsageError
+from realtime.errors import ModelError
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
@@ -56,8 +56,8 @@ def open_source(settings: Settings) -> Source:
 def wants_window(settings: Settings, info: SourceInfo) -> bool:
     """Whether to open a window: for live sources, on --show, and for files without outputs.
 
-    Without a display it stays closed, with a line saying so when it was asked for. Raises
-    UsageError when nothing would come of the run then.
+    Without a display it stays closed, with a line saying so when it was asked for or nothing is
+    kept of the run.
     """
     outputs = settings.output or settings.json or settings.report
     asked = settings.show or info.live or not outputs
@@ -65,13 +65,9 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
         return False
     if display_available():
         return True
-    if not outputs:
-        raise UsageError(
-            "no display here for a window; give --output, --json or --report, or --headless to "
-            "run without any"
-        )
-    level = logging.WARNING if settings.show else logging.INFO
-    logger.log(level, "no display here; going on without a window (as with --headless)")
+    level = logging.WARNING if settings.show or not outputs else logging.INFO
+    keep = "" if outputs else "; --output and --json keep what is found"
+    logger.log(level, "no display here; going on without a window%s", keep)
     return False
 
 
