@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -379,25 +380,31 @@ def test_the_file_plays_whatever_write_of_the_end_is_the_last(tmp_path: Path) ->
     assert bytes(copy) == (tmp_path / "v.mp4").read_bytes()
 
 
-@pytest.fixture
-def small_disk() -> Iterator[object]:
-    """A limit for the size of files, which acts like a full disk (EFBIG instead of ENOSPC)."""
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """A limit for the size of files, which acts like a full disk (EFBIG instead of ENOSPC).
+
+    It holds for this whole process, the file that pytest may be reporting into included.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("missing", [1, 40, 700, 1300, 3000, 30000, 300000])
-def test_a_full_disk_keeps_what_is_there(tmp_path: Path, small_disk: object, missing: int) -> None:
+def test_a_full_disk_keeps_what_is_there(tmp_path: Path, missing: int) -> None:
     times = [i / 30 for i in range(60)]
     record(tmp_path / "whole.mp4", times)
     path, whole = tmp_path / "v.mp4", (tmp_path / "whole.mp4").stat().st_size
     path.write_text("old")
     recorder = Recorder(path, overwrite=True, rate=30, time_base=Fraction(1, 90000))
     limit = whole - missing
-    small_disk(limit)  # type: ignore[operator]
-    with pytest.raises(OutputError, match=rf"^{path}: .* \d+ bytes: .*plays$"):
+    told = rf"^{path}: .* \d+ bytes: .*plays$"
+    with small_disk(limit), pytest.raises(OutputError, match=told):
         for index, seconds in enumerate(times):
             recorder.write(posed(index, seconds, noise(index)))
         recorder.close()
@@ -410,10 +417,9 @@ def test_a_full_disk_keeps_what_is_there(tmp_path: Path, small_disk: object, mis
     assert (tmp_path / "v.mp4.bak").read_text() == "old"
 
 
-def test_a_disk_that_takes_nothing_leaves_no_file(tmp_path: Path, small_disk: object) -> None:
+def test_a_disk_that_takes_nothing_leaves_no_file(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "v.mp4", rate=30, time_base=None)
-    small_disk(0)  # type: ignore[operator]
-    with pytest.raises(OutputError, match="after 0 bytes"):
+    with small_disk(0), pytest.raises(OutputError, match="after 0 bytes"):
         for index in range(10):
             recorder.write(posed(index, index / 30, noise(index)))
     recorder.close()
