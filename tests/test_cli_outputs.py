@@ -224,12 +224,11 @@ def test_a_signal_ends_a_process_that_is_stuck_in_a_library() -> None:
 
 
 @posix
-@pytest.mark.parametrize("seconds", [0.7, 2.1])
-def test_a_kill_costs_less_than_a_second_of_footage(tmp_path: Path, seconds: float) -> None:
+def test_a_kill_costs_less_than_a_second_of_footage(tmp_path: Path) -> None:
     video, data = tmp_path / "v.mp4", tmp_path / "d.jsonl"
     process = start(*DEMO, "--live", "--output", video, "--json", data)
     wait_for(lambda: data.exists() and data.stat().st_size > 0)
-    time.sleep(seconds)
+    time.sleep(1.3)
     process.kill()
     process.communicate()
     whole = data.read_text().splitlines()
@@ -239,16 +238,16 @@ def test_a_kill_costs_less_than_a_second_of_footage(tmp_path: Path, seconds: flo
 def test_a_live_source_under_overload_stays_fresh(tmp_path: Path) -> None:
     told, data = tmp_path / "r.json", tmp_path / "d.jsonl"
     result = run(
-        *DEMO, "--live", "--end", "90", "--json", data, "--report", told,
+        *DEMO, "--live", "--end", "60", "--json", data, "--report", told,
         POSESTREAM_FAULT="pose:sleep:0.2@*",
     )  # fmt: skip
     assert result.code == 0, result.err
     says = report(told)
-    assert says["frames_captured"] == 90 == says["frames_written"] + says["dropped"]["grab.stale"]
-    assert says["dropped"]["grab.stale"] > 40 and says["bottleneck"] == "pose"
-    assert says["latency_ms"]["p99"] < 2500  # of 18 s when frames queued up
+    assert says["frames_captured"] == 60 == says["frames_written"] + says["dropped"]["grab.stale"]
+    assert says["dropped"]["grab.stale"] > 25 and says["bottleneck"] == "pose"
+    assert says["latency_ms"]["p99"] < 2500  # 12 s when frames queued up
     moments = [line["time"] for line in lines(data)]
-    assert moments == sorted(moments) and moments[-1] > 2.5
+    assert moments == sorted(moments) and moments[-1] > 1.5
 
 
 def test_without_a_display_the_program_goes_on_without_a_window() -> None:
@@ -286,7 +285,7 @@ def test_a_display_that_goes_away(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     alone = start("--input", "demo", "--live", DISPLAY=server.name)
     recording = start(
-        "--input", "demo", "--live", "--show", "--output", video, "--end", "100",
+        "--input", "demo", "--live", "--show", "--output", video, "--end", "75",
         DISPLAY=server.name,
     )  # fmt: skip
     wait_for(lambda: video.exists() and video.stat().st_size > 50_000)
@@ -300,7 +299,7 @@ def test_a_display_that_goes_away(tmp_path: Path) -> None:
     result = finish(recording, within=30)
     if result.code == 0:
         assert "going on without it" in result.err
-        assert times(video)[-1] > 3  # to the end of the scene
+        assert times(video)[-1] > 2  # to the end of the scene
     else:  # within a call of the window toolkit, which then ends the process
         fails(result, 4, "the display went away")
         assert times(video)

@@ -71,11 +71,6 @@ VFR = [0, 33, 166, 199, 400, 433, 466, 900, 933, 1000]
             "alpha.webm": {"codec": "libvpx-vp9", "pix_fmt": "yuva420p"},
             "moving.gif": {"codec": "gif", "pix_fmt": "rgb8", "rate": 25},
         },
-        {
-            "one pixel.mkv": {"codec": "ffv1", "pix_fmt": "bgr0", "size_wh": (1, 1)},
-            "old.avi": {"codec": "mpeg4"},
-            "gray.mkv": {"codec": "ffv1", "pix_fmt": "gray"},
-        },
     ],
 )
 def test_every_frame_of_a_video_with_its_own_time(
@@ -213,20 +208,18 @@ def pictures(folder: Path) -> Path:
 
 def test_folders_globs_and_single_images(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "bilder ü")
-    whole, strict, some, single, sequence = both(
+    whole, single, sequence = both(
         posed(f"{folder}/", tmp_path / "whole"),
-        posed(folder, tmp_path / "strict", "--strict"),
-        posed(folder / "f?.png", tmp_path / "some"),
-        posed(folder / "f10 測試.png", tmp_path / "single"),
-        posed(folder, tmp_path / "sequence", "--sequence", "--start", "1"),
+        posed(folder / "f10*.png", tmp_path / "single"),
+        posed(folder, tmp_path / "sequence", "--sequence", "--start", "1", "--strict"),
     )
-    assert whole.code == some.code == single.code == sequence.code == 0, whole.err + sequence.err
+    assert whole.code == single.code == 0, whole.err + single.err
     names = [line["file"] for line in lines(tmp_path / "whole" / "d.jsonl")]
     assert names == ["f1.png", "f2.png", "f10 測試.png"]
     assert "f3.jpg" in report(tmp_path / "whole")["damage"] and "f3.jpg" in whole.err
-    fails(strict, 3, "f3.jpg")
-    assert [r["file"] for r in lines(tmp_path / "some" / "d.jsonl")] == ["f1.png", "f2.png"]
+    assert [r["file"] for r in lines(tmp_path / "single" / "d.jsonl")] == ["f10 測試.png"]
     assert len(times(tmp_path / "single" / "v.mp4")) == 1
+    fails(sequence, 3, "f3.jpg")
     moments = [(r["frame"], r["time"]) for r in lines(tmp_path / "sequence" / "d.jsonl")]
     assert moments == [(1, 0.033333), (3, 0.1)]
     assert times(tmp_path / "sequence" / "v.mp4") == pytest.approx([0, 2 / 30], abs=1e-4)
@@ -269,15 +262,11 @@ def test_a_file_on_a_web_server_is_read_once_and_its_password_kept(tmp_path: Pat
     data = media.video(tmp_path / "v.mp4", 40).read_bytes()
     with servers.http_server({"/v.mp4": data}) as server:
         address = server.url.replace("://", f"://me:{SECRET}@") + f"/v.mp4?token={SECRET}"
-        result, missing = both(
-            posed(address, tmp_path / "o", "-vv", "--log-file", tmp_path / "log"),
-            ["--input", server.url + "/w.mp4", "--headless", "--no-wait"],
-        )
+        result = run(*posed(address, tmp_path / "o", "-vv", "--log-file", tmp_path / "log"))
     assert result.code == 0, result.err
     assert [line["frame"] for line in lines(tmp_path / "o" / "d.jsonl")] == list(range(40))
     assert len(times(tmp_path / "o" / "v.mp4")) == 40
     assert not report(tmp_path / "o")["live"]
-    fails(missing, 3, "404")
     assert SECRET not in result.err
     for path in (*(tmp_path / "o").iterdir(), tmp_path / "log"):
         assert SECRET.encode() not in path.read_bytes(), path
