@@ -293,6 +293,7 @@ def test_export_keeps_what_the_network_says(task: Any, tmp_path: Path) -> None:
     tiny.write(net, path, "not trained")
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_size <= 1_000_000
+    assert _weights(path) == _weights(FILES[task]), "the bundled file is of another network"
     width, height = data.DETECTOR_WH if task == "detector" else data.POSE_WH
     images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
     with torch.inference_mode():
@@ -302,6 +303,13 @@ def test_export_keeps_what_the_network_says(task: Any, tmp_path: Path) -> None:
     for got in (load(path, task, precision="f32")(images), session.run(None, {"images": images})):
         for want, have in zip(wanted, got, strict=True):
             np.testing.assert_allclose(have, want, rtol=0.02, atol=0.01)
+
+
+def _weights(path: Path) -> list[tuple[int, ...]]:
+    """The shapes of the convolutions of a model file, in a fixed order."""
+    onnx = pytest.importorskip("onnx", reason="reads weights with onnx (posestream[train])")
+    tensors = onnx.load(str(path)).graph.initializer
+    return sorted(tuple(tensor.dims) for tensor in tensors if len(tensor.dims) == 4)
 
 
 def _unsettle(net: Any) -> None:

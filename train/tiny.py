@@ -25,7 +25,7 @@ from train.tiny_nets import TinyDetector, TinyPose
 
 logger = logging.getLogger(__name__)
 
-FIRST_SEED, SCENES = 1000, 450
+FIRST_SEED, SCENES = 1000, 300
 """Training scenes; those below are for demos, tests and measurements and never trained on."""
 
 Batch = tuple[Tensor, ...]
@@ -158,7 +158,7 @@ def _schedule(step: int, steps: int) -> float:
 
 # ---- command ------------------------------------------------------------------------------------
 
-PACE = {"detector": (330, 400), "pose": (700, 450)}
+PACE = {"detector": (260, 380), "pose": (330, 380)}
 """Small and whole steps of 16 samples for each minute asked for, on one core with bf16; fixed
 numbers keep runs repeatable."""
 
@@ -169,7 +169,7 @@ def run(folder: Path, minutes: float, seed: int, names: tuple[str, ...]) -> None
     torch.use_deterministic_algorithms(True)
     folder.mkdir(parents=True, exist_ok=True)
     began = process_time()
-    renders = data.render_scenes(range(FIRST_SEED, FIRST_SEED + SCENES), 4)
+    renders = data.render_scenes(range(FIRST_SEED, FIRST_SEED + SCENES), 5)
     logger.info("%d renders, %.0f CPU s", len(renders), process_time() - began)
     for name in names:
         began = process_time()

@@ -27,7 +27,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outputs, momentum=0.05),
-        nn.ReLU(inplace=True),
+        nn.ReLU(),
     )
 
 
@@ -45,24 +45,23 @@ class Residual(nn.Module):
 class Pyramid(nn.Module):
     """Images uint8 (B, H, W, 3) to features (B, neck, H / 4, W / 4).
 
-    widths: channels at strides 4, 8, 16, ...; H and W must be multiples of the last stride. The
-    first convolution goes to stride 4 at once, because what runs at stride 2 costs the most.
-    fine: whether stride 4 has a residual block like the others.
+    widths: channels at strides 2, 4, 8, ...; H and W must be multiples of the last stride. The
+    first two levels, the dear ones, have no residual block.
     """
 
-    def __init__(self, widths: tuple[int, ...], neck: int, fine: bool) -> None:
+    def __init__(self, widths: tuple[int, ...], neck: int) -> None:
         super().__init__()
-        stem = conv(3, widths[0], 7, STRIDE)
-        first = nn.Sequential(stem, Residual(widths[0])) if fine else stem
-        self.down = nn.ModuleList([first])
-        for narrow, wide in zip(widths[:-1], widths[1:]):
-            self.down.append(nn.Sequential(conv(narrow, wide, stride=2), Residual(wide)))
-        self.lateral = nn.ModuleList(nn.Conv2d(wide, neck, 1) for wide in widths)
-        self.merge = nn.ModuleList(conv(neck, neck) for _ in widths[1:])
+        self.stem = conv(3, widths[0], stride=2)
+        self.down = nn.ModuleList(
+            nn.Sequential(conv(narrow, wide, stride=2), *[Residual(wide)] * (level > 0))
+            for level, (narrow, wide) in enumerate(zip(widths[:-1], widths[1:]))
+        )
+        self.lateral = nn.ModuleList(conv(wide, neck, 1) for wide in widths[1:])
+        self.merge = nn.ModuleList(conv(neck, neck) for _ in widths[2:])
 
     def forward(self, images: Tensor) -> Tensor:
         x = (images.float() - GREY) * (1 / 64)
-        x = x.permute(0, 3, 1, 2)
+        x = self.stem(x.permute(0, 3, 1, 2))
         levels = []
         for down, lateral in zip(self.down, self.lateral):
             x = down(x)
@@ -83,7 +82,7 @@ class TinyDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = Pyramid((32, 48, 72, 72, 56), 32, fine=True)
+        self.features = Pyramid((12, 24, 48, 72, 76, 56), 32)
         self.head = nn.Conv2d(32, 5, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         self.head.bias = nn.Parameter(torch.tensor([PRIOR, 0.0, 0.0, 0.0, 0.0]))
@@ -104,8 +103,8 @@ class TinyPose(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = Pyramid((32, 64, 80, 72), 40, fine=False)
-        self.head = nn.Conv2d(40, JOINT_COUNT, 1)
+        self.features = Pyramid((16, 32, 64, 80, 72), 48)
+        self.head = nn.Conv2d(48, JOINT_COUNT, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.constant_(self.head.bias, PRIOR)  # type: ignore[arg-type]
 
