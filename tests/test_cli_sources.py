@@ -99,14 +99,19 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-MATRICES = {"90": (0, 1, -1, 0), "180": (-1, 0, 0, -1), "mirrored": (-1, 0, 0, 1)}
+MATRICES = {
+    "90": (0, 1, -1, 0),
+    "180": (-1, 0, 0, -1),
+    "270": (0, -1, 1, 0),
+    "mirrored": (-1, 0, 0, 1),
+}
 
 
 def stored(picture: media.Picture, turn: str) -> media.Picture:
     """The picture so that the matrix of this turn brings it upright again."""
     if turn == "mirrored":
         return np.ascontiguousarray(picture[:, ::-1])
-    return np.ascontiguousarray(np.rot90(picture, {"": 0, "90": 1, "180": 2}[turn]))
+    return np.ascontiguousarray(np.rot90(picture, {"": 0, "90": 1, "180": 2, "270": 3}[turn]))
 
 
 def turned(path: Path, frames: list[media.Picture], turn: str) -> Path:
