@@ -46,7 +46,8 @@ def row(clip: Path, given: argparse.Namespace) -> str:
         video, data = Path(folder) / "out.mp4", Path(folder) / "out.jsonl"
         command = [
             sys.executable, str(ROOT / "run_camera.py"), "--input", str(clip), "--headless",
-            "--detector", str(given.detector), "--pose", str(given.pose), "--min-score", "0", "--precision", "f32",
+            "--detector", str(given.detector), "--pose", str(given.pose), "--min-score", "0",
+            "--precision", "f32",
             "--detector-score", given.detector_score, "--output", str(video),
             "--json", str(data), "--quiet",
         ]  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.errors import ModelError
+
 Task = Literal["detector", "pose"]
 Format = Literal["rtmdet", "yolox", "centers", "heatmaps"]
 Grid = Literal["pixel_centre", "corner", "udp"]
@@ -79,6 +81,16 @@ class Network(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def check_batch(spec: ModelSpec, batch: NDArray[np.uint8]) -> None:
+    """Raise ModelError unless batch is uint8 (B, H, W, 3) of the size the network takes."""
+    width, height = spec.input_wh
+    if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
+        raise ModelError(
+            f"{spec.name}: expected uint8 (B, {height}, {width}, 3), "
+            f"got {batch.dtype} {batch.shape}"
+        )
 
 
 Arrays = list[NDArray[np.float32]]

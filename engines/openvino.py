@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, Options
+from engines.base import Arrays, ModelSpec, Options, check_batch
 from realtime.errors import ModelError
 
 # Importing openvino reports to its maker through this package unless it cannot be found.
@@ -56,12 +56,7 @@ class OpenvinoNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        width, height = self.spec.input_wh
-        if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
-            raise ModelError(
-                f"{self.spec.name}: expected uint8 (B, {height}, {width}, 3), "
-                f"got {batch.dtype} {batch.shape}"
-            )
+        check_batch(self.spec, batch)
         if not len(batch):
             return [array.copy() for array in self._empty]
         step = self.spec.batch or len(batch)

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, Options
+from engines.base import Arrays, ModelSpec, Options, check_batch
 from engines.torch_nets import PoseResNet
 from realtime.errors import ModelError
 
@@ -39,12 +39,7 @@ class TorchNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        width, height = self.spec.input_wh
-        if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
-            raise ModelError(
-                f"{self.spec.name}: expected uint8 (B, {height}, {width}, 3), "
-                f"got {batch.dtype} {batch.shape}"
-            )
+        check_batch(self.spec, batch)
         return [self._run(batch) if len(batch) else self._empty.copy()]
 
     def close(self) -> None:

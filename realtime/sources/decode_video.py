@@ -66,6 +66,14 @@ class Upright:
             image = cv2.flip(image, {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}[sign_x, sign_y])
         return np.ascontiguousarray(image, np.uint8)
 
+    def usable(self, frame: av.VideoFrame, status: SourceStatus) -> Image | None:
+        """The picture, or None, counted in status.bad_packets, when it cannot be converted."""
+        try:
+            return self(frame)
+        except DAMAGE:
+            status.bad_packets += 1
+            return None
+
 
 def upright(frame: av.VideoFrame) -> Image:
     """One frame as Upright gives it; for many frames keep one Upright for each stream."""

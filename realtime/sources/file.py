@@ -27,7 +27,6 @@ from realtime.sources.container import (
 from realtime.sources.cut import is_cut
 from realtime.sources.decode_fast import FRAME_THREADED, FastDecoder
 from realtime.sources.decode_video import (
-    DAMAGE,
     Decoder,
     FrameClock,
     Upright,
@@ -99,9 +98,12 @@ class FileSource:
                     first = index
                     self.info = replace(self.info, start=time if self._span.start else 0.0)
                 if (index - first) % self._span.stride == 0:
-                    for frame in self._finished(index, time, picture):
+                    grabbed = perf_counter()
+                    image = self._upright.usable(picture, self.status)
+                    if image is not None:
                         given += 1
-                        yield frame
+                        self.status.frame()
+                        yield Frame(index, time, image, self.info.name, grabbed)
         self.status.ended()
         if not given and not self._closed.is_set():
             raise InputError(f"{shown(self._path)}: {self._why_nothing()}")
@@ -114,19 +116,6 @@ class FileSource:
         except InputError:
             if not self._closed.is_set():
                 raise
-
-    def _finished(
-        self, index: int, time: float, picture: av.VideoFrame
-    ) -> Generator[Frame, None, None]:
-        """The frame with its pixels, or nothing when they cannot be converted."""
-        grabbed = perf_counter()
-        try:
-            image = self._upright(picture)
-        except DAMAGE:
-            self.status.bad_packets += 1
-            return
-        self.status.frame()
-        yield Frame(index, time, image, self.info.name, grabbed)
 
     def _why_nothing(self) -> str:
         if self.status.bad_packets or self._span == Span(stride=self._span.stride):

@@ -110,10 +110,8 @@ class Stream:
 
     def _picture(self, frame: av.VideoFrame) -> Generator[Picture, None, None]:
         """The picture with its timestamp, or nothing when it cannot be converted."""
-        try:
-            image = self._upright(frame)
-        except DAMAGE:
-            self.status.bad_packets += 1
+        image = self._upright.usable(frame, self.status)
+        if image is None:
             return
         stamp = None
         if frame.pts is not None and frame.time_base is not None:

@@ -126,9 +126,7 @@ class UrlFile:
     ) -> Generator[Frame, None, None]:
         """The frame with its pixels, or nothing when they cannot be converted."""
         grabbed = perf_counter()
-        try:
-            image = self._upright(picture)
-        except DAMAGE:
-            self.status.bad_packets += 1
+        image = self._upright.usable(picture, self.status)
+        if image is None:
             return
         yield Frame(index, time, image, self.info.name, grabbed)
