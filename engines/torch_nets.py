@@ -11,18 +11,19 @@ DECONV_CHANNELS = 256
 
 
 class PoseResNet(nn.Module):
-    """ResNet18 to stride 32, three deconvolutions back to stride 4, one 1x1 to the heatmaps.
+    """A ResNet to stride 32, three deconvolutions back to stride 4, one 1x1 to the heatmaps.
 
     forward: normalised RGB float (B, 3, H, W) to heatmaps (B, 17, H / 4, W / 4); H and W are
-    multiples of 32. Parameter names: torchvision's under "backbone.", then "deconv.", "final.".
+    multiples of 32. depth: 18, 34, 50, 101 or 152. Parameter names: torchvision's under "backbone.", then "deconv.", "final.".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 18) -> None:
         super().__init__()
-        self.backbone = torchvision.models.resnet18(weights=None)
+        self.backbone = torchvision.models.get_model(f"resnet{depth}", weights=None)
+        channels = self.backbone.fc.in_features
         del self.backbone.avgpool, self.backbone.fc
         layers: list[nn.Module] = []
-        for inputs in (512, DECONV_CHANNELS, DECONV_CHANNELS):
+        for inputs in (channels, DECONV_CHANNELS, DECONV_CHANNELS):
             layers += [
                 nn.ConvTranspose2d(inputs, DECONV_CHANNELS, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(DECONV_CHANNELS),

@@ -1,0 +1,101 @@
+"""Everything that decides what a training run learns, as one frozen record.
+
+It is written into every checkpoint, so that a run can only be resumed as what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from realtime.errors import UsageError
+
+TaskName = Literal["pose", "detector"]
+Amp = Literal["auto", "off", "bf16", "fp16"]
+
+
+def option(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
+    """A dataclass field that is also a command line option."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Options of ``python -m train pose`` and ``python -m train detector``.
+
+    Sizes are (width, height) in pixels. data, val and unlabelled name data sets as
+    ``FILE.json[,IMAGES[,WEIGHT]]``, see train.coco.open_set.
+    """
+
+    task: TaskName
+    data: tuple[str, ...] = option((), "labelled people: FILE.json[,IMAGES[,WEIGHT]]; repeatable")
+    val: tuple[str, ...] = option((), "people to measure on after each epoch; repeatable")
+    unlabelled: tuple[str, ...] = option((), "boxes without joints, for --teacher; repeatable")
+    input_wh: tuple[int, int] = option((192, 256), "network input as WxH, multiples of 32")
+    depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
+    start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
+    teacher: str = option("", "heatmap ONNX model to learn from as well")
+    teacher_weight: float = option(1.0, "of the teacher's loss against that of the labels")
+    loss: str = option(
+        "mse", "heatmap loss; softmax starts quicker from scratch", ("mse", "softmax")
+    )
+    peak_weight: float = option(4.0, "extra weight of the heatmap's peak in the mse loss")
+    sigma: float = option(2.0, "of the target Gaussians in heatmap cells")
+    epochs: int = option(140, "passes over the mixed data")
+    batch: int = option(32, "samples per step, over all processes")
+    rate: float = option(1e-3, "peak learning rate")
+    schedule: str = option("cosine", "of the learning rate", ("cosine", "step", "constant"))
+    warmup: int = option(300, "steps of linear warm-up")
+    optimiser: str = option("adamw", "", ("adam", "adamw"))
+    weight_decay: float = option(1e-4, "")
+    clip: float = option(5.0, "largest norm of the gradient; 0 is none")
+    ema: float = option(0.999, "decay of the averaged weights; 0 is none")
+    amp: Amp = option("auto", "arithmetic of the forward pass", ("auto", "off", "bf16", "fp16"))
+    seed: int = option(0, "of everything random")
+    flip: float = option(0.5, "share of samples mirrored")
+    scale: float = option(0.35, "largest relative change of size")
+    rotate: float = option(40.0, "largest rotation in degrees")
+    shift: float = option(0.08, "largest shift, of the box")
+    half_body: float = option(0.3, "share of samples showing half of the joints")
+    colour: float = option(0.5, "share of samples with changed brightness, contrast or hue")
+    dark: float = option(0.2, "share of samples darkened, with sensor noise")
+    blur: float = option(0.1, "share of samples blurred")
+    occlude: float = option(0.2, "share of samples with a part covered")
+
+    def __post_init__(self) -> None:
+        for name, low in LIMITS.items():
+            if not low <= getattr(self, name) < float("inf"):
+                raise UsageError(f"--{name.replace('_', '-')}: must be at least {low}")
+        for item in fields(self):
+            allowed = item.metadata.get("choices")
+            if allowed and getattr(self, item.name) not in allowed:
+                shown = ", ".join(map(str, allowed))
+                raise UsageError(f"--{item.name}: {getattr(self, item.name)!r}; choose {shown}")
+        if any(n % 32 or not 64 <= n <= 2048 for n in self.input_wh):
+            raise UsageError("--input-wh: both sides must be multiples of 32 from 64 to 2048")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """The record written by to_json. Raises UsageError for an unknown option."""
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """A record from plain values (lists for tuples). Raises UsageError for unknown names."""
+        unknown = set(values) - {item.name for item in fields(cls)}
+        if unknown:
+            raise UsageError(f"unknown training option: {', '.join(sorted(unknown))}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+LIMITS = {
+    "teacher_weight": 0, "peak_weight": 0, "sigma": 0.5, "epochs": 1, "batch": 1, "rate": 0,
+    "warmup": 0, "weight_decay": 0, "clip": 0, "ema": 0, "seed": 0, "flip": 0, "scale": 0,
+    "rotate": 0, "shift": 0, "half_body": 0, "colour": 0, "dark": 0, "blur": 0, "occlude": 0,
+}  # fmt: skip
+"""The smallest value of each number."""
