@@ -90,7 +90,10 @@ class Config:
         unknown = set(values) - {item.name for item in fields(cls)}
         if unknown:
             raise UsageError(f"unknown training option: {', '.join(sorted(unknown))}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
 
 
 LIMITS = {
