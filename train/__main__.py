@@ -3,54 +3,64 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
+import signal
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-TINY = ("detector", "pose")
+from realtime import console
+from realtime.errors import ModelError, PosestreamError, UsageError
+
+COMMANDS = ("train.tiny_command",)
+"""Modules with add_command(commands), which adds their subcommands: each sets run to a function
+from the options to the exit code, and loads heavy libraries only there."""
+INSTALL = "install posestream[train] (README, Training)"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code. Wrong options leave with SystemExit(2)."""
-    options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("train").setLevel(logging.INFO)
-    code: int = options.run(options)
-    return code
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code. Errors are one line on standard error."""
+    console.secure()
+    try:
+        options = _parser().parse_args(argv)
+        _set_up_logging()
+        code: int = options.run(options)
+        return code
+    except ImportError as error:  # a library that training needs and the pipeline does not
+        console.complain(ModelError(f"cannot load a library: {error}; {INSTALL}"))
+        return ModelError.exit_code
+    except PosestreamError as error:
+        console.complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        console.flush_stdout()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as one line, no abbreviated options; subparsers are of this class as well."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **values})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="posestream-train", description=__doc__)
+    parser = _Parser(prog="posestream-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    tiny = commands.add_parser("tiny", help="the two tiny networks of the demo scene")
-    what = tiny.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, help="train and write both files to this folder")
-    what.add_argument("--eval", type=Path, help="measure the two files in this folder")
-    tiny.add_argument("--minutes", type=_minutes, default=9.0, help="CPU minutes for each network")
-    tiny.add_argument("--seed", type=int, default=0)
-    tiny.add_argument("--only", choices=TINY, help="train one of the two")
-    tiny.set_defaults(run=_tiny)
+    for name in COMMANDS:
+        importlib.import_module(name).add_command(commands)
     return parser
 
 
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1e4:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value
-
-
-def _tiny(options: argparse.Namespace) -> int:
-    if options.eval:
-        from train import tiny_eval
-
-        print(tiny_eval.show(options.eval))
-        return 0
-    from train import tiny
-
-    names = (options.only,) if options.only else TINY
-    tiny.run(options.out, options.minutes, options.seed, names)
-    return 0
+def _set_up_logging() -> None:
+    """Warnings of all libraries and the news of training, on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("train").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":
