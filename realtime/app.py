@@ -20,13 +20,13 @@ from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.faults import parse_fault
 from realtime.hud import Hud
 from realtime.ledger import Ledger
+from realtime.loop import Run
 from realtime.opening import check_report, load_networks, open_sinks, open_source, wants_window
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Options, Pipeline
 from realtime.progress import Progress
 from realtime.render import Style
 from realtime.report import build_report, summary, write_report
-from realtime.run import Run
 from realtime.screen import Screen
 from realtime.sinks.base import Sink
 from realtime.sinks.exit_guard import on_exit
