@@ -1,0 +1,352 @@
+"""People of COCO keypoint files: pictures, boxes, joints, in the coordinates of realtime.geometry.
+
+Two conventions meet in such a file, and this module is the one place that knows them:
+
+- Boxes [x, y, w, h] are continuous, with the edge of the first pixel at 0. Here, as everywhere
+  else, pixel centres are integers, so an edge e becomes e - 0.5.
+- Joints are indices of pixels ("0-indexed" at https://cocodataset.org/#format-data; detectron2's
+  datasets/coco.py adds 0.5 to make them continuous for the same reason), so they stay as they are.
+
+from_coco_boxes and to_coco_boxes are each other's inverse, so that results can be written in the
+convention of the file again. The files are read with plain json; pycocotools is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.errors import InputError, UsageError
+from realtime.records import Float
+from realtime.skeleton import JOINT_COUNT, JOINTS
+
+PERSON = 1
+"""Category id of people in COCO, where a file does not say."""
+
+SINGLE = 20
+"""A set of so many pictures with exactly one person each, like Leeds Sports, is taken to have one
+person labelled and others not, unless it says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """One person of a picture.
+
+    box_xyxy: float32 (4,), picture pixels, pixel centres at integers.
+    joints: float32 (17, 3) of x, y (the same coordinates) and v: 0 not labelled, 1 hidden, 2 seen;
+        all 0 for people with a box alone.
+    area: square pixels of the outline, of the box where the file does not say.
+    crowd: whether the box holds a group.
+    """
+
+    image: Path
+    image_id: int
+    annotation_id: int
+    box_xyxy: Float
+    joints: Float
+    area: float
+    crowd: bool
+
+    @property
+    def labelled(self) -> int:
+        """How many joints have a label."""
+        return int(np.count_nonzero(self.joints[:, 2]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture and the people in it. complete: everybody in it has a box, so that what is outside
+    of the boxes is known to be nobody."""
+
+    path: Path
+    image_id: int
+    size_wh: tuple[int, int]
+    people: tuple[Person, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DataSet:
+    """Pictures of one file. weight: how often each of them comes in an epoch."""
+
+    pictures: tuple[Picture, ...]
+    weight: float
+    name: str
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody, picture after picture."""
+        return [person for picture in self.pictures for person in picture.people]
+
+    def with_joints(self, least: int) -> DataSet:
+        """The set without crowds and people of fewer labelled joints, and without the pictures in
+        which nobody is left."""
+        kept = []
+        for picture in self.pictures:
+            people = tuple(p for p in picture.people if not p.crowd and p.labelled >= least)
+            if people:
+                complete = picture.complete and len(people) == len(picture.people)
+                kept.append(replace(picture, people=people, complete=complete))
+        return replace(self, pictures=tuple(kept))
+
+
+def from_coco_boxes(boxes_xywh: Any) -> Float:
+    """Boxes (..., 4) of a COCO file as (x0, y0, x1, y1) with pixel centres at integers."""
+    boxes = np.asarray(boxes_xywh, np.float64)
+    low = boxes[..., :2] - 0.5
+    return np.concatenate([low, low + boxes[..., 2:]], -1).astype(np.float32)
+
+
+def to_coco_boxes(boxes_xyxy: Any) -> NDArray[np.float64]:
+    """The inverse of from_coco_boxes."""
+    boxes = np.asarray(boxes_xyxy, np.float64)
+    return np.concatenate([boxes[..., :2] + 0.5, boxes[..., 2:] - boxes[..., :2]], -1)
+
+
+# ---- opening ------------------------------------------------------------------------------------
+
+
+def open_set(text: str) -> DataSet:
+    """The data set FILE.json[,IMAGES[,WEIGHT]]: an annotation file, the folder its file names are
+    in, and how often each person comes in an epoch (1; may be a fraction).
+
+    Without IMAGES it is the folder of the file, or, for person_keypoints_train2017.json, train2017
+    in that folder or beside it, if the first picture is there. Raises UsageError for a wrong text,
+    InputError for a file that cannot be used; ``check-data`` lists all problems of a file.
+    """
+    file, images, weight = split(text)
+    content = read_json(file)
+    folder = Path(images) if images else default_images(file, content)
+    try:
+        pictures = _pictures(content, folder)
+    except InputError as error:
+        raise InputError(
+            f"{file}: {error}; python -m train check-data lists all problems"
+        ) from error
+    if not pictures:
+        raise InputError(f"{file}: holds no image")
+    if not pictures[0].path.is_file():
+        raise InputError(
+            f"{file}: its first image {pictures[0].path} does not exist; "
+            "give the folder of the images as FILE.json,FOLDER"
+        )
+    return DataSet(pictures, weight, file.stem)
+
+
+def split(text: str) -> tuple[Path, str, float]:
+    """File, folder of the images ("" where not given) and weight of FILE.json[,IMAGES[,WEIGHT]].
+
+    Raises UsageError for more parts than that or a weight that is not above 0.
+    """
+    parts = text.split(",")
+    if not parts[0] or len(parts) > 3:
+        raise UsageError(f"{text!r}: expected FILE.json[,IMAGES[,WEIGHT]]")
+    try:
+        weight = float(parts[2]) if len(parts) == 3 else 1.0
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight <= 1000:
+        raise UsageError(f"{text!r}: the weight {parts[2]!r} is not a number above 0 up to 1000")
+    return Path(parts[0]), parts[1] if len(parts) > 1 else "", weight
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The content of a COCO file, with lists of objects "images" and "annotations".
+
+    Raises InputError where it cannot be read or is something else.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = json.load(stream)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: is not JSON: {str(error).splitlines()[0]}") from error
+    for key in ("images", "annotations"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise InputError(f'{file}: is not a COCO annotation file, it has no list "{key}"')
+    loaded: dict[str, Any] = content
+    return loaded
+
+
+def default_images(file: Path, content: dict[str, Any]) -> Path:
+    """Where the images of a file are when nobody says; see open_set."""
+    first = content["images"][0] if content["images"] else None
+    name = first.get("file_name") if isinstance(first, dict) else None
+    part = file.stem.rpartition("_")[2]
+    folders = (file.parent, file.parent / part, file.parent.parent / part)
+    if isinstance(name, str) and name_problem(name) is None:
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder
+    return file.parent
+
+
+def name_problem(name: object) -> str | None:
+    """What is wrong with a file name of a data set, which must stay inside the image folder."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return f"file_name {name!r} is not a name"
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.anchor or ".." in path.parts:
+            return f"file_name {name!r} leads out of the image folder"
+    return None
+
+
+def person_category(content: dict[str, Any]) -> int:
+    """The category id of people. Raises InputError where there is none, or of other joints."""
+    categories = content.get("categories")
+    if categories is None:
+        return PERSON
+    entries = [c for c in categories if isinstance(c, dict)] if isinstance(categories, list) else []
+    for entry in entries:
+        if entry.get("name") == "person" and is_id(entry.get("id")):
+            names = entry.get("keypoints", JOINTS)
+            if not isinstance(names, (list, tuple)) or tuple(names) != JOINTS:
+                raise InputError("the keypoints of its person are not the 17 of COCO")
+            return int(entry["id"])
+    raise InputError("has no category named person")
+
+
+def is_id(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, as ids must be."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# ---- content ------------------------------------------------------------------------------------
+
+
+def _pictures(content: dict[str, Any], folder: Path) -> tuple[Picture, ...]:
+    category = person_category(content)
+    images: dict[int, dict[str, Any]] = {}
+    for number, entry in enumerate(content["images"]):
+        ident = entry.get("id") if isinstance(entry, dict) else None
+        if not is_id(ident) or ident in images:
+            raise InputError(f"images[{number}] has no id of its own")
+        problem = name_problem(entry.get("file_name")) or size_problem(entry)
+        if problem:
+            raise InputError(f"image {ident}: {problem}")
+        images[ident] = entry
+    paths = {ident: folder / entry["file_name"] for ident, entry in images.items()}
+    people: dict[int, list[Person]] = {ident: [] for ident in images}
+    for person in _people(content["annotations"], category, paths):
+        people[person.image_id].append(person)
+    complete = _complete(content, [len(found) for found in people.values()])
+    return tuple(
+        Picture(
+            paths[ident],
+            ident,
+            (entry["width"], entry["height"]),
+            tuple(people[ident]),
+            bool(entry.get("complete", complete)),
+        )
+        for ident, entry in images.items()
+    )
+
+
+def size_problem(entry: dict[str, Any]) -> str | None:
+    """What is wrong with the size of an image entry."""
+    size = entry.get("width"), entry.get("height")
+    if not all(is_id(n) and 0 < n <= 100_000 for n in size):
+        return f"width and height {size} are not numbers of pixels"
+    return None
+
+
+def _complete(content: dict[str, Any], counts: Sequence[int]) -> bool:
+    """Whether everybody is labelled: "complete" in "info" if given, else see SINGLE."""
+    info = content.get("info")
+    if isinstance(info, dict) and isinstance(info.get("complete"), bool):
+        return bool(info["complete"])
+    return not (len(counts) >= SINGLE and set(counts) == {1})
+
+
+def _people(entries: list[Any], category: int, paths: dict[int, Path]) -> Iterable[Person]:
+    """The people of a file's annotations. Raises InputError for the first that cannot be used."""
+    kept = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise InputError(f"annotations[{number}] is not an object")
+        if entry.get("category_id", category) == category:
+            of = entry.get("image_id")
+            if not is_id(of) or of not in paths:
+                raise InputError(f"annotations[{number}] is of image {short(of)}, not in the file")
+            kept.append((number, entry))
+    boxes = from_coco_boxes(_array([_box(n, e) for n, e in kept], 4))
+    joints = _array([_joints(n, e) for n, e in kept], 3 * JOINT_COUNT).astype(np.float32)
+    joints = joints.reshape(-1, JOINT_COUNT, 3)
+    joints[joints[..., 2] == 0] = 0
+    for (number, entry), box, points in zip(kept, boxes, joints):
+        ident = entry.get("id")
+        yield Person(
+            paths[entry["image_id"]],
+            entry["image_id"],
+            ident if is_id(ident) else number,
+            box,
+            points,
+            float(entry.get("area") or entry["bbox"][2] * entry["bbox"][3]),
+            bool(entry.get("iscrowd", 0)),
+        )
+
+
+def _array(rows: list[list[float]], width: int) -> NDArray[np.float64]:
+    return np.array(rows, np.float64).reshape(-1, width)
+
+
+def _box(number: int, entry: dict[str, Any]) -> list[float]:
+    problem = box_problem(entry.get("bbox"))
+    if problem:
+        raise InputError(f"annotation {entry.get('id', number)}: {problem}")
+    if not is_number(entry.get("area", 0)):
+        raise InputError(f"annotation {entry.get('id', number)}: area {entry['area']!r}")
+    box: list[float] = entry["bbox"]
+    return box
+
+
+def _joints(number: int, entry: dict[str, Any]) -> list[float]:
+    if not entry.get("keypoints"):
+        return [0.0] * (3 * JOINT_COUNT)
+    problem = joints_problem(entry["keypoints"])
+    if problem:
+        raise InputError(f"annotation {entry.get('id', number)}: {problem}")
+    values: list[float] = entry["keypoints"]
+    return values
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value of a json file is a finite number of usable size."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 1e9
+
+
+def box_problem(box: object) -> str | None:
+    """What makes a box unusable: no four finite numbers, or a negative size."""
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        return f"bbox {short(box)} is not four finite numbers"
+    if box[2] < 0 or box[3] < 0:
+        return f"bbox {short(box)} has a negative size"
+    return None
+
+
+def joints_problem(values: object) -> str | None:
+    """What makes keypoints unusable: not 51 finite numbers, or a v that is not 0, 1 or 2."""
+    if not isinstance(values, list) or len(values) != 3 * JOINT_COUNT:
+        count = len(values) if isinstance(values, list) else "no"
+        return f"keypoints are {count} numbers instead of {3 * JOINT_COUNT}"
+    if not all(map(is_number, values)):
+        return "keypoints are not all finite numbers"
+    if any(v not in (0, 1, 2) for v in values[2::3]):
+        return f"keypoints have a v that is not 0, 1 or 2: {short(values[2::3])}"
+    return None
+
+
+def short(value: object) -> str:
+    """A value for a message, in one short line."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
