@@ -9,7 +9,6 @@ from the generator given, so the same generator gives the same sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime import geometry
-from realtime.errors import InputError
 from realtime.records import Float, Image
 from realtime.skeleton import MIRROR
 from train.coco import DataSet, Person
 from train.config import Config
+from train.disturb import disturb
+from train.images import NO_CACHE, ImageCache
 
 Sample = dict[str, NDArray[Any]]
 Affine = NDArray[np.float64]
@@ -32,49 +32,6 @@ HALF_MARGIN = 1.2
 """How much larger than its joints the box of half a person is, before the padding of all crops."""
 TURNED = 0.6
 """Share of samples that are rotated at all."""
-
-
-class ImageCache:
-    """Decoded images kept in memory until limit_bytes are used; what comes later is read each time.
-
-    Nothing is thrown out again: over epochs in random order that keeps more hits than the latest
-    images would. The samples are the same with and without it. Each process has its own.
-    """
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.used_bytes = 0
-        self._kept: dict[tuple[Path, bool], Image] = {}
-
-    def read(self, path: Path, half: bool = False) -> Image:
-        """As read_image; the array must not be changed."""
-        image = self._kept.get((path, half))
-        if image is None:
-            image = read_image(path, half)
-            image.flags.writeable = False
-            if self.used_bytes + image.nbytes <= self.limit_bytes:
-                self._kept[path, half] = image
-                self.used_bytes += image.nbytes
-        return image
-
-
-NO_CACHE = ImageCache(0)
-
-
-def read_image(path: Path, half: bool = False) -> Image:
-    """BGR uint8 (H, W, 3) of an image file, upright; half: of half the size, rounded up.
-
-    Raises InputError where it is missing or broken.
-    """
-    flags = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
-    try:
-        image = cv2.imread(str(path), flags)
-    except cv2.error as error:
-        raise InputError(f"{path}: cannot be decoded: {error.err}") from error
-    if image is None:
-        what = "cannot be decoded" if path.is_file() else "does not exist"
-        raise InputError(f"{path}: the image {what}; python -m train check-data lists all such")
-    return np.asarray(image, np.uint8)
 
 
 def pose_sample(
@@ -100,9 +57,10 @@ def pose_sample(
     if mirrored:
         affine = mirror(size_wh[0]) @ affine
         joints, labelled = joints[MIRROR], labelled[MIRROR]
-    crop = cut(person.image, affine, size_wh, train, images)
+    image, matrix = source(person, affine, train, images)
+    crop = cut(image, matrix, size_wh)
     if train:
-        crop = disturb(crop, config, rng)
+        crop = blacken(disturb(crop, config, rng), matrix, image)
     final: Float = affine[:2].astype(np.float32)
     moved = geometry.apply(final, joints)
     inside = ((moved >= -0.5) & (moved < np.array(size_wh) - 0.5)).all(1)
@@ -162,114 +120,40 @@ def half_body(person: Person, rng: np.random.Generator) -> Float:
     return np.concatenate([centre - size / 2, centre + size / 2]).astype(np.float32)
 
 
-def cut(
-    path: Path, affine: Affine, size_wh: tuple[int, int], train: bool, images: ImageCache
-) -> Image:
-    """The crop of an image file by an affine (3, 3), frame to crop, as realtime.crop cuts it.
+def source(person: Person, affine: Affine, train: bool, images: ImageCache) -> tuple[Image, Float]:
+    """The image of a person and the affine (2, 3) from it to the crop, of one from the frame.
 
     For training, a JPEG of which fewer than half of the pixels are needed in x and y is decoded at
-    half the size, which is quicker: pixel p of the whole is (p + 0.5) / 2 - 0.5 there.
+    half the size, which is quicker.
     """
     scale = np.sqrt(abs(np.linalg.det(affine[:2, :2])))
-    half = bool(train and scale < 0.5 and path.suffix.lower() in (".jpg", ".jpeg"))
-    image = images.read(path, half)
-    if half:
+    half = bool(train and scale < 0.5 and person.image.suffix.lower() in (".jpg", ".jpeg"))
+    if half:  # undo (p + 0.5) / 2 - 0.5
         affine = affine @ np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
-    matrix = affine[:2].astype(np.float32)
+    return images.read(person.image, half), affine[:2].astype(np.float32)
+
+
+def cut(image: Image, affine: Float, size_wh: tuple[int, int]) -> Image:
+    """The crop of an image by an affine (2, 3), as realtime.crop cuts it."""
     crop = cv2.warpAffine(
-        image, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+        image, affine, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
     return np.asarray(crop, np.uint8)
 
 
-# ---- light, lens and things before people -------------------------------------------------------
-
-
-def disturb(crop: Image, config: Config, rng: np.random.Generator) -> Image:
-    """The crop behind things, blurred, in other colours or in the dark, each at random."""
-    if rng.random() < config.occlude:
-        crop = occlude(crop, rng)
-    if rng.random() < config.blur:
-        crop = blur(crop, rng)
-    if rng.random() < config.colour:
-        crop = recolour(crop, rng)
-    if rng.random() < config.dark:
-        crop = darken(crop, rng)
-    return crop
-
-
-def occlude(crop: Image, rng: np.random.Generator) -> Image:
-    """A copy with one or two rectangles covered by a grey, noise, or another part of the crop
-    upside down. Joints below keep their labels: people can tell where they must be."""
-    covered: Image = crop.copy()
-    height, width = crop.shape[:2]
-    for _ in range(int(rng.integers(1, 3))):
-        w, h = (rng.uniform(0.12, 0.42, 2) * (width, height)).astype(int)
-        x, y = (int(rng.integers(0, n)) for n in (width - w, height - h))
-        kind = rng.integers(3)
-        if kind == 0:
-            covered[y : y + h, x : x + w] = rng.integers(0, 256, 3) // 2 + rng.integers(0, 128)
-        elif kind == 1:
-            covered[y : y + h, x : x + w] = rng.integers(0, 256, (h, w, 3), np.uint8)
-        else:
-            u, v = (int(rng.integers(0, n)) for n in (width - w, height - h))
-            covered[y : y + h, x : x + w] = crop[v : v + h, u : u + w][::-1]
-    return covered
-
-
-def blur(crop: Image, rng: np.random.Generator) -> Image:
-    """Out of focus, moving, or from far away (few pixels enlarged)."""
-    kind = rng.integers(3)
-    if kind == 0:
-        return np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.6, 2.5)), np.uint8)
-    if kind == 1:
-        kernel = motion_kernel(rng.uniform(3, 13), rng.uniform(0, np.pi))
-        return np.asarray(cv2.filter2D(crop, -1, kernel), np.uint8)
-    height, width = crop.shape[:2]
-    factor = rng.uniform(0.2, 0.6)
-    small_wh = max(round(width * factor), 1), max(round(height * factor), 1)
-    small = cv2.resize(crop, small_wh, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height)), np.uint8)
-
-
-def motion_kernel(length: float, angle: float) -> Float:
-    """A straight line of this length in pixels, centred, summing to 1: float32 (odd, odd)."""
-    reach = int(np.ceil(length / 2))
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-    for step in np.linspace(-length / 2, length / 2, 4 * reach + 1):
-        x, y = reach + step * np.cos(angle), reach + step * np.sin(angle)
-        kernel[round(y), round(x)] += 1
-    kernel /= kernel.sum()
-    return kernel
-
-
-def recolour(crop: Image, rng: np.random.Generator) -> Image:
-    """Other brightness and contrast; often other hue and saturation; now and then all grey."""
-    ramp = np.arange(256)
-    table = (ramp - 128) * rng.uniform(0.6, 1.4) + 128 + rng.uniform(-32, 32)
-    picture: NDArray[Any] = crop
-    if rng.random() < 0.12:
-        picture = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    elif rng.random() < 0.6:
-        hue, saturation = (ramp + rng.integers(-18, 19)) % 180, ramp * rng.uniform(0.5, 1.5)
-        tables = np.stack([hue, np.clip(saturation, 0, 255), ramp], 1).astype(np.uint8)
-        hsv = cv2.LUT(cv2.cvtColor(crop, cv2.COLOR_BGR2HSV), tables[:, None])
-        picture = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-    return np.asarray(cv2.LUT(picture, np.clip(table, 0, 255).astype(np.uint8)), np.uint8)
-
-
-def darken(crop: Image, rng: np.random.Generator) -> Image:
-    """A dim scene: gamma 1.5 to 3, then sensor noise of sigma 4 to 12, in grains of one to three
-    pixels, since a small person is enlarged with its noise."""
-    table = 255 * (np.arange(256) / 255) ** rng.uniform(1.5, 3)
-    dim = cv2.LUT(crop, table.astype(np.uint8))
-    height, width = crop.shape[:2]
-    grain = int(rng.integers(1, 4))
-    shape = -(-height // grain), -(-width // grain), 3
-    noise = rng.standard_normal(shape, np.float32) * np.float32(rng.uniform(4, 12))
-    if grain > 1:
-        noise = np.asarray(cv2.resize(noise, (width, height)), np.float32)
-    return np.asarray(cv2.add(dim, noise, dtype=cv2.CV_8U), np.uint8)
+def blacken(crop: Image, affine: Float, image: Image) -> Image:
+    """The crop with what lies outside of its image black again, as it is in the pipeline in any
+    light; affine (2, 3): image to crop."""
+    (height, width), (rows, columns) = image.shape[:2], crop.shape[:2]
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    in_image = geometry.apply(geometry.invert(affine), corners * (columns - 1, rows - 1))
+    if ((in_image >= 0) & (in_image <= np.array([width - 1, height - 1]))).all():
+        return crop
+    outline = geometry.apply(affine, corners * (width, height) - 0.5)
+    inside = np.zeros((rows, columns), np.uint8)
+    fixed = np.rint(np.clip(outline, -1e5, 1e5) * 256).astype(np.int32)
+    cv2.fillConvexPoly(inside, fixed, 255, cv2.LINE_8, 8)
+    return np.asarray(cv2.bitwise_and(crop, crop, mask=inside), np.uint8)
 
 
 # ---- order --------------------------------------------------------------------------------------

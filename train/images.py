@@ -1,0 +1,68 @@
+"""Image files of data sets, decoded; kept in memory where there is room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from realtime.errors import InputError
+from realtime.records import Image
+from realtime.sources.image_header import image_size
+
+MAX_BYTES = 512 * 1024 * 1024
+MAX_PIXELS = 64_000_000
+
+
+def read_image(path: Path, half: bool = False) -> Image:
+    """BGR uint8 (H, W, 3) of an image file, upright, as the pipeline reads it.
+
+    half: of half the size, rounded up; pixel p of the whole is (p + 0.5) / 2 - 0.5 there. Raises
+    InputError where it is missing, broken, or larger than 64 megapixels.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: more than {MAX_BYTES >> 20} MiB, too large for an image")
+        data = np.fromfile(path, np.uint8)  # unlike cv2.imread: any file name on any system
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    size = image_size(data.data[: 1 << 20].tobytes())
+    if size is None:
+        raise InputError(f"{path}: not an image that can be read")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"{path}: {size[0]}x{size[1]} pixels; the limit is 64 megapixels")
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError) as error:
+        raise InputError(f"{path}: damaged, cannot be decoded") from error
+    if image is None:
+        raise InputError(f"{path}: damaged, cannot be decoded")
+    return np.asarray(image, np.uint8)
+
+
+class ImageCache:
+    """Decoded images kept in memory until limit_bytes are used; what comes later is read each time.
+
+    Nothing is thrown out again: over epochs in random order that keeps more hits than the latest
+    images would. What is read is the same with and without it. Each process has its own.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._kept: dict[tuple[Path, bool], Image] = {}
+
+    def read(self, path: Path, half: bool = False) -> Image:
+        """As read_image; the array is read-only."""
+        image = self._kept.get((path, half))
+        if image is None:
+            image = read_image(path, half)
+            image.flags.writeable = False
+            if self.used_bytes + image.nbytes <= self.limit_bytes:
+                self._kept[path, half] = image
+                self.used_bytes += image.nbytes
+        return image
+
+
+NO_CACHE = ImageCache(0)
