@@ -15,7 +15,7 @@ Task = Literal["detector", "pose"]
 Format = Literal["rtmdet", "yolox", "centers", "heatmaps"]
 Grid = Literal["pixel_centre", "corner", "udp"]
 Container = Literal["onnx", "safetensors"]
-Precision = Literal["auto", "f32", "bf16", "f16"]
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,10 @@ class ModelSpec:
     verified: bool = False
 
 
+class Unavailable(ModelError):
+    """This machine, or this kind of network, is not one the engine can serve; another may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a network is to run. compute: "auto", "cpu", "gpu", "cuda" or "cuda:N". threads: of
@@ -64,13 +68,15 @@ class Options:
 class Network(Protocol):
     """A network ready to run. Not thread-safe: one thread calls one network.
 
-    engine, precision, device: what really runs, for the report.
+    engine, precision, device: what really runs, for the report. why: why this engine was chosen,
+    empty when it was asked for by name.
     """
 
     spec: ModelSpec
     engine: str
     precision: str
     device: str
+    why: str
 
     def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Run uint8 (B, H, W, 3) BGR, any B >= 0; the outputs (B, ...) float32 in file order.

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
-from engines.base import Arrays, Container, ModelSpec, Network, Options, Precision, Task
+from engines import cuda
+from engines.base import (
+    Arrays,
+    Container,
+    ModelSpec,
+    Network,
+    Options,
+    Precision,
+    Task,
+    Unavailable,
+)
 from engines.identify import identify, read
 from realtime.errors import ModelError, UsageError
 from realtime.skeleton import JOINT_COUNT
 
-Engine = Literal["auto", "openvino", "torch"]
 PACKAGE = Path(__file__).parent
 COMPUTE = re.compile(r"auto|cpu|gpu|cuda(:\d{1,3})?")
-PRECISIONS = ("auto", "f32", "bf16", "f16")
+PRECISIONS = ("auto", *(name for name in get_args(Precision) if name != "auto"))
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,12 @@ def _openvino(spec: ModelSpec, data: bytes, options: Options) -> Network:
     return OpenvinoNetwork(spec, data, options)
 
 
+def _onnxruntime(spec: ModelSpec, data: bytes, options: Options) -> Network:
+    from engines.onnxruntime import OnnxruntimeNetwork
+
+    return OnnxruntimeNetwork(spec, data, options)
+
+
 def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
     from engines.torch import TorchNetwork
 
@@ -46,9 +63,11 @@ def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
 
 BACKENDS = {
     "openvino": Backend(("onnx",), ("cpu",), _openvino, "pip install openvino"),
-    "torch": Backend(("safetensors",), ("cpu", "cuda"), _torch, 'pip install "posestream[train]"'),
+    "onnxruntime": Backend(("onnx",), ("cpu", "cuda"), _onnxruntime, "pip install onnxruntime"),
+    "torch": Backend(("safetensors",), ("cpu", "cuda"), _torch, 'pip install "posestream[torch]"'),
 }
-"""In order of preference for --engine auto."""
+PREFERENCE = {"cuda": ("torch", "onnxruntime"), "cpu": ("openvino", "onnxruntime", "torch")}
+"""The engines that --engine auto tries on each kind of device, the fastest first."""
 
 
 def load(
@@ -72,17 +91,32 @@ def load(
             f"model {spec.path}: {spec.name} is a {spec.task} network; give it with --{spec.task} "
             f"and a {task} network with --{task}"
         )
-    name = _choose(spec, engine, compute)
+    tries = _tries(spec, engine, compute)
     data = read(spec.path)
     if hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ModelError(f"model {spec.path}: changed while it was being opened; start again")
-    try:
-        network = BACKENDS[name].make(spec, data, Options(precision, compute, threads))
-    except ImportError as error:
-        advice = BACKENDS[name].install
-        raise ModelError(f"engine {name} is not installed ({error}); {advice}") from error
-    _check_outputs(network)
-    return network
+    notes: list[str] = []
+    for name, place in tries:
+        try:
+            network = BACKENDS[name].make(spec, data, Options(precision, place, threads))
+        except ImportError as error:
+            notes.append(f"engine {name} is not installed ({error}); {BACKENDS[name].install}")
+        except Unavailable as error:
+            notes.append(str(error))
+        else:
+            network.why = _why(network, engine, notes)
+            _check_outputs(network)
+            return network
+    raise ModelError("; ".join(notes))
+
+
+def _why(network: Network, engine: str, notes: list[str]) -> str:
+    """Why this engine, for the log and the report."""
+    if engine != "auto":
+        return ""
+    why = "; ".join(notes) or f"the first choice on {network.device}"
+    logger.info("%s runs on %s, %s: %s", network.spec.name, network.engine, network.device, why)
+    return why
 
 
 def _check_options(engine: str, precision: str, compute: str, threads: int | None) -> None:
@@ -96,23 +130,28 @@ def _check_options(engine: str, precision: str, compute: str, threads: int | Non
         raise UsageError(f"threads {threads}: choose 1 to 1024")
 
 
-def _choose(spec: ModelSpec, engine: str, compute: str) -> str:
-    """The engine asked for, or the first that runs this kind of file on this kind of device."""
-    kind = "cuda" if compute.startswith(("cuda", "gpu")) else compute
+def _tries(spec: ModelSpec, engine: str, compute: str) -> list[tuple[str, str]]:
+    """What to try in turn: engines that run this kind of file, each with a device. One engine
+    asked for is the only one. Raises ModelError where there is none."""
     able = [name for name, backend in BACKENDS.items() if spec.container in backend.containers]
-    fits = [name for name in able if kind == "auto" or kind in BACKENDS[name].devices]
     if engine != "auto" and engine not in able:
         raise ModelError(
             f"model {spec.path}: engine {engine} does not run {spec.container} files; "
             f"use --engine {' or '.join(able)}"
         )
-    wanted = fits if engine == "auto" else [name for name in fits if name == engine]
-    if not wanted:
-        what = "no engine runs" if engine == "auto" else f"engine {engine} does not run"
+    places = (["cuda"] if cuda.count() else []) + ["cpu"] if compute == "auto" else [compute]
+    tries = [
+        (name, place)
+        for place in places
+        for name in PREFERENCE["cpu" if place == "cpu" else "cuda"]
+        if name in able and engine in ("auto", name)
+    ]
+    if not tries:
         raise ModelError(
-            f"model {spec.path}: {what} {spec.container} files on {compute}; use --compute cpu"
+            f"model {spec.path}: engine {engine} does not run {spec.container} files on {compute}; "
+            f"use --compute {' or '.join(BACKENDS[engine].devices)}"
         )
-    return wanted[0]
+    return tries
 
 
 def _check_outputs(network: Network) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Arrays, ModelSpec, Options, check_batch
+from engines.batches import blank, in_steps
 from realtime.errors import ModelError
 
 # Importing openvino reports to its maker through this package unless it cannot be found.
@@ -35,6 +36,7 @@ class OpenvinoNetwork:
 
     engine = "openvino"
     device = "cpu"
+    why = ""
 
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
@@ -52,34 +54,25 @@ class OpenvinoNetwork:
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {_reason(error)}") from error
         self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        self._empty = [array[:0] for array in self._run(self._blank(1))]
+        self._empty = [array[:0] for array in self(blank(spec, 1))]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
         check_batch(self.spec, batch)
         if not len(batch):
             return [array.copy() for array in self._empty]
-        step = self.spec.batch or len(batch)
-        return _join([self._run(batch[at : at + step]) for at in range(0, len(batch), step)])
+        return in_steps(self.spec, batch, self.spec.batch, self._run)
 
     def close(self) -> None:
         """Nothing to do: the network goes when the last reference to it goes."""
 
-    def _blank(self, count: int) -> NDArray[np.uint8]:
-        width, height = self.spec.input_wh
-        return np.zeros((count, height, width, 3), np.uint8)
-
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
-        """One call of the network; a batch smaller than the file's is filled up."""
-        count = len(batch)
-        if self.spec.batch and count < self.spec.batch:
-            batch = np.concatenate([batch, self._blank(self.spec.batch - count)])
         try:
             self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
         except RuntimeError as error:
             raise ModelError(f"{self.spec.name}: OpenVINO failed: {_reason(error)}") from error
         # np.array copies: the request writes its next results into the same memory.
-        return [np.array(t.data[:count], np.float32) for t in self._request.output_tensors]
+        return [np.array(t.data, np.float32) for t in self._request.output_tensors]
 
 
 def _precision(core: ov.Core, options: Options) -> str:
@@ -110,24 +103,6 @@ def _with_uint8_input(model: ov.Model, spec: ModelSpec) -> ov.Model:
         picture.preprocess().convert_element_type(ov.Type.f32)
         picture.preprocess().mean(list(spec.mean)).scale(list(spec.std))
     return steps.build()
-
-
-def _join(parts: list[Arrays]) -> Arrays:
-    """The outputs of several calls as one batch; lists of unequal length (detections after NMS)
-    are filled with zeros, which score nothing."""
-    if len(parts) == 1:
-        return parts[0]
-    joined = []
-    for arrays in zip(*parts):
-        count = sum(len(a) for a in arrays)
-        shape = np.max([a.shape[1:] for a in arrays], axis=0)
-        whole, at = np.zeros((count, *shape), np.float32), 0
-        for a in arrays:
-            place = [slice(at, at + len(a)), *(slice(n) for n in a.shape[1:])]
-            whole[tuple(place)] = a
-            at += len(a)
-        joined.append(whole)
-    return joined
 
 
 def _reason(error: Exception) -> str:

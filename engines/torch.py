@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, Options, check_batch
+from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
 from engines.torch_nets import PoseResNet
 from realtime.errors import ModelError
 
@@ -18,6 +18,7 @@ class TorchNetwork:
     """PoseResNet in eval mode. See engines.base.Network."""
 
     engine = "torch"
+    why = ""
 
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
@@ -69,9 +70,9 @@ def _device(compute: str) -> torch.device:
         return torch.device("cpu")
     number = int(compute.partition(":")[2] or 0)
     if not torch.cuda.is_available():
-        raise ModelError(f"compute {compute}: PyTorch finds no CUDA GPU; use --compute cpu")
+        raise Unavailable(f"compute {compute}: PyTorch finds no CUDA GPU; use --compute cpu")
     if number >= torch.cuda.device_count():
-        raise ModelError(f"compute {compute}: this machine has {torch.cuda.device_count()} GPU(s)")
+        raise Unavailable(f"compute {compute}: this machine has {torch.cuda.device_count()} GPU(s)")
     return torch.device("cuda", number)
 
 

@@ -14,7 +14,8 @@ class PoseResNet(nn.Module):
     """A ResNet to stride 32, three deconvolutions back to stride 4, one 1x1 to the heatmaps.
 
     forward: normalised RGB float (B, 3, H, W) to heatmaps (B, 17, H / 4, W / 4); H and W are
-    multiples of 32. depth: 18, 34, 50, 101 or 152. Parameter names: torchvision's under "backbone.", then "deconv.", "final.".
+    multiples of 32. depth: 18, 34, 50, 101 or 152. Parameter names: torchvision's under
+    "backbone.", then "deconv.", "final.".
     """
 
     def __init__(self, depth: int = 18) -> None:

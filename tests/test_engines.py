@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engines import containers
+from engines import containers, cuda
 from engines.__main__ import main
 from engines.base import Network
 from engines.identify import identify
@@ -23,66 +23,24 @@ from realtime.pose import estimate
 from realtime.records import Crops
 
 onnx = pytest.importorskip("onnx")
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from networks import (  # noqa: E402
+    DESCRIPTION,
+    KERNELS,
+    SIZE_WH,
+    by_hand,
+    graph_of,
+    pictures,
+    pose_file,
+    write,
+)
+from onnx import TensorProto, helper  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("POSESTREAM_SHARED", ROOT.parent / "shared"))
-SIZE_WH = (48, 64)
-DESCRIPTION = {"name": "test-net", "task": "pose", "format": "heatmaps", "input_wh": SIZE_WH}
-KERNELS = np.random.default_rng(0).normal(0, 0.02, (17, 3, 4, 4)).astype(np.float32)
-
-
-def write(path: Path, graph: "onnx.GraphProto", description: object = None) -> Path:
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 8
-    if description is not None:
-        helper.set_model_props(model, {"posestream": json.dumps(description)})
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def graph_of(nodes, inputs, outputs, weights):
-    def info(name, kind, shape):
-        return helper.make_tensor_value_info(name, kind, shape)
-
-    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
-    return helper.make_graph(
-        nodes, "test", [info(*i) for i in inputs], [info(*o) for o in outputs], tensors
-    )
-
-
-def pose_file(path: Path, fixed: int | str = "n", weights=KERNELS, **description) -> Path:
-    """Heatmaps are 4x4 blocks of the picture times KERNELS. Its own input is uint8 NHWC, or with
-    nhwc=False float32 NCHW; fixed is the batch size of the file."""
-    width, height = SIZE_WH
-    nhwc = description.setdefault("nhwc", True)
-    nodes = [helper.make_node("Conv", ["planes", "kernels"], ["heatmaps"], strides=[4, 4])]
-    if nhwc:
-        nodes.insert(0, helper.make_node("Cast", ["images"], ["real"], to=TensorProto.FLOAT))
-        nodes.insert(1, helper.make_node("Transpose", ["real"], ["planes"], perm=[0, 3, 1, 2]))
-        given_input = ("images", TensorProto.UINT8, [fixed, height, width, 3])
-    else:
-        given_input = ("planes", TensorProto.FLOAT, [fixed, 3, height, width])
-    output = ("heatmaps", TensorProto.FLOAT, [fixed, len(weights), height // 4, width // 4])
-    graph = graph_of(nodes, [given_input], [output], {"kernels": weights})
-    return write(path, graph, {**DESCRIPTION, **description})
-
-
-def by_hand(pictures: np.ndarray, mean=0.0, std=1.0, rgb: bool = False) -> np.ndarray:
-    """What pose_file computes, in float64."""
-    x = pictures[..., ::-1] if rgb else pictures
-    x = (x.astype(np.float64) - mean) / std
-    blocks = x.reshape(len(x), SIZE_WH[1] // 4, 4, SIZE_WH[0] // 4, 4, 3)
-    return np.einsum("nyixjc,kcij->nkyx", blocks, KERNELS.astype(np.float64))
-
-
-def pictures(count: int, seed: int = 1) -> np.ndarray:
-    shape = (count, SIZE_WH[1], SIZE_WH[0], 3)
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 def load_pose(path: Path, **options) -> Network:
-    return load(path, "pose", precision="f32", threads=1, **options)
+    return load(path, "pose", "openvino", precision="f32", threads=1, **options)
 
 
 # --- what a file is ---------------------------------------------------------------------------
@@ -257,16 +215,45 @@ def test_an_engine_that_cannot_is_refused_not_replaced(tmp_path):
     path = pose_file(tmp_path / "a.onnx")
     with pytest.raises(ModelError, match="torch does not run onnx"):
         load(path, "pose", engine="torch")
-    for compute in ("cuda", "cuda:1", "gpu"):
-        with pytest.raises(ModelError, match="use --compute cpu"):
-            load(path, "pose", compute=compute)
+    with pytest.raises(ModelError, match="openvino does not run onnx files on cuda; use .* cpu"):
+        load(path, "pose", engine="openvino", compute="cuda")
+
+
+def without(monkeypatch, *names: str) -> None:
+    """Make these packages look as if they were not installed."""
+    for name in names:
+        monkeypatch.delitem(sys.modules, f"engines.{name}", raising=False)
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 def test_an_engine_that_is_not_installed_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "engines.openvino", raising=False)
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ModelError, match=r"not installed .*; pip install openvino"):
-        load(pose_file(tmp_path / "a.onnx"), "pose")
+    path = pose_file(tmp_path / "a.onnx")
+    without(monkeypatch, "openvino", "onnxruntime")
+    for name in ("openvino", "onnxruntime"):
+        with pytest.raises(ModelError, match=rf"{name} is not installed .*; pip install {name}$"):
+            load(path, "pose", engine=name)
+
+
+def test_auto_takes_the_next_engine_and_says_why(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    path, x = pose_file(tmp_path / "a.onnx"), pictures(2)
+    network = load(path, "pose", compute="cpu")
+    assert (network.engine, network.why) == ("openvino", "the first choice on cpu")
+    assert load(path, "pose", engine="openvino").why == ""
+    without(monkeypatch, "openvino")
+    network = load(path, "pose", compute="cpu")
+    assert network.engine == "onnxruntime"
+    assert "engine openvino is not installed" in network.why
+    assert np.abs(network(x)[0] - by_hand(x)).max() < 1e-3
+
+
+def test_a_gpu_asked_for_and_absent_is_refused(tmp_path):
+    if cuda.count():
+        pytest.skip("there is a GPU")
+    for compute in ("cuda", "cuda:1", "gpu"):
+        with pytest.raises(ModelError, match="use --compute cpu") as caught:
+            load(pose_file(tmp_path / "a.onnx"), "pose", compute=compute)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_changes_after_it_was_identified_is_refused(tmp_path):
@@ -360,7 +347,7 @@ def test_lists_of_unequal_length_are_filled_with_nothing(tmp_path):
     )
     description = {**DESCRIPTION, "task": "detector", "format": "rtmdet", "batch": 1, "nhwc": True}
     path = write(tmp_path / "a.onnx", graph, description)
-    network = load(path, "detector", precision="f32")
+    network = load(path, "detector", "openvino", precision="f32")
     x = np.zeros((3, height, width, 3), np.uint8)
     x[0, 5, [7, 9], 0] = x[2, 6, 8, 0] = 255
     (dets,) = network(x)
@@ -375,13 +362,13 @@ def test_precision_is_what_was_asked_for(tmp_path):
 
     path = pose_file(tmp_path / "a.onnx")
     has_bf16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    assert load(path, "pose").precision == ("bf16" if has_bf16 else "f32")
+    assert load(path, "pose", "openvino").precision == ("bf16" if has_bf16 else "f32")
     if not has_bf16:
         with pytest.raises(ModelError, match="bf16"):
-            load(path, "pose", precision="bf16")
+            load(path, "pose", "openvino", precision="bf16")
         return
     x = pictures(2)
-    (found,) = load(path, "pose", precision="bf16")(x)
+    (found,) = load(path, "pose", "openvino", precision="bf16")(x)
     error = np.abs(found - by_hand(x)).max() / np.abs(by_hand(x)).max()
     assert 1e-4 < error < 0.02  # 8 bits of mantissa: near, and not float32
 
@@ -409,7 +396,7 @@ def test_files_that_do_not_do_what_they_say_are_refused(tmp_path, change, reason
         graph.node[-1].op_type = "NoSuchOperator"
         path = write(tmp_path / "b.onnx", graph, {**DESCRIPTION, "nhwc": True})
     with pytest.raises(ModelError, match=reason) as caught:
-        load(path, change.get("task", "pose"), precision="f32")
+        load(path, change.get("task", "pose"), "openvino", "f32")
     assert "\n" not in str(caught.value)
 
 
@@ -427,7 +414,7 @@ def test_nothing_is_reported_or_written_outside(tmp_path):
     home.mkdir()
     code = (
         "import sys; from pathlib import Path; from engines.load import load;"
-        f"load(Path({str(path)!r}), 'pose');"
+        f"load(Path({str(path)!r}), 'pose', compute='cpu');"
         "assert 'openvino' in sys.modules; print('openvino_telemetry' in sys.modules)"
     )
     run = subprocess.run(
@@ -540,6 +527,6 @@ def test_the_tiny_networks_run(task):
     path = find_tiny(task)
     if path is None:
         pytest.skip("no tiny networks in this tree")
-    network = load(path, task, precision="f32")
+    network = load(path, task, "openvino", precision="f32")
     width, height = network.spec.input_wh
     assert all(len(a) == 3 for a in network(np.zeros((3, height, width, 3), np.uint8)))
