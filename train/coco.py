@@ -17,8 +17,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, TypeGuard
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,21 @@ from numpy.typing import NDArray
 from realtime.errors import InputError, UsageError
 from realtime.records import Float
 from realtime.skeleton import JOINT_COUNT, JOINTS
+from train.coco_values import (
+    box_problem,
+    is_id,
+    is_number,
+    joints_problem,
+    name_problem,
+    short,
+    size_problem,
+)
 
 PERSON = 1
 """Category id of people in COCO, where a file does not say."""
+
+MAX_BYTES = 2 * 1024**3
+"""Of an annotation file; that of COCO train2017 has a tenth."""
 
 SINGLE = 20
 """A set of so many pictures with exactly one person each, like Leeds Sports, is taken to have one
@@ -163,14 +175,15 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises InputError where it cannot be read or is something else.
     """
     try:
-        with file.open("rb") as stream:
-            content = json.load(stream)
+        if file.stat().st_size > MAX_BYTES:
+            raise InputError(f"{file}: more than {MAX_BYTES >> 30} GiB, too large to be read")
+        content = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: is not JSON: {str(error).splitlines()[0]}") from error
     for key in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        if not (isinstance(content, dict) and isinstance(content.get(key), list)):
             raise InputError(f'{file}: is not a COCO annotation file, it has no list "{key}"')
     loaded: dict[str, Any] = content
     return loaded
@@ -189,16 +202,6 @@ def default_images(file: Path, content: dict[str, Any]) -> Path:
     return file.parent
 
 
-def name_problem(name: object) -> str | None:
-    """What is wrong with a file name of a data set, which must stay inside the image folder."""
-    if not isinstance(name, str) or not name or "\0" in name:
-        return f"file_name {name!r} is not a name"
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.anchor or ".." in path.parts:
-            return f"file_name {name!r} leads out of the image folder"
-    return None
-
-
 def person_category(content: dict[str, Any]) -> int:
     """The category id of people. Raises InputError where there is none, or of other joints."""
     categories = content.get("categories")
@@ -212,11 +215,6 @@ def person_category(content: dict[str, Any]) -> int:
                 raise InputError("the keypoints of its person are not the 17 of COCO")
             return int(entry["id"])
     raise InputError("has no category named person")
-
-
-def is_id(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number, as ids must be."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 # ---- content ------------------------------------------------------------------------------------
@@ -248,14 +246,6 @@ def _pictures(content: dict[str, Any], folder: Path) -> tuple[Picture, ...]:
         )
         for ident, entry in images.items()
     )
-
-
-def size_problem(entry: dict[str, Any]) -> str | None:
-    """What is wrong with the size of an image entry."""
-    size = entry.get("width"), entry.get("height")
-    if not all(is_id(n) and 0 < n <= 100_000 for n in size):
-        return f"width and height {size} are not numbers of pixels"
-    return None
 
 
 def _complete(content: dict[str, Any], counts: Sequence[int]) -> bool:
@@ -303,7 +293,7 @@ def _box(number: int, entry: dict[str, Any]) -> list[float]:
     if problem:
         raise InputError(f"annotation {entry.get('id', number)}: {problem}")
     if not is_number(entry.get("area", 0)):
-        raise InputError(f"annotation {entry.get('id', number)}: area {entry['area']!r}")
+        raise InputError(f"annotation {entry.get('id', number)}: area {short(entry['area'])}")
     box: list[float] = entry["bbox"]
     return box
 
@@ -316,37 +306,3 @@ def _joints(number: int, entry: dict[str, Any]) -> list[float]:
         raise InputError(f"annotation {entry.get('id', number)}: {problem}")
     values: list[float] = entry["keypoints"]
     return values
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value of a json file is a finite number of usable size."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 1e9
-
-
-def box_problem(box: object) -> str | None:
-    """What makes a box unusable: no four finite numbers, or a negative size."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        return f"bbox {short(box)} is not four finite numbers"
-    if box[2] < 0 or box[3] < 0:
-        return f"bbox {short(box)} has a negative size"
-    return None
-
-
-def joints_problem(values: object) -> str | None:
-    """What makes keypoints unusable: not 51 finite numbers, or a v that is not 0, 1 or 2."""
-    if not isinstance(values, list) or len(values) != 3 * JOINT_COUNT:
-        count = len(values) if isinstance(values, list) else "no"
-        return f"keypoints are {count} numbers instead of {3 * JOINT_COUNT}"
-    if not all(map(is_number, values)):
-        return "keypoints are not all finite numbers"
-    if any(v not in (0, 1, 2) for v in values[2::3]):
-        return f"keypoints have a v that is not 0, 1 or 2: {short(values[2::3])}"
-    return None
-
-
-def short(value: object) -> str:
-    """A value for a message, in one short line."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
