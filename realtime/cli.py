@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from realtime.errors import UsageError
+from realtime.formats.target import parse_target
 from realtime.hints import camera_number, near
 from realtime.sinks.outfile import check_not_input
 from realtime.sources.base import Span
@@ -50,6 +51,8 @@ class Settings:
     strict: bool
     output: Path | None
     json: str | None
+    data: tuple[str, ...]
+    angles: bool
     report: Path | None
     overwrite: bool
     crf: int | None
@@ -111,6 +114,7 @@ def parse(argv: Sequence[str]) -> Settings:
 
 _DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
+    "data": (),
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
     "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
     "verbose": 0,
@@ -146,6 +150,14 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("output").add_argument
     add("--output", type=Path, metavar="FILE", help="annotated video (.mp4)")
     add("--json", metavar="FILE", help="poses as JSON Lines; - for standard output")
+    add(
+        "--data",
+        action="append",
+        metavar="[FORMAT:]FILE",
+        help="poses as .jsonl, .json, .csv, .npz, .mat, .trc or as csv-wide:FILE, coco:FILE,"
+        " openpose:FOLDER; may be given several times",
+    )
+    _switch(add, "--angles", "add the angles of knees, hips, elbows and shoulders to the data")
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     _switch(add, "--overwrite", "replace existing outputs")
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
@@ -230,7 +242,7 @@ def _typed(action: argparse.Action, value: Any) -> Any:
     """A TOML value as the option's type; TypeError says what was expected."""
     if _is_switch(action):
         return _is(value, bool, "true or false")
-    if action.dest in ("device", "input"):
+    if action.dest in ("device", "input", "data"):
         wanted = int if action.dest == "device" else str
         items = value if isinstance(value, list) else [value]
         return tuple(_is(item, wanted, f"{wanted.__name__} or a list of it") for item in items)
@@ -313,13 +325,14 @@ def _validate(s: Settings) -> None:
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
     outputs = [str(p) for p in (s.output, s.json, s.report, s.log_file) if p and str(p) != "-"]
+    outputs += [str(parse_target(text).path) for text in s.data]
     if len({_absolute(p) for p in outputs}) < len(outputs):
         raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))
 
 
 def _absolute(path: str) -> str:
     try:
-        return str(Path(path).absolute())
+        return str(Path(path).parent.resolve() / Path(path).name)
     except OSError:  # the current folder is gone
         return path
 

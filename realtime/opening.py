@@ -10,10 +10,12 @@ from typing import Any, cast
 from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
-from realtime.asked import check_input
+from realtime.asked import check_input, files_of
 from realtime.cli import Settings
 from realtime.detect import Detector
 from realtime.errors import ModelError
+from realtime.formats.registry import About, open_data
+from realtime.formats.target import parse_target
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
@@ -59,7 +61,7 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
     Without a display it stays closed, with a line saying so when it was asked for or nothing is
     kept of the run.
     """
-    outputs = settings.output or settings.json or settings.report
+    outputs = settings.output or settings.json or settings.data or settings.report
     asked = settings.show or info.live or not outputs
     if settings.headless or not asked:
         return False
@@ -77,9 +79,12 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     inputs = [p for p in (info.path, settings.detector, settings.pose) if p]
     outputs = [settings.output, settings.report]
     outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
-    for output in outputs:
-        if output:
-            check_not_input(output, inputs)
+    targets = [parse_target(text) for text in settings.data]
+    outputs += [target.path for target in targets]
+    if there := [output for output in outputs if output and output.exists()]:
+        inputs += files_of(settings.input)
+    for output in there:
+        check_not_input(output, inputs)
     sinks: list[Sink] = []
     if settings.output:
         options: dict[str, Any] = {} if settings.crf is None else {"crf": settings.crf}
@@ -96,9 +101,16 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
         sinks.append(recorder)
     if settings.json:
         path = None if settings.json == "-" else Path(settings.json)
-        lines = JsonLines(path, overwrite=settings.overwrite, with_file=info.independent)
+        lines = JsonLines(
+            path,
+            overwrite=settings.overwrite,
+            with_file=info.independent,
+            angles=settings.angles,
+        )
         cleanup.callback(lines.close, clean=False)
         sinks.append(lines)
+    about = About(info.name, info.independent, settings.angles, settings.min_joint_score, info.rate)
+    sinks += open_data(targets, about, overwrite=settings.overwrite, cleanup=cleanup)
     return sinks
 
 

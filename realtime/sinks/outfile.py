@@ -69,7 +69,7 @@ class OutputFile:
     def __init__(self, path: Path, overwrite: bool = False) -> None:
         check_writable(path, overwrite)
         self.path = path
-        self.backup = _set_aside(path) if path.exists() else None
+        self.backup = set_aside(path) if path.exists() else None
         try:
             self.raw = path.open("xb", buffering=0)
         except OSError as error:
@@ -116,7 +116,7 @@ class OutputFile:
             self.backup = None
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Rename the file to the first free backup name, and return that."""
     names = (
         path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1)

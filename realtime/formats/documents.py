@@ -1,0 +1,171 @@
+"""JSON: one document with all frames, and the results file of the COCO keypoint task."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from realtime.errors import InputError
+from realtime.formats.files import Spool
+from realtime.formats.rows import (
+    POINT_DECIMALS,
+    SCORE_DECIMALS,
+    TIME_DECIMALS,
+    LoadedFrame,
+    finite,
+    keypoints,
+    rounded,
+    to_poses,
+)
+from realtime.records import PosedFrame
+from realtime.sinks.jsonl import as_record
+from realtime.skeleton import JOINTS
+
+SCHEMA = 1
+
+
+class Document:
+    """A Form: {"schema": 1, "source": name, "joints": 17 names, "frames": [...]}, each frame as in
+    JSON Lines."""
+
+    def __init__(self, spool: Spool, source: str, with_file: bool, angles: bool) -> None:
+        self.spools = (spool,)
+        self._source, self._with_file, self._angles = source, with_file, angles
+
+    def add(self, item: PosedFrame) -> None:
+        record = as_record(item, self._with_file, self._angles)
+        _append(self.spools[0], compact(record))
+
+    def finish(self, out: BinaryIO) -> list[str]:
+        head = compact({"schema": SCHEMA, "source": self._source, "joints": JOINTS, "frames": []})
+        out.write(head[:-2] + b"\n")
+        self.spools[0].copy_to(out)
+        out.write(b"\n]}\n")
+        return []
+
+
+class CocoResults:
+    """A Form: a list with an object for each person, as pycocotools' loadRes takes it.
+
+    image_id is the number in the image's name as COCO writes it (000000000139.jpg is 139,
+    COCO_val2014_000000000042.jpg is 42), else the number of the frame. category_id is 1, keypoints
+    are 17 x (x, y, score), bbox is x, y, width, height. Beyond the standard: track_id (-1 for
+    none), frame, time in seconds, and file for folders.
+    """
+
+    def __init__(self, spool: Spool, with_file: bool) -> None:
+        self.spools = (spool,)
+        self._with_file = with_file
+        self._numbered: set[bool] = set()
+
+    def add(self, item: PosedFrame) -> None:
+        number = coco_id(item.frame.source) if self._with_file else None
+        self._numbered.add(number is not None)
+        image = item.frame.index if number is None else number
+        for entry in _coco_entries(item, image, self._with_file):
+            _append(self.spools[0], compact(entry))
+
+    def finish(self, out: BinaryIO) -> list[str]:
+        out.write(b"[\n")
+        self.spools[0].copy_to(out)
+        out.write(b"\n]\n")
+        if self._with_file and len(self._numbered) == 2:
+            return ["COCO: image ids are file numbers for some images, frame numbers for others"]
+        return []
+
+
+def coco_id(name: str) -> int | None:
+    """The number of an image of COCO by its file name; None for other names."""
+    match = re.fullmatch(r"(?:.*_)?(\d{12})|(\d{1,12})", Path(name).stem, re.ASCII)
+    return int(match[1] or match[2]) if match else None
+
+
+def _coco_entries(item: PosedFrame, image: int, with_file: bool) -> Iterator[dict[str, Any]]:
+    poses = finite(item.poses)
+    boxes = poses.boxes_xyxy.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    columns = (
+        keypoints(poses),
+        rounded(poses.scores, SCORE_DECIMALS),
+        rounded(boxes, POINT_DECIMALS),
+        poses.ids.tolist(),
+    )
+    for points, score, box, number in zip(*columns, strict=True):
+        yield {
+            "image_id": image,
+            "category_id": 1,
+            "keypoints": [value for point in points for value in point],
+            "score": score,
+            "bbox": box,
+            "track_id": number,
+            "frame": item.frame.index,
+            "time": rounded(item.frame.time, TIME_DECIMALS),
+            **({"file": item.frame.source} if with_file else {}),
+        }
+
+
+def compact(value: Any) -> bytes:
+    """JSON without spaces and without NaN, as UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _append(spool: Spool, data: bytes) -> None:
+    """One more element of a list, each on its line."""
+    spool.write((b",\n" if spool.size else b"") + data)
+
+
+def load_jsonl(path: Path) -> list[LoadedFrame]:
+    """The frames of a JSON Lines file; a last line cut off by a kill is left out."""
+    lines = path.read_bytes().split(b"\n")
+    return [_frame(json.loads(line)) for line in lines[:-1] if line.strip()]
+
+
+def load_json(path: Path) -> list[LoadedFrame]:
+    """The frames of a document, or those of a COCO results file that have people."""
+    value = json.loads(path.read_bytes())
+    if isinstance(value, dict) and isinstance(value.get("frames"), list):
+        return [_frame(record) for record in value["frames"]]
+    if isinstance(value, list) and all(isinstance(v, dict) and "image_id" in v for v in value):
+        return [_coco_frame(list(g)) for _, g in groupby(value, key=lambda v: v["image_id"])]
+    raise InputError(f"{path}: neither a document of poses nor COCO results")
+
+
+def _frame(record: dict[str, Any]) -> LoadedFrame:
+    people = record["people"]
+    poses = to_poses(
+        [person["keypoints"] for person in people],
+        [person["box"] for person in people],
+        [person["score"] for person in people],
+        [person["id"] for person in people],
+    )
+    return LoadedFrame(record["frame"], record["time"], poses, record.get("file", ""))
+
+
+def _coco_frame(people: list[dict[str, Any]]) -> LoadedFrame:
+    """Of any COCO results: what only this program writes may be missing."""
+    points = np.array([person["keypoints"] for person in people], np.float32).reshape(-1, 17, 3)
+    boxes = [
+        np.array(p["bbox"], np.float64) if "bbox" in p else _bounds(xy)
+        for p, xy in zip(people, points[..., :2], strict=True)
+    ]
+    poses = to_poses(
+        points,
+        [[*box[:2], *(box[:2] + box[2:])] for box in boxes],
+        [person["score"] for person in people],
+        [person.get("track_id", -1) for person in people],
+    )
+    first = people[0]
+    frame, time = first.get("frame", first["image_id"]), first.get("time", float("nan"))
+    return LoadedFrame(frame, time, poses, first.get("file", ""))
+
+
+def _bounds(points: Any) -> Any:
+    low = points.min(0)
+    return np.concatenate([low, points.max(0) - low])

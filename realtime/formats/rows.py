@@ -1,0 +1,69 @@
+"""What the file formats share: which people are written, how numbers are rounded, what comes
+back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.records import Float, Poses
+from realtime.skeleton import JOINT_COUNT
+
+POINT_DECIMALS, SCORE_DECIMALS, TIME_DECIMALS, ANGLE_DECIMALS = 2, 4, 6, 1
+"""Decimals in text formats: pixels, scores, seconds, degrees. NPZ and MAT hold full precision."""
+
+
+class LoadedFrame(NamedTuple):
+    """One frame read back from a file.
+
+    frame: its number in the source. time: seconds, nan where the file has none. poses: its people.
+    file: the name of the image, for folders; else empty.
+    """
+
+    frame: int
+    time: float
+    poses: Poses
+    file: str = ""
+
+
+def finite(poses: Poses) -> Poses:
+    """The people whose numbers are all finite; the others are not written."""
+    parts = (poses.joints_xy, poses.joint_scores, poses.boxes_xyxy, poses.scores)
+    good = [np.isfinite(part).all(axis=tuple(range(1, part.ndim))) for part in parts]
+    return poses[np.logical_and.reduce(good)]
+
+
+def rounded(values: NDArray[Any] | np.float64 | float, decimals: int) -> Any:
+    """As Python numbers; in float64, whose shortest form shows no more digits than these."""
+    return (np.round(np.asarray(values, np.float64), decimals) + 0.0).tolist()  # -0.0 -> 0.0
+
+
+def keypoints(poses: Poses) -> Any:
+    """x, y, score of every joint, rounded: N lists of 17 lists of 3."""
+    points = np.round(poses.joints_xy.astype(np.float64), POINT_DECIMALS)
+    scores = np.round(poses.joint_scores.astype(np.float64), SCORE_DECIMALS)
+    return rounded(np.concatenate([points, scores[..., None]], 2), SCORE_DECIMALS)
+
+
+def to_poses(keypoints: Any, boxes_xyxy: Any, scores: Sequence[float], ids: Sequence[int]) -> Poses:
+    """Poses from N x 17 x (x, y, score), N boxes, N scores, N ids. Raises ValueError."""
+    points = np.asarray(keypoints, np.float32).reshape(-1, JOINT_COUNT, 3)
+    return Poses(
+        np.ascontiguousarray(points[..., :2]),
+        np.ascontiguousarray(points[..., 2]),
+        np.asarray(boxes_xyxy, np.float32).reshape(-1, 4),
+        np.asarray(scores, np.float32),
+        np.asarray(ids, np.int64),
+    )
+
+
+def box_around(joints_xy: Float, seen: NDArray[np.bool_]) -> list[float]:
+    """The smallest box around the joints (17, 2) that are seen (17,); zeros when none is. For
+    formats without boxes."""
+    if not seen.any():
+        return [0.0] * 4
+    points = joints_xy[seen]
+    return [*points.min(0).tolist(), *points.max(0).tolist()]

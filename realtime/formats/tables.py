@@ -1,0 +1,137 @@
+"""CSV: tidy, a row for each joint of each person, or wide, a row for each person.
+
+A frame without people has no row. UTF-8, comma, point, header in the first line; an empty cell
+is an angle that is not known.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from realtime.angles import ANGLES, AT_JOINT, joint_angles
+from realtime.errors import InputError
+from realtime.formats.files import LineFile
+from realtime.formats.rows import (
+    ANGLE_DECIMALS,
+    POINT_DECIMALS,
+    SCORE_DECIMALS,
+    TIME_DECIMALS,
+    LoadedFrame,
+    finite,
+    keypoints,
+    rounded,
+    to_poses,
+)
+from realtime.records import PosedFrame, Poses
+from realtime.skeleton import JOINT_COUNT, JOINTS
+
+Row = list[Any]
+BOX = ["box_x0", "box_y0", "box_x1", "box_y1"]
+
+
+class CsvSink:
+    """Writes CSV as the run goes. wide: which of the two. with_file: a column with the name of the
+    image. angles: columns (wide) or a column (tidy) with the joint angles. Raises OutputError."""
+
+    wants_picture = False
+
+    def __init__(
+        self, name: str, path: Path, *, overwrite: bool, wide: bool, with_file: bool, angles: bool
+    ) -> None:
+        self.name, self.notes = name, list[str]()
+        self._with_file, self._angles = with_file, angles
+        self._rows: Callable[[Row, Poses], Iterator[Row]] = self._wide if wide else self._tidy
+        self._header: Row | None = ["frame", "time", *(["file"] if with_file else []), "id"]
+        self._header += ["score", *BOX, *(self._wide_header() if wide else self._tidy_header())]
+        self._file = LineFile(path, overwrite)
+
+    def write(self, item: PosedFrame) -> None:
+        head = [item.frame.index, rounded(item.frame.time, TIME_DECIMALS)]
+        if self._with_file:
+            head.append(item.frame.source)
+        rows = list(self._rows(head, finite(item.poses)))
+        if self._header:
+            rows.insert(0, self._header)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode("utf-8", "backslashreplace"))
+        self._header = None
+
+    def close(self, clean: bool = True) -> None:
+        self._file.close(clean)
+
+    def _tidy_header(self) -> Row:
+        return ["joint", "x", "y", "joint_score", *(["angle"] if self._angles else [])]
+
+    def _wide_header(self) -> Row:
+        points = [f"{joint}_{part}" for joint in JOINTS for part in ("x", "y", "score")]
+        return points + ([f"{name}_angle" for name in ANGLES] if self._angles else [])
+
+    def _tidy(self, head: Row, poses: Poses) -> Iterator[Row]:
+        angles = _angles(poses)
+        for person, points, bends in zip(_people(poses), keypoints(poses), angles, strict=True):
+            at_joint = dict(zip(AT_JOINT, bends, strict=True))
+            for j, (name, point) in enumerate(zip(JOINTS, points, strict=True)):
+                row = [*head, *person, name, *point]
+                yield [*row, at_joint.get(j, "")] if self._angles else row
+
+    def _wide(self, head: Row, poses: Poses) -> Iterator[Row]:
+        angles = _angles(poses)
+        for person, points, bends in zip(_people(poses), keypoints(poses), angles, strict=True):
+            row = [*head, *person, *(number for point in points for number in point)]
+            yield row + bends if self._angles else row
+
+
+def _people(poses: Poses) -> Iterator[Row]:
+    """id, score and box of each person."""
+    scores = rounded(poses.scores, SCORE_DECIMALS)
+    boxes = rounded(poses.boxes_xyxy, POINT_DECIMALS)
+    for number, score, box in zip(poses.ids.tolist(), scores, boxes, strict=True):
+        yield [number, score, *box]
+
+
+def _angles(poses: Poses) -> list[Row]:
+    """The angles of each person; an empty cell for what is not known."""
+    table = rounded(joint_angles(poses), ANGLE_DECIMALS)
+    return [["" if angle != angle else angle for angle in row] for row in table]
+
+
+def load_csv(path: Path) -> list[LoadedFrame]:
+    """The frames of a CSV file of either kind that have people. Raises InputError, OSError."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        names = rows.fieldnames or []
+        if not {"frame", "time", "id", "score", *BOX} <= set(names):
+            raise InputError(
+                f"{path}: no table of poses: its first line lacks frame, time, id, ..."
+            )
+        wide = "joint" not in names
+        frames = groupby(rows, key=lambda row: row["frame"])
+        return [_frame(list(group), wide) for _, group in frames]
+
+
+def _frame(rows: list[dict[str, str]], wide: bool) -> LoadedFrame:
+    if wide:
+        people = rows
+        points = [
+            [float(row[f"{joint}_{part}"]) for joint in JOINTS for part in ("x", "y", "score")]
+            for row in rows
+        ]
+    else:
+        if [row["joint"] for row in rows] != list(JOINTS) * (len(rows) // JOINT_COUNT):
+            raise ValueError(f"frame {rows[0]['frame']} does not have all joints of its people")
+        people = rows[::JOINT_COUNT]
+        points = [[float(row[part]) for part in ("x", "y", "joint_score")] for row in rows]
+    poses = to_poses(
+        points,
+        [[float(row[name]) for name in BOX] for row in people],
+        [float(row["score"]) for row in people],
+        [int(row["id"]) for row in people],
+    )
+    first = rows[0]
+    return LoadedFrame(int(first["frame"]), float(first["time"]), poses, first.get("file", ""))
