@@ -24,8 +24,8 @@ TRIES = 400
 """Frames rendered for each that is wanted with a given number of people, at most."""
 
 CLEAR, HARDLY = 0.25, 0.1
-"""Shares seen of a person: from CLEAR the hidden joints are labelled too (v = 1), as COCO's were where
-one can tell where they must be; below HARDLY it is marked as crowd, which counts neither way."""
+"""Shares seen of a person. From CLEAR the hidden joints are labelled too (v = 1), as in COCO where
+people could tell their place; below HARDLY they are marked as crowd, which counts neither way."""
 FILLED = 0.5
 """Of a box, about the share that its person covers; COCO's areas are those of outlines."""
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from realtime.records import Float, Image
 from train.config import Config
 
+DIMMEST = 16
+"""Mean level that darkening leaves, before up to half of the light is taken away."""
+
 
 def disturb(crop: Image, config: Config, rng: np.random.Generator) -> Image:
     """The crop behind things, blurred, in other colours or in the dark, each at random."""
@@ -90,8 +93,13 @@ def recolour(crop: Image, rng: np.random.Generator) -> Image:
 
 def darken(crop: Image, rng: np.random.Generator) -> Image:
     """A dim scene: gamma 1.5 to 3 and up to half of the light taken away, then sensor noise of
-    sigma 4 to 12, in grains of one to three pixels, since a small person is enlarged with it."""
-    level = (np.arange(256) / 255) ** rng.uniform(1.5, 3)
+    sigma 4 to 12, in grains of one to three pixels, since a small person is enlarged with it.
+
+    What is dim already gets a smaller gamma, which leaves about DIMMEST on average, so that there
+    is something to be seen."""
+    mean = np.clip(crop.mean(), 2, 250) / 255
+    gamma = min(rng.uniform(1.5, 3), max(np.log(DIMMEST / 255) / np.log(mean), 1))
+    level = (np.arange(256) / 255) ** gamma
     dim = cv2.LUT(crop, np.rint(255 * rng.uniform(0.5, 1) * level).astype(np.uint8))
     height, width = crop.shape[:2]
     grain = int(rng.integers(1, 4))
