@@ -1,0 +1,103 @@
+"""The network of a training, run as the engines run a model file, so that it can be measured."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engines.base import Arrays, ModelSpec, Options, check_batch
+from engines.torch_nets import PoseResNet
+from realtime.errors import ModelError
+from train.detector_net import PersonDetector
+from train.pose_net import PoseNet
+from train.pose_weights import check
+from train.weights import load_weights
+
+DTYPES = {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16}
+DETECTOR = "detector."
+"""Prefix of the detector's weights beside those it is only trained with."""
+
+
+class TrainedNetwork:
+    """Weights that train has written, through PyTorch. See engines.base.Network.
+
+    path: what train.weights.load_weights takes: the folder of a training or of a checkpoint, or a
+    weights file. task: what it must be. Raises ModelError.
+    """
+
+    engine = "torch"
+    why = "weights of a training"
+
+    def __init__(self, path: Path, task: str, options: Options) -> None:
+        weights, known = load_weights(path)
+        found = known.get("task", "pose")
+        if found != task:
+            raise ModelError(f"model {path}: a {found} network, give it with --{found}")
+        if options.precision not in DTYPES:
+            choices = ", ".join(DTYPES)
+            raise ModelError(f"model {path}: in precision {options.precision}; choose {choices}")
+        self.spec = _spec(path, found, known)
+        self.precision = "bf16" if options.precision == "bf16" else "f32"
+        self._place = _device(options.compute)
+        self.device = str(self._place)
+        if self._place.type == "cpu" and options.threads is not None:
+            torch.set_num_threads(options.threads)
+        net = _pose(weights, path) if found == "pose" else _detector(weights, path)
+        self._net = net.eval().to(self._place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
+        """See engines.base.Network."""
+        check_batch(self.spec, batch)
+        low = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self._place.type, torch.bfloat16, low):
+            outputs = self._net(torch.tensor(batch, device=self._place))
+        single = isinstance(outputs, Tensor)
+        return [o.float().contiguous().cpu().numpy() for o in ([outputs] if single else outputs)]
+
+    def close(self) -> None:
+        """Nothing to do: the network goes when the last reference to it goes."""
+
+
+def _spec(path: Path, task: str, known: dict[str, Any]) -> ModelSpec:
+    names = {field.name for field in fields(ModelSpec)}
+    given = {name: value for name, value in known.items() if name in names}
+    if "input_wh" not in given:
+        raise ModelError(f"model {path}: does not say its input size; is its config.json missing?")
+    style = "heatmaps" if task == "pose" else "centers"
+    given |= {"task": task, "format": style, "path": path, "sha256": ""}
+    given["input_wh"] = tuple(given["input_wh"])
+    return ModelSpec(**{"name": path.name, **given})
+
+
+def _pose(weights: dict[str, Tensor], path: Path) -> nn.Module:
+    net = PoseNet(check(weights, path))
+    body: PoseResNet = net.net
+    body.load_state_dict(weights, strict=False)  # all but counters are there: checked
+    return net
+
+
+def _detector(weights: dict[str, Tensor], path: Path) -> nn.Module:
+    net = PersonDetector()
+    if any(name.startswith(DETECTOR) for name in weights):
+        weights = {n[len(DETECTOR) :]: t for n, t in weights.items() if n.startswith(DETECTOR)}
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()[:200]
+        raise ModelError(f"model {path}: not the weights of a person detector: {reason}") from error
+    return net
+
+
+def _device(compute: str) -> torch.device:
+    """The device asked for; auto takes a GPU where there is one."""
+    if compute == "cpu" or (compute == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ModelError(f"compute {compute}: PyTorch finds no CUDA GPU; use --compute cpu")
+    return torch.device("cuda" if compute in ("auto", "gpu") else compute)
