@@ -20,7 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-METADATA_KEY = "posestream"
+from engines.identify import METADATA_KEY
+from train import files
+from train.onnx_weights import STATISTICS_KEY, statistics
+
 OPSET = 18
 
 
@@ -31,24 +34,28 @@ def to_onnx(
     example: Tensor,
     fp16: bool = True,
     outputs: tuple[str, ...] = ("heatmaps",),
+    trainable: bool = True,
 ) -> None:
     """Export module, called with one batch like example, to path; whole or not at all.
 
     module: any traceable module in eval mode or not; it is not changed.
     spec_json: what engines.base.ModelSpec needs to know; see tests/data/README.md.
     example: (B >= 2, ...) input; the file takes any B. Its input is named "images".
-    fp16: store the weights as fp16. outputs: the names in file order.
-    Raises ValueError where a weight does not fit in fp16.
+    fp16: store the weights as fp16. outputs: the names in file order. trainable: keep beside the
+    graph what train.onnx_weights needs to get trainable weights back (12 bytes a channel).
+    Raises ValueError where a weight does not fit in fp16, OutputError.
     """
     model = _trace(fold_batchnorm(module), example, outputs)
     if fp16:
         _store_fp16(model)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(spec_json, sort_keys=True)
+    texts = {METADATA_KEY: json.dumps(spec_json, sort_keys=True)}
+    if trainable:
+        texts[STATISTICS_KEY] = statistics(module, norms_to_fold(fx.symbolic_trace(module)))
+    for key, text in texts.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, text
     onnx.checker.check_model(model, full_check=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    partial.replace(path)
+    files.replace(path, model.SerializeToString(deterministic=True))
 
 
 def fold_batchnorm(module: nn.Module) -> nn.Module:
@@ -58,21 +65,30 @@ def fold_batchnorm(module: nn.Module) -> nn.Module:
     """
     graph = fx.symbolic_trace(copy.deepcopy(module).eval())
     parts = dict(graph.named_modules())
-    for node in list(graph.graph.nodes):
-        if node.op != "call_module" or not isinstance(parts[node.target], nn.BatchNorm2d):
-            continue
-        before = node.args[0]
-        layer = parts.get(str(before.target)) if before.op == "call_module" else None
-        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or len(before.users) != 1:
-            continue
-        transpose = isinstance(layer, nn.ConvTranspose2d)
-        fused = fuse_conv_bn_eval(layer, parts[node.target], transpose)
-        graph.set_submodule(str(before.target), fused)
+    for before, node in norms_to_fold(graph):
+        name = str(before.target)
+        transpose = isinstance(parts[name], nn.ConvTranspose2d)
+        fused = fuse_conv_bn_eval(parts[name], parts[str(node.target)], transpose)
+        graph.set_submodule(name, fused)
         node.replace_all_uses_with(before)
         graph.graph.erase_node(node)
     graph.delete_all_unused_submodules()
     graph.recompile()
     return graph
+
+
+def norms_to_fold(graph: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
+    """Each convolution whose only user is a batch normalisation, with that."""
+    parts = dict(graph.named_modules())
+    found = []
+    for node in graph.graph.nodes:
+        if node.op != "call_module" or not isinstance(parts[node.target], nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        layer = parts.get(str(before.target)) if before.op == "call_module" else None
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and len(before.users) == 1:
+            found.append((before, node))
+    return found
 
 
 def _trace(module: nn.Module, example: Tensor, outputs: tuple[str, ...]) -> onnx.ModelProto:
@@ -107,11 +123,11 @@ def _forget_origin(model: onnx.ModelProto) -> None:
 
 
 def _store_fp16(model: onnx.ModelProto) -> None:
-    """Replace every float32 initialiser of more than one element by fp16 and a Cast."""
+    """Replace every float32 initialiser of more than three elements by fp16 and a Cast."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < 2:
+        if values.dtype != np.float32 or values.size < 4:  # constants, not weights
             continue
         with np.errstate(over="ignore"):  # looked for below
             half = values.astype(np.float16)

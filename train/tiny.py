@@ -203,4 +203,5 @@ def write(net: nn.Module, path: Path, trained: str) -> None:
         "trained": trained,
     }
     example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
-    to_onnx(net, spec, path, example, outputs=("centers", "sizes") if detector else ("heatmaps",))
+    outputs = ("centers", "sizes") if detector else ("heatmaps",)
+    to_onnx(net, spec, path, example, outputs=outputs, trainable=False)

@@ -1,0 +1,151 @@
+"""Weights from any file this project writes, and the weights a training starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from engines.identify import METADATA_KEY, describe, read
+from engines.registry import BY_SHA256
+from realtime.errors import ModelError
+from train.config import Config
+from train.pose_weights import COUNTER, Metadata, Weights, depth_of, of_spec, plain, renormalised
+
+logger = logging.getLogger(__name__)
+
+IN_FOLDER = ("best.safetensors", "ema.safetensors")
+"""What a training's folder, or one checkpoint of it, is read for."""
+PICKLES = (".pth", ".pt", ".tar", ".ckpt")
+
+
+def load_weights(path: Path) -> tuple[Weights, Metadata]:
+    """The weights in a file and what the file says about them; see train.pose_weights.
+
+    path: .safetensors, .onnx or .mat as written by this package, or the output folder of a
+    training (its best epoch). Weights of another network than the pose network keep their names.
+    Raises ModelError for a file that is missing, damaged or of another kind.
+    """
+    path = _in_folder(path) if path.is_dir() else path
+    kind = path.suffix.lower()
+    if kind == ".onnx":
+        from train.onnx_weights import read_onnx
+
+        return read_onnx(path)
+    if kind == ".mat":
+        from train.mat import read_mat
+
+        return read_mat(path)
+    if kind == ".safetensors":
+        return read_safetensors(path)
+    read(path)  # raises for one that is missing
+    raise ModelError(
+        f"model {path}: weights are read from .safetensors, .onnx and .mat; bring others into one "
+        "of these with posestream-train import"
+    )
+
+
+def read_safetensors(path: Path) -> tuple[Weights, Metadata]:
+    """See load_weights. In the folder of a training its config.json describes the file."""
+    import safetensors.torch
+
+    from engines import containers
+
+    data = read(path)
+    try:
+        contents = containers.read(data)
+        if contents.container != "safetensors":
+            raise ValueError(f"{contents.container}, not safetensors; name it so")
+        weights = safetensors.torch.load(data)
+    except (ValueError, safetensors.SafetensorError) as error:
+        raise ModelError(f"model {path}: {error}") from error
+    return plain(weights), _describe(path, data, contents.metadata)
+
+
+def start_weights(net: nn.Module, text: str) -> list[str]:
+    """Put the weights that text names into net; the names that keep the values they have.
+
+    text: "imagenet" for torchvision's ResNet weights, or a file: of load_weights, or a public
+    checkpoint that train.importing knows. Every tensor must be there in its shape; only the last
+    layer may differ, and the head where a file holds a backbone alone. Raises ModelError.
+    """
+    state = net.state_dict()
+    own = {name.removeprefix("net."): name for name in state}
+    depth = depth_of(set(own))
+    given = _start(text, depth)
+    if depth and (other := depth_of(given)) not in (None, depth):
+        raise ModelError(f"start {text}: a ResNet{other}, the network is a ResNet{depth}")
+    fits = {own[n]: t for n, t in given.items() if n in own and state[own[n]].shape == t.shape}
+    new = [n for n in state if n not in fits and not n.endswith(COUNTER)]
+    _check_start(net, given, new, text)
+    net.load_state_dict(fits, strict=False)
+    logger.info("start: %d tensors from %s, %s", len(fits), text, _listed(new))
+    return new
+
+
+def _start(text: str, depth: int | None) -> Weights:
+    if text != "imagenet":
+        weights, metadata = _read_any(Path(text))
+        return renormalised(weights, metadata) if depth else weights
+    if depth is None:
+        raise ModelError("start imagenet: only the pose network has a ResNet; leave --start out")
+    from train.imagenet import imagenet_weights
+    from train.importing import canonical
+
+    return canonical(imagenet_weights(depth))[0]
+
+
+def _read_any(path: Path) -> tuple[Weights, Metadata]:
+    if path.suffix.lower() not in PICKLES:
+        return load_weights(path)
+    from train.importing import read_public
+
+    return read_public(path)
+
+
+def _check_start(net: nn.Module, given: Weights, new: list[str], text: str) -> None:
+    """Raise ModelError where more is new than may be."""
+    last = [name for name, _ in net.named_parameters()][-1].rpartition(".")[0]
+    free: tuple[str, ...] = (f"{last}.",)
+    if given and all(name.startswith("backbone.") for name in given):
+        free += ("net.deconv.", "deconv.")
+    if wrong := [name for name in new if not name.startswith(free)]:
+        raise ModelError(
+            f"start {text}: not weights for this network: {len(wrong)} tensors are missing or of "
+            f"another shape, {wrong[0]} first"
+        )
+
+
+def _listed(new: list[str]) -> str:
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in new)
+    return f"new: {', '.join(layers)}" if new else "the whole network"
+
+
+def _in_folder(folder: Path) -> Path:
+    for name in IN_FOLDER:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(f"model {folder}: no {IN_FOLDER[0]} in this folder; has its training begun?")
+
+
+def _describe(path: Path, data: bytes, given: dict[str, str]) -> Metadata:
+    """From the file itself, the registry, or the training's config beside it."""
+    found: Metadata = {}
+    config = path.parent / "config.json"
+    if "config" in given or config.is_file():
+        found = _of_config(path, given.get("config") or config.read_text(encoding="utf-8"))
+    if METADATA_KEY in given or hashlib.sha256(data).hexdigest() in BY_SHA256:
+        found |= of_spec(describe(path, data))
+        found["trained"] = json.loads(given.get(METADATA_KEY, "{}")).get("trained", "")
+    return found
+
+
+def _of_config(path: Path, text: str) -> Metadata:
+    try:
+        config = Config.from_json(text)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"model {path}: its config.json is damaged") from error
+    return {"task": config.task, "input_wh": config.input_wh, "sigma": config.sigma}
