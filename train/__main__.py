@@ -13,7 +13,13 @@ from typing import Any, NoReturn
 from realtime import console
 from realtime.errors import ModelError, PosestreamError, UsageError
 
-COMMANDS = ("train.tiny_command", "train.check", "train.demo_data", "train.evaluate")
+COMMANDS = (
+    "train.run_command",
+    "train.tiny_command",
+    "train.check",
+    "train.demo_data",
+    "train.evaluate",
+)
 """Modules with add_command(commands), which adds their subcommands: each sets run to a function
 from the options to the exit code, and loads heavy libraries only there."""
 INSTALL = "install posestream[train] (README, Training)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from realtime.errors import UsageError
 
@@ -65,40 +65,64 @@ class Config:
     occlude: float = option(0.2, "share of samples with a part covered")
 
     def __post_init__(self) -> None:
-        for name, low in LIMITS.items():
-            if not low <= getattr(self, name) < float("inf"):
-                raise UsageError(f"--{name.replace('_', '-')}: must be at least {low}")
+        for name, (low, high) in LIMITS.items():
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"{flag(name)}: {getattr(self, name)} is not {low} to {high:g}")
         for item in fields(self):
             allowed = item.metadata.get("choices")
             if allowed and getattr(self, item.name) not in allowed:
                 shown = ", ".join(map(str, allowed))
-                raise UsageError(f"--{item.name}: {getattr(self, item.name)!r}; choose {shown}")
-        if any(n % 32 or not 64 <= n <= 2048 for n in self.input_wh):
+                raise UsageError(f"{flag(item.name)}: {getattr(self, item.name)!r}; choose {shown}")
+        if len(self.input_wh) != 2 or any(n % 32 or not 64 <= n <= 2048 for n in self.input_wh):
             raise UsageError("--input-wh: both sides must be multiples of 32 from 64 to 2048")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The options by name."""
+        return asdict(self)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """The record written by to_json. Raises UsageError for an unknown option."""
+        """The record written by to_json. Raises UsageError for an unknown or wrong option."""
         return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """A record from plain values (lists for tuples). Raises UsageError for unknown names."""
-        unknown = set(values) - {item.name for item in fields(cls)}
+        """A record from plain values (lists for tuples). Raises UsageError for unknown names and
+        for values of another type."""
+        types = get_type_hints(cls)
+        unknown = set(values) - set(types)
         if unknown:
             raise UsageError(f"unknown training option: {', '.join(sorted(unknown))}")
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**plain)
+        return cls(**{name: _typed(name, value, types[name]) for name, value in values.items()})
 
 
+def flag(name: str) -> str:
+    """The command line option of a field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _typed(name: str, value: Any, wanted: Any) -> Any:
+    """value as its field has it. Raises UsageError."""
+    if get_origin(wanted) is tuple:
+        inner = get_args(wanted)[0]
+        if isinstance(value, list | tuple) and all(type(v) is inner for v in value):
+            return tuple(value)
+    elif wanted is float and type(value) is int:
+        return float(value)
+    elif type(value) is (wanted if isinstance(wanted, type) else str):
+        return value
+    raise UsageError(f"{flag(name)}: {value!r} is of the wrong type")
+
+
+MANY = 1e9
 LIMITS = {
-    "teacher_weight": 0, "peak_weight": 0, "sigma": 0.5, "epochs": 1, "batch": 1, "rate": 0,
-    "warmup": 0, "weight_decay": 0, "clip": 0, "ema": 0, "seed": 0, "flip": 0, "scale": 0,
-    "rotate": 0, "shift": 0, "half_body": 0, "colour": 0, "dark": 0, "blur": 0, "occlude": 0,
+    "teacher_weight": (0, MANY), "peak_weight": (0, MANY), "sigma": (0.5, 100),
+    "epochs": (1, 100_000), "batch": (1, 100_000), "rate": (0, 10), "warmup": (0, MANY),
+    "weight_decay": (0, 10), "clip": (0, MANY), "ema": (0, 0.999999), "seed": (0, 2**31),
+    "flip": (0, 1), "scale": (0, 0.95), "rotate": (0, 180), "shift": (0, 1), "half_body": (0, 1),
+    "colour": (0, 1), "dark": (0, 1), "blur": (0, 1), "occlude": (0, 1),
 }  # fmt: skip
-"""The smallest value of each number."""
+"""The smallest and the largest value of each number."""

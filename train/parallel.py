@@ -1,0 +1,122 @@
+"""Several processes, on one machine or many, that train one network together (torchrun).
+
+Each takes its share of every batch and all gradients are averaged, so that the weights stay equal;
+the first process alone measures and writes. With batch normalisation the result differs from that
+of one process: its statistics are those of a share on CPUs, and those of the whole batch on GPUs
+(SyncBatchNorm, which gloo does not offer).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from realtime.errors import StageError, UsageError
+
+PATIENCE = timedelta(hours=24)
+"""How long the others wait while the first measures; a lost process is noticed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The processes of this run. rank: which one this is; size: how many there are."""
+
+    rank: int
+    size: int
+    device: torch.device
+    control: Any = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process measures, logs and writes."""
+        return self.rank == 0
+
+    def wrap(self, net: nn.Module) -> nn.Module:
+        """net, which is on the device, such that backward averages gradients over the team."""
+        if self.size == 1:
+            return net
+        where = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(net, device_ids=where)
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """net with batch normalisations over the whole batch, where the device can."""
+        if self.size == 1 or self.device.type != "cuda":
+            return net
+        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
+        whole: nn.Module = convert(net)
+        return whole
+
+    def share(self, samples: range) -> range:
+        """This process's part of a batch; what cannot be shared equally is left out.
+
+        Raises UsageError where a batch has fewer samples than there are processes.
+        """
+        count = len(samples) // self.size
+        if not count:
+            raise UsageError(f"a batch of {len(samples)} for {self.size} processes; raise --batch")
+        return samples[self.rank * count : (self.rank + 1) * count]
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag of any process is set; all have to call it. Raises StageError."""
+        if self.size == 1:
+            return flag
+        mine = torch.tensor([int(flag)])
+        with telling_of_losses():
+            distributed.all_reduce(mine, distributed.ReduceOp.MAX, self.control)
+        return bool(mine.item())
+
+
+@contextmanager
+def team(device: str) -> Iterator[Team]:
+    """The team that torchrun describes in the environment; one process without it.
+
+    device: auto, cpu or cuda. Raises UsageError.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    place = _place(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if size == 1:
+        yield Team(0, 1, place)
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    with telling_of_losses():
+        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        control = distributed.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield Team(rank, size, place, control)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def telling_of_losses() -> Iterator[None]:
+    """Turns the failure to reach another process into StageError."""
+    try:
+        yield
+    except (distributed.DistError, RuntimeError) as error:
+        if not isinstance(error, distributed.DistError) and "peer" not in str(error):
+            raise
+        first = str(error).splitlines()[0]
+        raise StageError(
+            f"another process of this job was lost ({first}); start it again to go on from the "
+            "last checkpoint",
+            "train",
+        ) from error
+
+
+def _place(device: str, local_rank: int) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise UsageError(f"--device cuda: {count} GPUs for process {local_rank} of this machine")
+    return torch.device("cuda", local_rank)
