@@ -19,6 +19,7 @@ COMMANDS = (
     "train.check",
     "train.demo_data",
     "train.evaluate",
+    "train.convert",
 )
 """Modules with add_command(commands), which adds their subcommands: each sets run to a function
 from the options to the exit code, and loads heavy libraries only there."""

@@ -88,9 +88,7 @@ def read_mat(path: Path) -> tuple[Weights, Metadata]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scipy, on variables it cannot read
-            content = loadmat(
-                io.BytesIO(data), variable_names=["weights", "names", "shapes", "Description"]
-            )
+            content = loadmat(str(path), appendmat=False, variable_names=list(READ))
         weights, metadata = _tensors(content), json.loads(_text(content["Description"]))
     except Exception as error:  # a damaged file fails in more ways than can be listed
         raise ModelError(
