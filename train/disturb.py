@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from realtime.records import Float, Image
 from train.config import Config
 
-DIMMEST = 16
+DIMMEST = 24
 """Mean level that darkening leaves, before up to half of the light is taken away."""
 
 
