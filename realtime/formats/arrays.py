@@ -3,8 +3,8 @@
 F frames, P people over all frames: frame, time, people (F,): number, seconds and how many people.
 person_frame, person_time, id, score (P,); box (P, 4): x0, y0, x1, y1; joints (P, 17, 2): x, y;
 joint_scores (P, 17); joint_names (17,). With --angles: angles (P, 8) in degrees, nan where not
-known, and angle_names (8,). For folders of images: file (F,). Numbers are as precise as they are
-inside. In MAT all vectors are columns, numbers of frames and ids are double, names are cells.
+known, and angle_names (8,). For folders of images: file_name (F,). Numbers are as precise as they
+are inside. In MAT all vectors are columns, numbers of frames and ids are double, names are cells.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ArrayForm:
             arrays["angle_names"] = np.array(ANGLES)
         arrays["joint_names"] = np.array(JOINTS)
         if self._with_file:
-            arrays["file"] = np.array([line.decode().rstrip("\n") for line in names.lines()])
+            arrays["file_name"] = np.array([line.decode().rstrip("\n") for line in names.lines()])
         self._save(out, arrays)
         return []
 
@@ -107,21 +107,25 @@ def _for_mat(values: NDArray[Any]) -> NDArray[Any]:
 
 def load_npz(path: Path) -> list[LoadedFrame]:
     """The frames of an NPZ file. Raises InputError, OSError."""
-    with np.load(path, allow_pickle=False) as file:
-        return _frames(path, dict(file))
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return _frames(path, dict(arrays))
 
 
 def load_mat(path: Path) -> list[LoadedFrame]:
     """The frames of a MAT file. Raises InputError, OSError."""
     import scipy.io
+    from scipy.io.matlab import MatReadError
 
-    arrays = scipy.io.loadmat(path)
+    try:
+        arrays = scipy.io.loadmat(path)
+    except MatReadError as error:
+        raise ValueError(str(error)) from error
     shaped: Arrays = {
         name: arrays[name] for name in ("joints", "joint_scores", "box") if name in arrays
     }
     flat: Arrays = {k: v.reshape(-1) for k, v in arrays.items() if isinstance(v, np.ndarray)}
-    if "file" in flat:
-        flat["file"] = np.array([str(np.squeeze(name)) for name in flat["file"]])
+    if "file_name" in flat:
+        flat["file_name"] = np.array([str(np.squeeze(name)) for name in flat["file_name"]])
     return _frames(path, {**flat, **shaped})
 
 
@@ -138,7 +142,7 @@ def _frames(path: Path, arrays: Arrays) -> list[LoadedFrame]:
         arrays["score"].astype(np.float32),
         arrays["id"].astype(np.int64),
     )
-    names = arrays.get("file", np.full(len(ends), ""))
+    names = arrays.get("file_name", np.full(len(ends), ""))
     starts = [0, *ends[:-1].tolist()]
     return [
         LoadedFrame(int(frame), float(time), poses[start:end], str(name))

@@ -98,7 +98,8 @@ _LOADERS: dict[str, Callable[[Path], list[LoadedFrame]]] = {
     ".trc": load_trc,
 }
 _DAMAGE = (
-    ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError, NotImplementedError,
+    ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError,
+    NotImplementedError, MemoryError, OverflowError,
     zipfile.BadZipFile, zlib.error, struct.error, json.JSONDecodeError,
 )  # fmt: skip
 """What readers raise on a file that is not what its name says."""

@@ -33,6 +33,6 @@ def parse_target(text: str) -> Target:
     if not name:
         folder = text.endswith(("/", "\\")) or path.is_dir()
         name = "openpose" if folder else SUFFIXES.get(path.suffix.lower(), "")
-    if not name or not path.name:
+    if not name or not path.name.strip():
         raise UsageError(f"--data {text}: {ALLOWED}")
     return Target(name.lower(), path)

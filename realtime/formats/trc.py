@@ -65,7 +65,7 @@ class Trc:
         self.spools[0].write(b"\n".join(rows) + b"\n")
         self._seen.update(set(poses.ids.tolist()))
         self._frames += 1
-        self._span = [*self._span[:1], time]
+        self._span = [*self._span[:1], item.frame.time]
         self._numbers = [*self._numbers[:1], item.frame.index]
 
     def finish(self, out: BinaryIO) -> list[str]:

@@ -1,0 +1,412 @@
+"""Every data format: what comes back, and what is on the disk while and after a run."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.errors import InputError, OutputError, UsageError
+from realtime.formats.documents import coco_id
+from realtime.formats.openpose import BODY_25, to_body_25
+from realtime.formats.registry import About, load, open_data
+from realtime.formats.rows import LoadedFrame
+from realtime.formats.target import FORMATS, Target, parse_target
+from realtime.records import Frame, PosedFrame, Poses
+from realtime.sinks.base import Sink
+from realtime.skeleton import JOINTS
+
+NAMES = {
+    "jsonl": "a.jsonl", "json": "a.json", "csv": "a.csv", "csv-wide": "w.csv", "npz": "a.npz",
+    "mat": "a.mat", "coco": "coco.json", "openpose": "poses", "trc": "a.trc",
+}  # fmt: skip
+EXACT = ("npz", "mat")
+WITHOUT_EMPTY = ("csv", "csv-wide", "coco")
+
+
+def people(rng: np.random.Generator, ids: list[int]) -> Poses:
+    n = len(ids)
+    return Poses(
+        rng.uniform(-50, 2000, (n, 17, 2)).astype(np.float32),
+        rng.uniform(0, 1, (n, 17)).astype(np.float32),
+        np.sort(rng.uniform(-5, 2000, (n, 2, 2)), 1).reshape(n, 4).astype(np.float32),
+        rng.uniform(0, 1, n).astype(np.float32),
+        np.array(ids, np.int64),
+    )
+
+
+def posed(index: int, time: float, poses: Poses, source: str = "") -> PosedFrame:
+    return PosedFrame(Frame(index, time, np.zeros((2, 2, 3), np.uint8), source), poses)
+
+
+def scene(seed: int = 0) -> list[PosedFrame]:
+    """Frames with a gap, uneven times, nobody and several people."""
+    rng = np.random.default_rng(seed)
+    who = {0: [3, 0], 1: [], 2: [0], 5: [3, 7, 0], 6: []}
+    return [posed(i, i / 29.97 + 0.001 * (i % 2), people(rng, ids)) for i, ids in who.items()]
+
+
+def sink(target: Target, about: About | None = None, overwrite: bool = False) -> Sink:
+    with ExitStack() as stack:
+        about = about or About("walk.mp4")
+        (made,) = open_data([target], about, overwrite=overwrite, cleanup=stack)
+        stack.pop_all()
+    return made
+
+
+def write(target: Target, items: list[PosedFrame], about: About | None = None) -> list[str]:
+    made = sink(target, about)
+    for item in items:
+        made.write(item)
+    made.close()
+    made.close()
+    return made.notes
+
+
+def target(folder: Path, format_: str) -> Target:
+    return Target(format_, folder / NAMES[format_])
+
+
+def same(found: LoadedFrame, item: PosedFrame, exact: bool) -> None:
+    digits = 0 if exact else 1
+    assert found.frame == item.frame.index
+    assert abs(found.time - item.frame.time) <= digits * 0.51e-6
+    ours, theirs = item.poses, found.poses
+    assert theirs.ids.tolist() == ours.ids.tolist()
+    for name, off in (("joints_xy", 5.2e-3), ("joint_scores", 5.1e-5), ("scores", 5.1e-5)):
+        assert np.allclose(getattr(theirs, name), getattr(ours, name), 0, digits * off), name
+    assert np.allclose(theirs.boxes_xyxy, ours.boxes_xyxy, 0, digits * 1.1e-2)
+
+
+@pytest.mark.parametrize("format_", [name for name in FORMATS if name != "trc"])
+def test_what_was_written_comes_back(tmp_path: Path, format_: str) -> None:
+    items, to = scene(), target(tmp_path, format_)
+    assert write(to, items) == []
+    expected = [i for i in items if len(i.poses) or format_ not in WITHOUT_EMPTY]
+    found = load(to.path)
+    assert len(found) == len(expected)
+    for loaded, item in zip(found, expected):
+        same(loaded, item, format_ in EXACT)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {to.path.name}  # nothing else stays
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_people_without_frames_and_frames_without_people(tmp_path: Path, format_: str) -> None:
+    to = target(tmp_path, format_)
+    write(to, [posed(0, 0.0, Poses.empty()), posed(1, 0.04, Poses.empty())])
+    found = load(to.path)
+    assert [len(frame.poses) for frame in found] == ([] if format_ in WITHOUT_EMPTY else [0, 0])
+    to.path.with_name("no").mkdir()
+    nothing = target(tmp_path / "no", format_)
+    write(nothing, [])
+    assert list(nothing.path.parent.iterdir()) == []
+
+
+def test_trc_holds_one_person(tmp_path: Path) -> None:
+    items, to = scene(), target(tmp_path, "trc")
+    about = About("walk.mp4", least_score=0.3)
+    assert write(to, items, about) == ["TRC: person 0 only, 2 others left out"]
+    found = load(to.path)
+    assert [frame.frame for frame in found] == [0, 1, 2, 5, 6]
+    assert [len(frame.poses) for frame in found] == [1, 0, 1, 1, 0]
+    for frame, item in zip(found, items):
+        assert abs(frame.time - item.frame.time) < 1e-6
+        if len(frame.poses):
+            person = item.poses[item.poses.ids == 0]
+            seen = person.joint_scores >= 0.3
+            assert np.array_equal(frame.poses.joint_scores, seen.astype(np.float32))
+            assert np.allclose(frame.poses.joints_xy[seen], person.joints_xy[seen], 0, 5.2e-3)
+            assert not frame.poses.joints_xy[~seen].any()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_person_that_is_not_finite_is_left_out(tmp_path: Path, format_: str) -> None:
+    poses = people(np.random.default_rng(1), [4, 5, 6])
+    poses.joints_xy[0, 3, 1] = np.nan
+    poses.boxes_xyxy[2, 0] = np.inf
+    to = target(tmp_path, format_)
+    write(to, [posed(0, 0.0, poses)])
+    (frame,) = load(to.path)
+    assert frame.poses.ids.tolist() == ([0] if format_ == "trc" else [5])
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_two_runs_give_the_same_results(tmp_path: Path, format_: str) -> None:
+    found = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        to = target(tmp_path / name, format_)
+        write(to, scene())
+        files = sorted(to.path.iterdir()) if to.path.is_dir() else [to.path]
+        found.append([(file.name, file.read_bytes()) for file in files])
+    if format_ == "mat":  # its first 116 bytes tell the day it was written on
+        found = [[(name, data[116:]) for name, data in files] for files in found]
+    if format_ == "npz":  # and so does a zip file
+        return
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "json", "csv", "npz", "mat", "coco", "openpose"])
+def test_images_keep_their_names(tmp_path: Path, format_: str) -> None:
+    names = ["Zoë, 走.png", 'b "c".jpg', "000000000139.jpg"]
+    rng = np.random.default_rng(2)
+    items = [posed(i, float(i), people(rng, [-1]), name) for i, name in enumerate(names)]
+    to = target(tmp_path, format_)
+    notes = write(to, items, About("folder", with_file=True))
+    found = load(to.path)
+    assert [frame.file for frame in found] == names
+    if format_ == "coco":
+        ids = [entry["image_id"] for entry in json.loads(to.path.read_text("utf-8"))]
+        assert ids == [0, 1, 139] and len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("000000000139.jpg", 139), ("COCO_val2014_000000000042.jpg", 42), ("7.png", 7),
+        ("a_7.png", None), ("frame.png", None), ("1234567890123.jpg", None), ("７.png", None),
+    ],
+)  # fmt: skip
+def test_image_ids(name: str, number: int | None) -> None:
+    assert coco_id(name) == number
+
+
+def test_body_25() -> None:
+    poses = people(np.random.default_rng(3), [1, 2])
+    body = to_body_25(poses)
+    assert body.shape == (2, 25, 3) and len(BODY_25) == 25
+    for k, name in enumerate(BODY_25):
+        if name in JOINTS:
+            j = JOINTS.index(name)
+            assert np.array_equal(body[:, k, :2], poses.joints_xy[:, j])
+            assert np.array_equal(body[:, k, 2], poses.joint_scores[:, j])
+    for k, a, b in ((1, "left_shoulder", "right_shoulder"), (8, "left_hip", "right_hip")):
+        i, j = JOINTS.index(a), JOINTS.index(b)
+        middle = (poses.joints_xy[:, i] + poses.joints_xy[:, j]) / 2
+        assert np.allclose(body[:, k, :2], middle)
+        assert np.array_equal(body[:, k, 2], poses.joint_scores[:, [i, j]].min(1))
+    assert not body[:, 19:].any()
+
+
+def test_openpose_files_are_called_as_openpose_calls_them(tmp_path: Path) -> None:
+    to = target(tmp_path, "openpose")
+    write(to, scene(), About("my walk.final.mp4"))
+    assert sorted(path.name for path in to.path.iterdir())[:2] == [
+        "my_walk.final_000000000000_keypoints.json",
+        "my_walk.final_000000000001_keypoints.json",
+    ]
+
+
+# On the disk
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_run_that_is_killed(tmp_path: Path, format_: str) -> None:
+    """Lines and OpenPose files are there as soon as they are written, the others only at the end;
+    nothing else is ever beside them."""
+    to = target(tmp_path, format_)
+    made = sink(to)
+    items = scene()
+    for item in items[:4]:
+        made.write(item)
+    there = [path.name for path in tmp_path.iterdir()]
+    if format_ in ("jsonl", "csv", "csv-wide", "openpose"):
+        assert there == [to.path.name]
+        expected = [i for i in items[:4] if len(i.poses) or format_ not in WITHOUT_EMPTY]
+        assert [f.frame for f in load(to.path)] == [i.frame.index for i in expected]
+    else:
+        assert there == []
+    made.close(clean=False)
+    assert load(to.path)[0].frame == 0
+
+
+@pytest.mark.parametrize("format_", ["json", "npz", "csv", "trc"])
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_old_file_goes_only_when_the_run_was_good(
+    tmp_path: Path, format_: str, clean: bool
+) -> None:
+    to = target(tmp_path, format_)
+    to.path.write_text("old")
+    with pytest.raises(OutputError, match="exists; use --overwrite"):
+        sink(to)
+    made = sink(to, overwrite=True)
+    made.write(scene()[0])
+    made.close(clean)
+    assert len(load(to.path)) == 1
+    backup = to.path.with_name(to.path.name + ".bak")
+    assert backup.exists() is not clean and (clean or backup.read_text() == "old")
+
+
+def test_a_file_that_appeared_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    to = target(tmp_path, "npz")
+    made = sink(to)
+    made.write(scene()[0])
+    to.path.write_text("somebody else's")
+    made.close()
+    assert len(load(to.path)) == 1
+    assert to.path.with_name("a.npz.bak").read_text() == "somebody else's"
+    assert "a.npz.bak" in made.notes[0]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_openpose_folders_that_exist(tmp_path: Path, clean: bool) -> None:
+    to = target(tmp_path, "openpose")
+    write(to, scene())
+    with pytest.raises(OutputError, match="holds results already; use --overwrite"):
+        sink(to)
+    made = sink(to, overwrite=True)
+    made.write(scene()[0])
+    made.close(clean)
+    assert len(list(to.path.iterdir())) == 1
+    assert (tmp_path / "poses.bak").exists() is not clean
+    sink(to, overwrite=True).close()
+    assert len(list(to.path.iterdir())) == 1  # a run without frames changes nothing
+    (to.path / "holiday.jpg").write_text("mine")
+    with pytest.raises(OutputError, match="holds other files"):
+        sink(to, overwrite=True)
+    with pytest.raises(OutputError, match="no folder .*none; create it"):
+        sink(Target("openpose", tmp_path / "none" / "x"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file: cannot be used as a folder"):
+        sink(Target("openpose", tmp_path / "file"))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_full_disk(tmp_path: Path, format_: str) -> None:
+    """What was taken before stays whole, or is told to be lost."""
+    resource = pytest.importorskip("resource")
+    to = target(tmp_path, format_)
+    made = sink(to)
+    rng = np.random.default_rng(4)
+    written = lost = 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OutputError, match=str(to.path)):
+            for index in range(300):
+                made.write(posed(index, index / 30, people(rng, list(range(30)))))
+                written += 1
+        made.close(clean=False)
+    except OutputError as error:
+        lost = error.lost
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    found = load(to.path) if to.path.exists() else []
+    assert len(found) == written - lost
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_no_folder_for_it(tmp_path: Path) -> None:
+    for format_ in FORMATS:
+        with pytest.raises(OutputError, match="there is no folder"):
+            sink(target(tmp_path / "none", format_))
+
+
+# Asking for them
+
+
+def test_targets(tmp_path: Path) -> None:
+    for suffix in ("jsonl", "json", "csv", "npz", "mat", "trc"):
+        assert parse_target(f"x/a.{suffix.upper()}") == Target(
+            suffix, Path(f"x/a.{suffix.upper()}")
+        )
+    assert parse_target("coco:a.json") == Target("coco", Path("a.json"))
+    assert parse_target("CSV-wide:C:/a.txt") == Target("csv-wide", Path("C:/a.txt"))
+    assert (
+        parse_target("poses/")
+        == parse_target("openpose:poses")
+        == Target("openpose", Path("poses"))
+    )
+    assert parse_target(str(tmp_path)) == Target("openpose", tmp_path)
+    assert parse_target("C:/a.csv") == Target("csv", Path("C:/a.csv"))
+
+
+@pytest.mark.parametrize("text", ["a.xml", "a", "", "csv:", "xml:a", ".csv", "coco", "npz: "])
+def test_what_is_no_target_lists_the_formats(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--data .*\.jsonl, .*\.trc, .*coco:FILE") as caught:
+        parse_target(text)
+    assert "\n" not in str(caught.value)
+
+
+# Reading what others made
+
+
+@given(st.binary(max_size=300), st.sampled_from(sorted(NAMES.values())))
+def test_files_of_anything_are_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
+) -> None:
+    path = tmp_path_factory.mktemp("x") / (name if "." in name else "a.json")
+    path.write_bytes(data)
+    try:
+        found = load(path)
+    except InputError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+    else:
+        assert found == []
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path, format_: str) -> None:
+    """Cut at any place or with a byte changed: an error of ours, or frames."""
+    to = target(tmp_path, format_)
+    write(to, scene())
+    path = sorted(to.path.iterdir())[0] if to.path.is_dir() else to.path
+    good, rng = path.read_bytes(), np.random.default_rng(5)
+    for _ in range(60):
+        cut = int(rng.integers(len(good)))
+        data = good[:cut] if rng.random() < 0.5 else good[:cut] + b"!" + good[cut + 1 :]
+        path.write_bytes(data)
+        try:
+            load(to.path)
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    for name, reason in (("none.csv", "No such file"), ("a.xml", "expected a folder or a name")):
+        with pytest.raises(InputError, match=reason):
+            load(tmp_path / name)
+    with pytest.raises(InputError, match="no file ending in _keypoints.json"):
+        load(tmp_path)
+
+
+def test_openpose_files_of_openpose(tmp_path: Path) -> None:
+    """Without ids, times, boxes and scores of people, as OpenPose itself writes them."""
+    points = [0.0] * 75
+    points[0:3], points[12:15] = [10.0, 20.0, 0.8], [30.0, 60.0, 0.4]  # nose, right wrist
+    person = {"person_id": [-1], "pose_keypoints_2d": points, "face_keypoints_2d": []}
+    for number in (12, 5):
+        path = tmp_path / f"video_{number:012d}_keypoints.json"
+        path.write_text(json.dumps({"version": 1.3, "people": [person]}))
+    first, second = load(tmp_path)
+    assert (first.frame, second.frame) == (5, 12) and np.isnan(first.time)
+    poses = first.poses
+    assert poses.ids.tolist() == [-1] and poses.boxes_xyxy.tolist() == [[10, 20, 30, 60]]
+    assert poses.joints_xy[0, JOINTS.index("right_wrist")].tolist() == [30, 60]
+    assert poses.scores[0] == pytest.approx(0.6)
+
+
+def test_coco_results_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    points = np.arange(51, dtype=float).tolist()
+    path.write_text(
+        json.dumps([{"image_id": 9, "category_id": 1, "keypoints": points, "score": 0.5}])
+    )
+    (frame,) = load(path)
+    assert frame.frame == 9 and frame.poses.ids.tolist() == [-1]
+    assert frame.poses.boxes_xyxy.tolist() == [[0, 1, 48, 49]]
+
+
+def test_a_last_line_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    for format_, lost in (("jsonl", 1), ("csv", 0)):
+        to = target(tmp_path, format_)
+        write(to, [posed(i, i / 30, people(np.random.default_rng(i), [1])) for i in range(3)])
+        data = to.path.read_bytes()
+        to.path.write_bytes(data[:-20] if lost else data)
+        assert len(load(to.path)) == 3 - lost
