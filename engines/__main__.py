@@ -1,4 +1,4 @@
-"""posestream-engines: list the known models, check that one runs here."""
+"""posestream-engines: list, fetch and check the networks that can run here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from time import perf_counter
 
 import numpy as np
 
+from engines import cache
 from engines.identify import identify
 from engines.load import BACKENDS, PRECISIONS, find_default, find_tiny, load
+from engines.published import PUBLISHED
 from engines.registry import KNOWN
 from realtime.errors import PosestreamError
 
@@ -18,26 +20,31 @@ RUNS = 10
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 2 wrong usage, 5 the model cannot be used."""
+    """Run a command; the exit code: 0, 2 wrong usage, 5 the model cannot be used or fetched,
+    130 stopped by Ctrl-C."""
     try:
         options = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help or the error
         return int(stop.code or 0)
     try:
-        if options.command == "list":
-            _list()
-        else:
-            _check(options)
+        COMMANDS[options.command](options)
     except PosestreamError as error:
         print(f"posestream-engines: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("posestream-engines: stopped", file=sys.stderr)
+        return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="posestream-engines", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="known model files and bundled networks")
+    commands.add_parser("list", help="bundled, fetched and fetchable networks, and known files")
+    pull = commands.add_parser("pull", help="fetch public weights into the cache")
+    pull.add_argument("names", nargs="+", metavar="NAME")
+    stored = commands.add_parser("cache", help="where fetched weights are, and how large")
+    stored.add_argument("--clear", action="store_true", help="delete what pull has fetched")
     check = commands.add_parser("check", help="identify, load and run one model file")
     check.add_argument("file", type=Path)
     check.add_argument("--engine", choices=("auto", *BACKENDS), default="auto")
@@ -48,14 +55,45 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list() -> None:
+def _list(options: argparse.Namespace) -> None:
+    for task in ("detector", "pose"):
+        print(f"bundled {task}: {find_default(task) or 'none'}")
+        print(f"tiny {task}, for tests: {find_tiny(task) or 'none'}")
+    print("\nto fetch with: python -m engines pull NAME, to run with: --pose or --detector NAME")
+    for entry in PUBLISHED.values():
+        state = "fetched" if cache.is_fetched(entry.name) else "not fetched"
+        most = "" if entry.exact else "at most "
+        print(f"{entry.name}  {entry.task}  {state}, {most}{entry.size / 1e6:.1f} MB")
+        print(f"  {entry.measured}\n  input   {entry.input}\n  licence {entry.licence}")
+        print(f"  hash    {entry.digest}\n  from    {entry.url}")
+    print("\nfiles known by their content")
     for known in KNOWN:
         spec = known.spec
         print(f"{spec.name}  {spec.task}  {spec.container}  licence {spec.licence}")
         print(f"  file    {spec.path}\n  sha256  {spec.sha256}\n  from    {known.source}")
-    for task in ("detector", "pose"):
-        print(f"bundled {task}: {find_default(task) or 'none'}")
-        print(f"tiny {task}, for tests: {find_tiny(task) or 'none'}")
+
+
+def _pull(options: argparse.Namespace) -> None:
+    from engines import pull
+
+    for entry in [pull.known(name) for name in options.names]:  # all names before any download
+        path, fetched = pull.pull(entry)
+        size = path.stat().st_size / 1e6
+        print(f"{entry.name}: {path} ({size:.1f} MB){'' if fetched else ', was there already'}")
+        print(f"  use it with --{entry.task} {entry.name}; licence: {entry.licence}")
+
+
+def _cache(options: argparse.Namespace) -> None:
+    folder = cache.cache_dir()
+    if options.clear:
+        count = cache.clear(folder)
+        print(f"{folder}: {count} files deleted")
+        return
+    print(folder)
+    files = cache.files(folder)
+    for path in files:
+        print(f"  {path.name}  {path.stat().st_size / 1e6:.1f} MB")
+    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -80,6 +118,8 @@ def _check(options: argparse.Namespace) -> None:
     print(f"{1e3 * min(seconds) / shape[0]:.2f} ms a picture (best of {RUNS} calls, noise)")
     network.close()
 
+
+COMMANDS = {"list": _list, "pull": _pull, "cache": _cache, "check": _check}
 
 if __name__ == "__main__":
     raise SystemExit(main())

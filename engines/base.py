@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from realtime.errors import ModelError
 
 Task = Literal["detector", "pose"]
-Format = Literal["rtmdet", "yolox", "centers", "heatmaps"]
+Format = Literal["rtmdet", "yolox", "nanodet", "centers", "heatmaps"]
 Grid = Literal["pixel_centre", "corner", "udp"]
 Container = Literal["onnx", "safetensors"]
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]

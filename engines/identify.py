@@ -16,7 +16,7 @@ from realtime.errors import ModelError
 
 METADATA_KEY = "posestream"
 MAX_BYTES = 1 << 30
-FORMATS = {"detector": ("rtmdet", "yolox", "centers"), "pose": ("heatmaps",)}
+FORMATS = {"detector": ("rtmdet", "yolox", "nanodet", "centers"), "pose": ("heatmaps",)}
 
 
 def identify(path: Path) -> ModelSpec:

@@ -56,6 +56,10 @@ def _onnxruntime(spec: ModelSpec, data: bytes, options: Options) -> Network:
 
 
 def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
+    if spec.task == "detector":
+        from engines.torch_detectors import TorchDetector
+
+        return TorchDetector(spec, data, options)
     from engines.torch import TorchNetwork
 
     return TorchNetwork(spec, data, options)
@@ -176,11 +180,20 @@ def _grids(outputs: Arrays, *channels: int) -> bool:
     )
 
 
+def _levels(outputs: Arrays) -> bool:
+    """As many (2, N, 80) as (2, N, 32), with the same N."""
+    if any(array.ndim != 3 or len(array) != 2 for array in outputs):
+        return False
+    scores, sides = (sorted(a.shape[1] for a in outputs if a.shape[2] == n) for n in (80, 32))
+    return bool(scores) and scores == sides and len(outputs) == 2 * len(scores)
+
+
 OUTPUTS: dict[str, Callable[[Arrays], bool]] = {
     "heatmaps": lambda a: _grids(a, JOINT_COUNT),
     "centers": lambda a: _grids(a, 1, 4),
     "rtmdet": lambda a: bool(a) and a[0].ndim == 3 and len(a[0]) == 2 and a[0].shape[2] == 5,
     "yolox": lambda a: len(a) == 1 and a[0].ndim == 3 and len(a[0]) == 2 and a[0].shape[2] == 85,
+    "nanodet": _levels,
 }
 """For each format, whether the outputs for two pictures have its shape."""
 

@@ -23,7 +23,7 @@ class KnownModel:
 KNOWN = (
     KnownModel(
         ModelSpec(
-            name="rtmdet-nano-person",
+            name="detector-rtmdet-nano",
             task="detector",
             format="rtmdet",
             input_wh=(320, 320),
@@ -40,7 +40,7 @@ KNOWN = (
     ),
     KnownModel(
         ModelSpec(
-            name="yolox-nano",
+            name="detector-yolox-nano",
             task="detector",
             format="yolox",
             input_wh=(416, 416),
@@ -51,6 +51,36 @@ KNOWN = (
             verified=True,
         ),
         "github.com/opencv/opencv_zoo 371cb24 models/object_detection_yolox/yolox_nano.onnx",
+    ),
+    KnownModel(
+        ModelSpec(
+            name="detector-nanodet",
+            task="detector",
+            format="nanodet",
+            input_wh=(416, 416),
+            path=Path("object_detection_nanodet_2022nov.onnx"),
+            sha256="4b82da9944b88577175ee23a459dce2e26e6e4be573def65b1055dc2d9720186",
+            batch=1,
+            mean=(103.53, 116.28, 123.675),
+            std=(57.375, 57.12, 58.395),
+            licence="Apache-2.0",
+            verified=True,
+        ),
+        "github.com/opencv/opencv_zoo models/object_detection_nanodet",
+    ),
+    KnownModel(
+        ModelSpec(
+            name="detector-yolox-s",
+            task="detector",
+            format="yolox",
+            input_wh=(640, 640),
+            path=Path("object_detection_yolox_2022nov.onnx"),
+            sha256="c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063",
+            batch=1,
+            licence="Apache-2.0",
+            verified=True,
+        ),
+        "github.com/opencv/opencv_zoo models/object_detection_yolox",
     ),
     KnownModel(
         ModelSpec(

@@ -22,7 +22,7 @@ class TorchNetwork:
 
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
-        device = _device(options.compute)
+        device = device_of(options.compute)
         self.device = str(device)
         if options.precision == "auto":
             self.precision = "f16" if device.type == "cuda" else "f32"
@@ -64,7 +64,7 @@ class TorchNetwork:
             raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error
 
 
-def _device(compute: str) -> torch.device:
+def device_of(compute: str) -> torch.device:
     """The device asked for; auto takes the first GPU where there is one."""
     if compute == "cpu" or (compute == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")

@@ -28,6 +28,9 @@ EPILOG = """examples:
   python run_camera.py --input frames/ --json poses.jsonl          a folder of images
   python run_camera.py --input demo --output demo.mp4              built-in scene
 
+networks: the bundled ones unless told; python -m engines list shows the NAMEs of public weights,
+python -m engines pull NAME fetches them, auto takes the most accurate that is there
+
 exit codes: 0 done or stopped, 130 Ctrl-C, 2 usage, 3 input, 4 output, 5 model or device,
 6 source lost, 7 a stage failed"""
 
@@ -168,8 +171,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
 
     add = parser.add_argument_group("networks").add_argument
-    add("--detector", type=Path, metavar="FILE", help="person detector (.onnx)")
-    add("--pose", type=Path, metavar="FILE", help="pose network (.onnx, .safetensors)")
+    add("--detector", type=Path, metavar="FILE", help="person detector: .onnx, NAME or auto")
+    add("--pose", type=Path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto")
     add("--engine", choices=("auto", "openvino", "torch"), help="what runs the networks")
     add("--precision", choices=("auto", "f32", "bf16", "f16"), help="arithmetic (default auto)")
     add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")

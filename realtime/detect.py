@@ -19,7 +19,9 @@ CANDIDATES = 300
 """Boxes of one picture, best first, that go into the suppression of doubles."""
 MAX_IOU = 0.65
 """Two boxes that overlap more than this are one person."""
-YOLOX_STRIDES = (8, 16, 32)
+STRIDES = (8, 16, 32)
+"""Pixels of a cell in the three grids of YOLOX and NanoDet."""
+NANODET_CLASSES, NANODET_BINS = 80, 8
 
 
 class Detector:
@@ -99,7 +101,7 @@ def decode_yolox(
     """
     raw = outputs[0]
     scores = raw[:, 4] * raw[:, 5]
-    cells, strides = _yolox_cells(input_wh)
+    cells, strides = _grid_cells(input_wh)
     keep = np.flatnonzero(scores >= min_score)
     raw, cells, strides = raw[keep], cells[keep], strides[keep]
     centre = (raw[:, :2] + cells) * strides - np.float32(0.5)
@@ -107,14 +109,40 @@ def decode_yolox(
     return suppressed(np.concatenate([centre - half, centre + half], 1), scores[keep])
 
 
-def _yolox_cells(input_wh: tuple[int, int]) -> tuple[Float, Float]:
+def _grid_cells(input_wh: tuple[int, int]) -> tuple[Float, Float]:
     """Column and row (N, 2) of every cell, and its stride (N, 1)."""
     cells, strides = [], []
-    for stride in YOLOX_STRIDES:
+    for stride in STRIDES:
         columns, rows = np.meshgrid(*(np.arange(n // stride) for n in input_wh))
         cells.append(np.stack([columns.ravel(), rows.ravel()], 1))
         strides.append(np.full((columns.size, 1), stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def decode_nanodet(
+    outputs: Arrays, input_wh: tuple[int, int], min_score: float
+) -> tuple[Float, Float]:
+    """NanoDet (RangiLyu/nanodet, NanoDetHead as exported), class person only.
+
+    outputs: for each grid of stride 8, 16 and 32, in any order, class scores (N, 80) in 0..1 and
+    sides (N, 32): for left, top, right and bottom a distribution over 0 to 7 strides, whose mean
+    is the distance from the cell's centre (j + 0.5) * stride - 0.5 (generalised focal loss, Li
+    et al. 2020). Returns boxes (M, 4) in input pixels (pixel centres) and scores (M,).
+    """
+    scores, sides = (
+        sorted((a for a in outputs if a.shape[1] == columns), key=len, reverse=True)
+        for columns in (NANODET_CLASSES, 4 * NANODET_BINS)
+    )
+    people = np.concatenate([score[:, 0] for score in scores])
+    keep = np.flatnonzero(people >= min_score)
+    cells, strides = (a[keep] for a in _grid_cells(input_wh))
+    logits = np.concatenate(sides)[keep].reshape(-1, 4, NANODET_BINS)
+    weights = np.exp(logits - logits.max(2, keepdims=True, initial=-np.inf))
+    bins = np.arange(NANODET_BINS, dtype=np.float32)
+    distances = weights @ bins / weights.sum(2) * strides
+    centre = (cells + np.float32(0.5)) * strides - np.float32(0.5)
+    boxes = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], 1)
+    return suppressed(boxes, people[keep])
 
 
 def decode_centers(
@@ -159,6 +187,7 @@ Decoder = Callable[[Arrays, tuple[int, int], float], tuple[Float, Float]]
 DECODERS: dict[str, Decoder] = {
     "rtmdet": decode_rtmdet,
     "yolox": decode_yolox,
+    "nanodet": decode_nanodet,
     "centers": decode_centers,
 }
 """From the outputs of one picture to boxes (N, 4) in input pixels and scores (N,)."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
+from engines import choose
 from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
@@ -126,6 +128,9 @@ def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Netwo
         )
         for task, given in _networks(settings)
     ]
+    bundled = networks[1].spec.path == find_default("pose")
+    if bundled and not settings.quiet and (line := choose.offer("pose")):
+        print(f"posestream: {line}", file=sys.stderr)
     return Detector(networks[0], settings.detector_score), networks[1]
 
 
@@ -134,13 +139,18 @@ def _networks(settings: Settings) -> tuple[tuple[Task, Path | None], ...]:
 
 
 def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
-    """The file given, else the bundled default; for the demo scene, where no default is bundled,
-    the tiny networks that know nothing but that scene. Raises ModelError."""
-    path = given or find_default(task)
+    """The file or the fetched weights given, else the bundled default; for the demo scene, where
+    no default is bundled, the tiny networks that know nothing but that scene. Raises ModelError."""
+    if given and (spec := choose.named(task, given)):
+        return spec
+    path = find_default(task) if given is None or str(given) == choose.AUTO else given
     if path is None and info.kind == "demo":
         path = find_tiny(task)
     if path is None:
-        raise ModelError(f"no {task} network is bundled yet; give one with --{task} FILE.onnx")
+        raise ModelError(
+            f"no {task} network is bundled yet; give one with --{task} FILE.onnx, or fetch public "
+            "weights (python -m engines list)"
+        )
     return identify(path)
 
 

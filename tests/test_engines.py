@@ -179,6 +179,8 @@ def shared_weights() -> Path:
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.spec.name)
 def test_known_files(known, tmp_path):
     path = shared_weights() / known.spec.path
+    if not path.is_file():
+        pytest.skip(f"no {path.name} among the shared weights")
     spec = identify(path)
     assert spec.verified and spec.name == known.spec.name and spec.path == path
     content = bytearray(path.read_bytes())

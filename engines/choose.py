@@ -1,0 +1,70 @@
+"""Names on the command line to networks: a fetched one, or the strongest that is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from engines import containers
+from engines.base import ModelSpec, Task
+from engines.cache import open_cached, present
+from engines.identify import METADATA_KEY, read
+from engines.load import find_default
+from engines.published import PUBLISHED
+from realtime.errors import ModelError
+from realtime.hints import near
+
+AUTO = "auto"
+
+
+def named(task: Task, given: Path) -> ModelSpec | None:
+    """The network that a name stands for; None when given is a file, or "auto" and nothing is
+    stronger than the default. A published name comes before a file of that name.
+
+    Raises ModelError when the weights of that name are not fetched, or changed since.
+    """
+    name = str(given)
+    if name == AUTO:
+        return strongest(task)
+    if entry := PUBLISHED.get(name):
+        if entry.task != task:
+            raise ModelError(f"{name} is a {entry.task} network; give it with --{entry.task}")
+        return open_cached(entry)
+    meant = "" if given.suffix or given.exists() else near(name, PUBLISHED)
+    if meant:
+        raise ModelError(f"model {name}: no such file; did you mean {meant}?")
+    return None
+
+
+def strongest(task: Task) -> ModelSpec | None:
+    """The fetched network with the highest published accuracy; None where there is none that
+    beats the bundled one."""
+    found = present(task)
+    return open_cached(found[0]) if found and found[0].accuracy > bundled_accuracy(task) else None
+
+
+def bundled_accuracy(task: Task) -> float:
+    """What the bundled network's description states as its "accuracy", an AP of 0 to 1; 0 where
+    nothing is stated or bundled. Raises ModelError when the file cannot be read."""
+    path = find_default(task)
+    if path is None:
+        return 0.0
+    try:
+        text = containers.read(read(path)).metadata[METADATA_KEY]
+        stated = json.loads(text).get("accuracy", 0.0)
+    except (ValueError, KeyError, AttributeError):  # loading it will say what is wrong
+        return 0.0
+    return float(stated) if isinstance(stated, (int, float)) and 0 <= stated <= 1 else 0.0
+
+
+def offer(task: Task) -> str:
+    """A line about the strongest published network for somebody who runs the bundled one; empty
+    when there is none stronger."""
+    have = bundled_accuracy(task)
+    if fetched := [entry for entry in present(task) if entry.accuracy > have]:
+        return f"stronger weights are on this machine: --{task} {fetched[0].name}"
+    better = [e for e in PUBLISHED.values() if e.task == task and e.accuracy > have]
+    if not better:
+        return ""
+    best = max(better, key=lambda entry: entry.accuracy)
+    return f"stronger public weights: python -m engines pull {best.name}"
