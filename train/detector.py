@@ -1,0 +1,149 @@
+"""The detector task: whole pictures to the boxes of people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from realtime import geometry
+from realtime.errors import UsageError
+from realtime.records import Image
+from train.augment import mixed_order
+from train.coco import Picture, open_set
+from train.config import Config
+from train.detector_data import VIEW_WH, boxes_of, detector_sample
+from train.detector_loss import detector_loss
+from train.detector_net import DetectorTrainer
+from train.images import ImageCache
+from train.measured import Run, Running, open_frame, spread
+from train.task import Batch, Sample, Validation
+
+CACHE_BYTES = 3 << 30
+"""Of decoded pictures kept in memory by each process."""
+SHOWN = 12
+"""Pictures on the sheet."""
+DRAWN_SCORE = 0.3
+
+
+class DetectorTask:
+    """See train.task.Task. Raises InputError, UsageError for data that cannot be used."""
+
+    def __init__(self, config: Config) -> None:
+        if not config.data:
+            raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
+        if config.teacher or config.unlabelled:
+            raise UsageError("--teacher, --unlabelled: not for the detector")
+        self.config = config
+        sets = [open_set(text) for text in config.data]
+        self._pictures = [picture for each in sets for picture in each.pictures]
+        self._counts, self._weights = [len(s.pictures) for s in sets], [s.weight for s in sets]
+        self._val = [picture for text in config.val for picture in open_set(text).pictures]
+        self._images = ImageCache(CACHE_BYTES)
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+
+    @property
+    def view_wh(self) -> tuple[int, int]:
+        """The input of the finished network; samples may be windows of it."""
+        width, height = np.maximum(VIEW_WH, self.config.input_wh)
+        return int(width), int(height)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For processes that make samples: with an empty cache."""
+        return self.__dict__ | {"_images": ImageCache(CACHE_BYTES)}
+
+    def network(self) -> nn.Module:
+        net = DetectorTrainer()
+        if self.config.start:
+            from train.weights import start_weights
+
+            start_weights(net, self.config.start)
+        return net
+
+    def __len__(self) -> int:
+        return len(self._epoch(0))
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """See train.detector_data.detector_sample."""
+        picture = self._pictures[self._epoch(epoch)[index]]
+        rng = np.random.default_rng((self.config.seed, epoch, index))
+        return detector_sample(picture, self.config, rng, self._images)
+
+    def loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return detector_loss(net, batch)
+
+    def validate(self, net: nn.Module) -> Validation:
+        """The numbers of train.eval_detector.detector_numbers on all validation pictures."""
+        from train.eval_detector import detector_numbers
+
+        run, wh = _runner(net), self.view_wh
+        numbers = detector_numbers(run, self._val, input_wh=wh)
+        best_by = "AP50_large" if "AP50_large" in numbers else "f1_large"
+        numbers.setdefault(best_by, 0.0)
+        return Validation(numbers, best_by, _sheet(run, self._val, wh))
+
+    def write(self, net: nn.Module, path: str, trained: str) -> None:
+        from train.export import to_onnx
+
+        width, height = self.view_wh
+        spec = {
+            "name": "detector",
+            "task": "detector",
+            "format": "centers",
+            "input_wh": [width, height],
+            "nhwc": True,
+            "rgb": False,
+            "licence": "see its model card",
+            "trained": trained,
+        }
+        example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
+        detector: nn.Module = net.detector  # type: ignore[assignment]
+        to_onnx(detector, spec, Path(path), example, outputs=("centers", "sizes"))
+
+    def _epoch(self, epoch: int) -> NDArray[np.int64]:
+        if self._order[0] != epoch:
+            order = mixed_order(self._counts, self._weights, self.config.seed, epoch)
+            self._order = (epoch, order)
+        return self._order[1]
+
+
+def _runner(net: nn.Module) -> Run:
+    device = next(net.parameters()).device
+    detector: nn.Module = net.detector  # type: ignore[assignment]
+
+    def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        with torch.inference_mode():
+            return [o.float().cpu().numpy() for o in detector(torch.from_numpy(images).to(device))]
+
+    return run
+
+
+def _sheet(run: Run, pictures: list[Picture], input_wh: tuple[int, int]) -> Image:
+    """Letterboxed pictures with the boxes found (score) and labelled (green), each over its map of
+    centres."""
+    from train import sheet
+    from train.eval_detector import find_people
+
+    shown = spread(pictures, SHOWN)
+    if not shown:
+        return np.zeros((64, 64, 3), np.uint8)
+    found = find_people(Running(run, "detector", input_wh), shown)
+    tiles = []
+    for picture, people in zip(shown, found):
+        small, affine = sheet.letterboxed(open_frame(picture).image, input_wh, 114)
+        maps = run(small[None])
+        heat = sheet.glow(small, np.asarray(maps[0])[0, 0])
+        sheet.boxes(small, _moved(affine, boxes_of(picture.people)), None)
+        sure = people.scores >= DRAWN_SCORE
+        sheet.boxes(small, _moved(affine, people.boxes_xyxy[sure]), people.scores[sure])
+        tiles.append(np.asarray(cv2.vconcat([small, heat]), np.uint8))
+    return sheet.grid(tiles, 6)
+
+
+def _moved(affine: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return geometry.apply(affine, boxes.reshape(-1, 2)).reshape(-1, 4)

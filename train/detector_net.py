@@ -1,0 +1,98 @@
+"""The person detector: a centre heatmap and box edges at stride 4, in plain convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from realtime.skeleton import JOINT_COUNT
+from train.tiny_nets import PRIOR, Residual, conv
+
+GREY = 114
+"""The grey of the letterbox padding; it becomes 0 inside the network."""
+
+STRIDE = 4
+"""Input pixels of one cell of every output."""
+
+WIDTHS = (24, 40, 72, 128, 192)
+"""Channels at strides 2, 4, 8, 16, 32."""
+BLOCKS = (0, 0, 1, 3, 2)
+"""Residual blocks at each of them; at the large maps, the dear ones, there are none."""
+NECK = (40, 64, 64, 64)
+"""Channels of the way back at strides 4, 8, 16, 32."""
+
+
+class PersonFeatures(nn.Module):
+    """Images uint8 (B, H, W, 3) BGR to features (B, 40, H / 4, W / 4); H, W multiples of 32.
+
+    A U-Net whose lateral connections are added, not concatenated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv(3, WIDTHS[0], stride=2)
+        self.down = nn.ModuleList(
+            nn.Sequential(conv(narrow, wide, stride=2), *[Residual(wide) for _ in range(blocks)])
+            for narrow, wide, blocks in zip(WIDTHS, WIDTHS[1:], BLOCKS[1:])
+        )
+        self.lateral = nn.ModuleList(conv(wide, neck, 1) for wide, neck in zip(WIDTHS[1:], NECK))
+        self.narrow = conv(NECK[1], NECK[0], 1)
+        self.merge = nn.ModuleList(conv(neck, neck) for neck in NECK[:-1])
+        self.larger = nn.Upsample(scale_factor=2.0, mode="nearest")
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = (images.float() - GREY) * (1 / 64)
+        x = self.stem(x.permute(0, 3, 1, 2))
+        levels = []
+        for down, lateral in zip(self.down, self.lateral):
+            x = down(x)
+            levels.append(lateral(x))
+        top = levels[3]
+        top = self.merge[2](levels[2] + self.larger(top))
+        top = self.merge[1](levels[1] + self.larger(top))
+        result: Tensor = self.merge[0](levels[0] + self.larger(self.narrow(top)))
+        return result
+
+
+class PersonDetector(nn.Module):
+    """Images uint8 (B, H, W, 3) BGR to ``centers`` (B, 1, H / 4, W / 4) and ``sizes`` (B, 4, ...).
+
+    centers: probability that the centre of a person's box lies in the cell. sizes: distances in
+    input pixels from the cell's centre ((j + 0.5) * 4 - 0.5, (i + 0.5) * 4 - 0.5) to the left,
+    top, right and bottom edge of that person's box.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = PersonFeatures()
+        self.head = nn.Conv2d(NECK[0], 5, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        self.head.bias = nn.Parameter(torch.tensor([PRIOR, 0.7, 0.7, 0.7, 0.7]))
+
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre logits and sizes in pixels of what the head gives."""
+        # exp keeps sizes positive and their relative error even; the clamp keeps it finite.
+        return out[:, :1], 16 * torch.exp(out[:, 1:].float().clamp(-4.0, 4.0))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        centres, sizes = self.split(self.head(self.features(images)))
+        return torch.sigmoid(centres), sizes
+
+
+class DetectorTrainer(nn.Module):
+    """A PersonDetector with a second head for joints, which is only there to learn from.
+
+    forward: images to centre logits (B, 1, h, w), sizes (B, 4, h, w), joint logits (B, 17, h, w).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detector = PersonDetector()
+        self.joints = nn.Conv2d(NECK[0], JOINT_COUNT, 1)
+        nn.init.normal_(self.joints.weight, std=0.01)
+        nn.init.constant_(self.joints.bias, PRIOR)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.detector.features(images)
+        centres, sizes = self.detector.split(self.detector.head(features))
+        return centres, sizes, self.joints(features)
