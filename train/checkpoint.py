@@ -14,7 +14,8 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,17 @@ def load(folder: Path) -> Checkpoint:
         raise InputError(f"{folder}: {error}; use the checkpoint before it") from None
 
 
+def config_in(out: Path) -> Config | None:
+    """The options of the run in a folder, None where there is none. Raises UsageError."""
+    for name in reversed(names(out)):
+        try:
+            text = (out / FOLDER / name / "config.json").read_text(encoding="utf-8")
+            return Config.from_json(text)
+        except (OSError, ValueError):  # damaged; newest() says so
+            continue
+    return None
+
+
 def newest(out: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole, None where there never was one.
 
@@ -187,25 +199,31 @@ def _order(name: str) -> tuple[int, ...]:
     return tuple(int(part) for part in name.split("-"))
 
 
-def lock(out: Path) -> Any:
-    """Keep other processes from training into out while the returned object lives.
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Keep other processes from training into out.
 
     Raises OutputError where another one does; does nothing where the system has no such locks.
     """
     try:
         import fcntl
     except ImportError:  # Windows
-        return None
+        yield
+        return
     with files.writing(out):
         file = (out / ".lock").open("w")
+    with file:
+        _take(fcntl, file, out)
+        yield
+
+
+def _take(fcntl: Any, file: Any, out: Path) -> None:
     try:
         # A record lock belongs to this process alone: loader processes do not inherit it.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        file.close()
         raise OutputError(
             f"{out}: another process trains there; wait or use another --out"
         ) from None
     except OSError:  # a network file system without locks
         log.warning("warning: %s: cannot be locked; start no second process on it", out)
-    return file

@@ -6,35 +6,30 @@ weights are bit for bit those of a run that was never interrupted.
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 import logging
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from realtime.errors import StageError, UsageError
 from train import checkpoint, files
-from train.arithmetic import NotFinite, Watch, autocast_type, reproducible
+from train.arithmetic import NotFinite, reproducible
 from train.batches import Batches, default_workers
-from train.checkpoint import Checkpoint
 from train.config import Config, flag
 from train.curves import Curves
+from train.learner import Learner
 from train.parallel import Team, team
+from train.products import Products
 from train.progress import Progress, readable
-from train.schedule import Ema, optimiser, rate_at
 from train.stopping import Stop, Stopped
-from train.task import Batch, Task, Validation
+from train.task import Task, Validation
 
 log = logging.getLogger("train")
-BEST = "best.safetensors"
-MODEL = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +50,9 @@ class Run:
 
 
 @dataclass(slots=True)
-class Progressed:
-    """How far a run is. epoch: epochs done; position: batches done of the next; samples: in an
-    epoch; sums: of the losses of its batches; best: number, epoch and checkpoint."""
+class Place:
+    """How far a run is. samples: in an epoch; epoch: epochs done; position: batches done of the
+    next; seconds: of work so far; best: number, epoch and checkpoint."""
 
     samples: int
     epoch: int = 0
@@ -66,7 +61,6 @@ class Progressed:
     best: float = float("-inf")
     best_epoch: int = 0
     best_name: str = ""
-    sums: dict[str, float] = field(default_factory=dict)
 
 
 def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
@@ -74,7 +68,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
 
     Goes on from the newest good checkpoint in out. Raises PosestreamError: UsageError for another
     run's folder, OutputError when something cannot be written, StageError for numbers that are not
-    finite.
+    finite and lost processes.
     """
     run = run or Run()
     if run.threads:
@@ -86,7 +80,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
         if crew.first:
             with files.writing(out):
                 out.mkdir(parents=True, exist_ok=True)
-            stack.callback(_close, checkpoint.lock(out))
+            stack.enter_context(checkpoint.lock(out))
         else:
             log.setLevel(logging.ERROR)
         try:
@@ -99,7 +93,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
 
 
 class Trainer:
-    """One run: its network, optimiser, data and place in time."""
+    """One run: its network, its data and its place in time."""
 
     def __init__(
         self, task: Task, config: Config, out: Path, run: Run, crew: Team, stop: Stop
@@ -109,29 +103,15 @@ class Trainer:
         workers = default_workers() if run.workers is None else run.workers
         self._batches = Batches(task, config.batch, crew, workers)
         self._steps = config.epochs * self._batches.count
-        self._at = Progressed(len(task))
-        torch.manual_seed(config.seed)
-        start = task.network().to(crew.device)
-        start = start.to(memory_format=torch.channels_last)
-        self._ema = Ema(start, config.ema)
-        self._net = crew.prepare(start).train()
-        self._optimiser = optimiser(self._net, config)
-        self._type = autocast_type(config.amp, crew.device)
-        self._scaler = torch.amp.GradScaler(crew.device.type, enabled=self._type == torch.float16)
-        self._resume()
-        self._wrapped = crew.wrap(self._net)
-        self._watch = Watch(crew.device)
-        self._sums = {k: _double(v, crew.device) for k, v in self._at.sums.items()}
-        self._curves = self._open_curves()
+        self._learner = Learner(task, config, crew, self._steps)
+        self._at = self._resume()
+        self._record = Record(task, config, out, self._at.epoch) if crew.first else None
         self._progress = Progress(
             self._steps, self._batches.count, self._batches.size, self._step, crew.first
         )
-        self._written = 0.0
         self._clock = monotonic() - self._at.seconds
         self._end = monotonic() + 60 * run.minutes if run.minutes else float("inf")
         self._saved = monotonic()
-
-    # ---- the run ----
 
     def work(self) -> int:
         """All that is left to do; the exit code."""
@@ -145,6 +125,12 @@ class Trainer:
                 return self._stop.exit_code
             raise
 
+    def close(self) -> None:
+        """End the processes that make samples, and what writes curves."""
+        self._batches.close()
+        if self._record:
+            self._record.curves.close()
+
     def _carry_out(self) -> int:
         try:
             while self._at.epoch < self._config.epochs:
@@ -155,12 +141,6 @@ class Trainer:
             return self._leave()
         log.info("%s: trained for %d epochs", self._out, self._config.epochs)
         return 0
-
-    def close(self) -> None:
-        """End the processes that make samples, and what writes curves."""
-        self._batches.close()
-        if self._curves:
-            self._curves.close()
 
     @property
     def _step(self) -> int:
@@ -175,80 +155,58 @@ class Trainer:
             if self._team.first:
                 with self._stop.waiting():
                     batch = next(batches)
-            else:
+            else:  # only the first may leave without the others: it is the one that saves
                 batch = next(batches)
-            self._learn_from(batch)
+            self._learner.learn(self._step, batch)
             self._at.position += 1
             if self._progress.due():
-                rate = rate_at(self._step, self._steps, self._config)
-                self._progress.show(self._step, self._means(), rate)
+                self._progress.show(self._step, self._means(), self._learner.rate(self._step))
             if monotonic() - self._saved > 60 * self._run.save_every:
                 self._save()
 
     def _look_for_the_end(self) -> None:
-        """Raises Stopped in all processes of the team alike."""
+        """Raises Stopped, in all processes of the team alike."""
         if monotonic() > self._end:
             self._stop.ask(f"{self._run.minutes:g} minutes are over")
         if self._team.any(bool(self._stop.reason)):
             self._stop.ask("another process stopped")
             raise Stopped(self._stop.reason)
 
-    def _learn_from(self, batch: Batch) -> None:
-        """One step of the optimiser. Raises NotFinite."""
-        step, device = self._step, self._team.device
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate_at(step, self._steps, self._config)
-        placed = {name: part.to(device, non_blocking=True) for name, part in batch.items()}
-        with torch.autocast(device.type, self._type, enabled=self._type is not None):
-            loss, parts = self._task.loss(self._wrapped, placed)
-        self._watch.add(step, loss)
-        self._optimiser.zero_grad()
-        torch.autograd.backward(self._scaler.scale(loss))
-        self._scaler.unscale_(self._optimiser)
-        limit = self._config.clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(self._net.parameters(), limit)
-        if not self._scaler.is_enabled():  # which looks itself, and leaves such steps out
-            self._watch.add(step, norm)
-        self._scaler.step(self._optimiser)
-        self._scaler.update()
-        self._ema.update(self._net, step)
-        self._count({"loss": loss, **{f"loss {name}": part for name, part in parts.items()}})
-
-    def _count(self, losses: dict[str, Tensor]) -> None:
-        for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach().double()
-
     def _means(self) -> dict[str, float]:
-        return {name: float(s) / max(self._at.position, 1) for name, s in self._sums.items()}
-
-    # ---- the end of an epoch ----
+        """The losses of the epoch so far."""
+        return {n: float(s) / max(self._at.position, 1) for n, s in self._learner.sums.items()}
 
     def _end_epoch(self) -> None:
         """Measure, log and save."""
         last = self._at.epoch + 1 == self._config.epochs
         due = last or (self._at.epoch + 1) % self._run.validate_every == 0
-        measured = self._measure() if due and self._team.first and self._config.val else None
+        measured = self._measure() if due and self._record and self._config.val else None
         means = self._means()
         self._at.epoch, self._at.position = self._at.epoch + 1, 0
-        self._sums = {}
-        if not self._team.first:
+        self._learner.sums.clear()
+        if not self._record:
             return
         best = due and self._is_best(measured)
         self._note(means, measured, best)
         if best:
-            self._write_best(measured)
+            self._write_best(self._record, measured)
         if due:
             self._save()
-            self._curves_or_fail().draw(measured.sheet if measured else None)
-        if best and not last and monotonic() - self._written > 60 * self._run.save_every:
+            self._record.curves.draw(measured.sheet if measured else None)
+        if best and not last and self._record.products.seconds > 60 * self._run.save_every:
             self._write_model()
         self._progress.resume(self._step)
 
     def _measure(self) -> Validation:
-        self._watch.drain()
+        self._learner.watch.drain()
         self._progress.pause()
         with self._stop.waiting(), self._same_luck(), torch.no_grad():
-            return self._task.validate(self._ema.net)
+            return self._task.validate(self._learner.ema.net)
+
+    def _same_luck(self) -> Any:
+        """What is done inside leaves the random numbers of training as they were."""
+        gpu = self._team.device.index
+        return torch.random.fork_rng([] if gpu is None else [gpu])
 
     def _is_best(self, measured: Validation | None) -> bool:
         """Whether the network is the best so far; the latest counts as that when not measured."""
@@ -263,11 +221,12 @@ class Trainer:
     def _note(self, means: dict[str, float], measured: Validation | None, best: bool) -> None:
         """A row of the log, and a line for people."""
         epoch, numbers = self._at.epoch, measured.numbers if measured else {}
-        self._curves_or_fail().add({
+        assert self._record
+        self._record.curves.add({
             "epoch": epoch,
             "samples": self._step * self._batches.size,
             "seconds": round(monotonic() - self._clock, 1),
-            "rate": rate_at(self._step - 1, self._steps, self._config),
+            "rate": self._learner.rate(self._step - 1),
             **means,
             **numbers,
         })  # fmt: skip
@@ -278,80 +237,40 @@ class Trainer:
             note = "  (best so far)" if best and measured else ""
             log.info("epoch %d/%d  %s  %s%s", epoch, self._config.epochs, took, shown, note)
 
-    # ---- what is written ----
-
     def _save(self) -> None:
         """A checkpoint of this moment, by the first process. Raises OutputError, NotFinite."""
-        if not self._team.first:
-            self._saved = monotonic()
+        self._saved = monotonic()
+        if not self._record:
             return
-        self._watch.drain()
-        self._curves_or_fail().write()
+        self._learner.watch.drain()
+        self._record.curves.write()
         self._at.seconds = monotonic() - self._clock
-        self._at.sums = {name: float(value) for name, value in self._sums.items()}
         name = checkpoint.name_of(self._at.epoch, self._at.position)
-        checkpoint.save(self._out, name, self._point(), self._at.best_name)
+        point = self._learner.snapshot(self._config, asdict(self._at))
+        checkpoint.save(self._out, name, point, self._at.best_name)
         self._saved = monotonic()
 
-    def _point(self) -> Checkpoint:
-        at = {name: getattr(self._at, name) for name in Progressed.__slots__}
-        state: dict[str, Any] = {
-            "at": at,
-            "optimiser": self._optimiser.state_dict(),
-            "scaler": self._scaler.state_dict(),
-            "random": torch.get_rng_state(),
-        }
-        if self._team.device.type == "cuda":
-            state["random_cuda"] = torch.cuda.get_rng_state()
-        return Checkpoint(self._config, self._net.state_dict(), self._ema.net.state_dict(), state)
-
-    def _write_best(self, measured: Validation | None) -> None:
-        """best.safetensors: the averaged weights after this epoch."""
+    def _write_best(self, record: Record, measured: Validation | None) -> None:
         self._at.best_epoch = self._at.epoch
         self._at.best_name = checkpoint.name_of(self._at.epoch, 0)
-        about = {
-            "config": self._config.to_json(),
-            "epoch": str(self._at.epoch),
-            **{name: repr(value) for name, value in (measured.numbers if measured else {}).items()},
-        }
-        data = checkpoint.weights_bytes(self._ema.net.state_dict(), about)
-        files.replace(self._out / BEST, data)
+        numbers = measured.numbers if measured else {}
+        record.products.write_best(self._learner.ema.net, self._at.epoch, numbers)
 
     def _write_model(self) -> None:
         """model.onnx of the best weights, by the first process."""
-        if not self._team.first or not self._at.best_epoch:
-            return
-        if importlib.util.find_spec("onnx") is None:
-            log.info("%s is left out: onnx is not installed", MODEL)
-            return
-        net = copy.deepcopy(self._ema.net).cpu().to(memory_format=torch.contiguous_format)
-        net.load_state_dict(checkpoint.read_weights(self._out / BEST))
-        epochs = f"epoch {self._at.best_epoch} of {self._config.epochs}"
-        trained = f"{epochs} on {', '.join(self._config.data) or 'no named data'}"
-        self._written = monotonic()
-        try:
+        if self._record and self._at.best_epoch:
+            self._progress.pause()
             with self._stop.waiting(), self._same_luck():
-                files.replace_by(
-                    self._out / MODEL, lambda to: self._task.write(net, str(to), trained)
-                )
-        except ValueError as error:  # a weight too large for fp16
-            log.warning("warning: %s is left out: %s", MODEL, error)
-
-    def _same_luck(self) -> Any:
-        """What is done inside leaves the random numbers of training as they were."""
-        gpu = self._team.device.index
-        return torch.random.fork_rng([] if gpu is None else [gpu])
+                self._record.products.write_model(self._learner.ema.net, self._at.best_epoch)
 
     def _leave(self) -> int:
         """Save and say so, after Stopped; the exit code."""
         self._progress.pause()
         self._save()
         log.info(
-            "stopped (%s) after %d of %d epochs; run it again to go on",
-            self._stop.reason, self._at.epoch, self._config.epochs,
+            "stopped (%s) in epoch %d of %d; run it again to go on",
+            self._stop.reason, self._at.epoch + 1, self._config.epochs,
         )  # fmt: skip
-        if monotonic() > self._end:  # nobody waits
-            self._write_model()
         return self._stop.exit_code
 
     def _explain(self, error: NotFinite) -> StageError:
@@ -361,55 +280,43 @@ class Trainer:
         return StageError(
             f"the loss or its gradient is {error.value} at epoch {epoch + 1}, "
             f"step {error.step + 1} (samples {samples} of the epoch); "
-            f"lower --rate or set --amp off, "
+            "lower --rate or set --amp off; "
             + (f"checkpoint {kept[-1]} is from before" if kept else "there is no checkpoint yet"),
             "train",
         )
 
-    # ---- the start ----
-
-    def _resume(self) -> None:
+    def _resume(self) -> Place:
         """Go on from the newest checkpoint, if there is one. Raises UsageError, InputError."""
-        point = checkpoint.newest(self._out)
+        point = self._team.from_first(lambda: checkpoint.newest(self._out))
         if point is None:
-            return
+            return Place(len(self._task))
         check_same(point.config, self._config, self._out)
-        at = Progressed(**point.state["at"])
+        at = Place(**point.state["at"])
         if at.samples != len(self._task):
             raise UsageError(
                 f"{self._out}: its data had {at.samples} samples, now {len(self._task)}; "
                 "use the same data or a new --out"
             )
-        self._at = at
-        self._net.load_state_dict(point.weights)
-        self._ema.net.load_state_dict(point.ema)
-        self._optimiser.load_state_dict(point.state["optimiser"])
-        self._scaler.load_state_dict(point.state["scaler"])
-        torch.set_rng_state(point.state["random"])
-        if self._team.device.type == "cuda" and "random_cuda" in point.state:
-            torch.cuda.set_rng_state(point.state["random_cuda"])
-
-    def _open_curves(self) -> Curves | None:
-        """The log of the first process."""
-        if not self._team.first:
-            return None
-        curves = Curves(self._out)
-        curves.go_on_from(self._at.epoch)
-        return curves
-
-    def _curves_or_fail(self) -> Curves:
-        assert self._curves, "only the first process logs"
-        return self._curves
+        self._learner.restore(point)
+        return at
 
     def _announce(self) -> None:
-        weights = sum(p.numel() for p in self._net.parameters())
-        precision = "float32" if self._type is None else str(self._type).removeprefix("torch.")
+        precision = str(self._learner.precision or "float32").removeprefix("torch.")
         log.info(
             "%s: %.1f M weights, %s on %s, %d samples, %d steps of %d an epoch%s",
-            self._config.task, weights / 1e6, precision, self._team.device, len(self._task),
-            self._batches.count, self._batches.size,
-            f", from epoch {self._at.epoch + 1}, step {self._at.position}" if self._step else "",
+            self._config.task, self._learner.weights / 1e6, precision, self._team.device,
+            len(self._task), self._batches.count, self._batches.size,
+            f"; epoch {self._at.epoch + 1}, step {self._at.position}" if self._step else "",
         )  # fmt: skip
+
+
+class Record:
+    """What the first process writes beside checkpoints."""
+
+    def __init__(self, task: Task, config: Config, out: Path, epochs: int) -> None:
+        self.curves = Curves(out)
+        self.curves.go_on_from(epochs)
+        self.products = Products(task, config, out)
 
 
 def check_same(there: Config, asked: Config, out: Path) -> None:
@@ -425,12 +332,3 @@ def check_same(there: Config, asked: Config, out: Path) -> None:
             f"{out} holds a run with other options: {', '.join(differ)}; "
             f"use another --out, or python -m train resume {out}"
         )
-
-
-def _double(value: float, device: torch.device) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64, device=device)
-
-
-def _close(file: Any) -> None:
-    if file is not None:
-        file.close()

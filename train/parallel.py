@@ -9,17 +9,18 @@ of one process: its statistics are those of a share on CPUs, and those of the wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
 
 from realtime.errors import StageError, UsageError
 
+T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
 """How long the others wait while the first measures; a lost process is noticed at once."""
 
@@ -71,6 +72,15 @@ class Team:
         with telling_of_losses():
             distributed.all_reduce(mine, distributed.ReduceOp.MAX, self.control)
         return bool(mine.item())
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What make gives in the first process, which is the one that sees the run's folder."""
+        if self.size == 1:
+            return make()
+        made = [make() if self.first else None]
+        with telling_of_losses():
+            distributed.broadcast_object_list(made, 0, self.control)
+        return cast(T, made[0])
 
 
 @contextmanager

@@ -94,33 +94,33 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _train(options: argparse.Namespace) -> int:
     config = make_config(options)
-    from train import checkpoint
+    from train.checkpoint import config_in
     from train.loop import check_same
 
-    point = checkpoint.newest(options.out)
-    if point is not None:  # refuse before data is read
-        check_same(point.config, config, options.out)
+    there = config_in(options.out)
+    if there is not None:  # refuse before data is read
+        check_same(there, config, options.out)
     return _start(config, options)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from train import checkpoint
+    from train.checkpoint import config_in
 
-    point = checkpoint.newest(options.out)
-    if point is None:
+    config = config_in(options.out)
+    if config is None:
         raise UsageError(f"{options.out}: no run to resume; start one with --out {options.out}")
-    return _start(point.config, options)
+    return _start(config, options)
 
 
 def _start(config: Config, options: argparse.Namespace) -> int:
-    from train import tasks
     from train.loop import Run, train
+    from train.tasks import make
 
     run = Run(
         options.device, options.workers, options.threads, options.minutes,
         options.save_every, options.validate_every,
     )  # fmt: skip
-    return train(tasks.make(config), config, options.out, run)
+    return train(make(config), config, options.out, run)
 
 
 def _parser_of(kind: Any) -> Any:
