@@ -8,12 +8,11 @@ import sys
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 from engines.base import Network
 from realtime.cli import Settings
 from realtime.console import complain
-from realtime.decode import Method
 from realtime.demo_score import DemoScore
 from realtime.detect import Detector
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
@@ -21,9 +20,16 @@ from realtime.faults import parse_fault
 from realtime.hud import Hud
 from realtime.ledger import Ledger
 from realtime.loop import Run
-from realtime.opening import check_report, load_networks, open_sinks, open_source, wants_window
+from realtime.opening import (
+    check_report,
+    load_networks,
+    open_sinks,
+    open_source,
+    pipeline_options,
+    wants_window,
+)
 from realtime.outputs import SinkWorker
-from realtime.pipeline import Options, Pipeline
+from realtime.pipeline import Pipeline
 from realtime.progress import Progress
 from realtime.render import Style
 from realtime.report import build_report, summary, write_report
@@ -45,10 +51,18 @@ FILE_QUEUE = 4
 
 
 def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
-    """Carry one run out. Its exit code, and whether the process must leave by os._exit.
+    """Carry one run out and say what happened. Its exit code, and whether the process must leave
+    by os._exit.
 
     Raises PosestreamError when the run could not begin.
     """
+    report, failure, must_leave = perform(settings, stop)
+    return _conclude(settings, stop, report, failure), must_leave
+
+
+def perform(settings: Settings, stop: Stop) -> tuple[dict[str, Any], PosestreamError | None, bool]:
+    """Carry one run out: its report, the error that ended it if any, and whether the process must
+    leave by os._exit. Raises PosestreamError when the run could not begin."""
     began, utc = perf_counter(), datetime.now(timezone.utc)
     with ExitStack() as cleanup:
         stop.rescue = cleanup.close
@@ -65,7 +79,7 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
         report = job.report(utc, ended=failure is None and job.whole.ended)
         cleanup.pop_all()  # the run has closed them; a thread left behind may still hold them
         must_leave = bool(job.whole.left_behind) or job.screen is not None  # see on_exit
-        return _conclude(settings, stop, report, failure), must_leave
+        return report, verdict(settings, report, failure), must_leave
 
 
 class _Job:
@@ -88,15 +102,9 @@ class _Job:
         style = Style(min_joint_score=settings.min_joint_score, mirror=settings.mirror)
         hud = Hud(self.ledger, source, style, any(sink.name == "record" for sink in sinks))
         pictures = show or any(sink.wants_picture for sink in sinks)
-        options = Options(
-            settings.detect_every,
-            cast(Method, settings.decode),
-            settings.min_score,
-            settings.batch,
-        )
-        self.pipeline = Pipeline(
-            source, detector, pose, hud.draw if pictures else None, self.ledger, options, fault
-        )
+        drawer = hud.draw if pictures else None
+        options = pipeline_options(settings)
+        self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
@@ -156,7 +164,19 @@ def _display_lost(settings: Settings, stop: Stop, job: _Job, utc: datetime) -> i
     failure = None
     if job.workers:
         failure = OutputError("the display went away while a window was drawn; use --headless")
-    return _conclude(settings, stop, job.report(utc, ended=False), failure)
+    report = job.report(utc, ended=False)
+    return _conclude(settings, stop, report, verdict(settings, report, failure))
+
+
+def verdict(
+    settings: Settings, report: dict[str, Any], failure: PosestreamError | None
+) -> PosestreamError | None:
+    """The error of a run that came to its end: the one that ended it, or what its report tells."""
+    if failure is None and report["ledger_errors"]:
+        return StageError(f"the ledger does not add up: {report['ledger_errors'][0]}")
+    if failure is None and settings.strict and report["damage"]:
+        return InputError(f"{report['damage']} (--strict)")
+    return failure
 
 
 def _conclude(
@@ -164,10 +184,6 @@ def _conclude(
 ) -> int:
     """Write the report, print the summary, and choose the exit code."""
     code = stop.exit_code
-    if failure is None and report["ledger_errors"]:
-        failure = StageError(f"the ledger does not add up: {report['ledger_errors'][0]}")
-    if failure is None and settings.strict and report["damage"]:
-        failure = InputError(f"{report['damage']} (--strict)")
     if failure is not None and not isinstance(failure, PipeClosed):
         tell(failure, settings.debug)
         code = failure.exit_code

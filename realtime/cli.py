@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -101,13 +102,47 @@ def parse(argv: Sequence[str]) -> Settings:
     Raises UsageError; --help prints and raises SystemExit(0).
     """
     parser = build_parser()
-    options = _options(parser)
     parsed, unknown = parser.parse_known_args(list(argv))
     if unknown:
         raise UsageError(_unknown(unknown[0], parser))
     values = vars(parsed)
-    defaults = {key: False if _is_switch(action) else None for key, action in options.items()}
     config = read_config(values["config"], parser) if values["config"] else {}
+    return _settings(parser, config, values)
+
+
+def settings_of(**given: Any) -> Settings:
+    """Settings from Python values by the names of Settings; None stands for the default. Paths may
+    be text, sizes are text ("1280x720"). Raises UsageError."""
+    parser = build_parser()
+    options = _options(parser)
+    values = {}
+    for name, value in given.items():
+        if name not in options:
+            found = near(name, options)
+            raise UsageError(
+                f"unknown option {name}" + (f"; did you mean {found}?" if found else "")
+            )
+        plain = _plain(value)
+        try:
+            values[name] = None if value is None else _typed(options[name], plain)
+        except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
+            raise UsageError(f"{name} = {plain!r}: {str(error) or 'wrong type'}") from None
+    return _settings(parser, {}, values)
+
+
+def _plain(value: Any) -> Any:
+    """As a configuration file would say it: paths as text, tuples as lists."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _settings(
+    parser: argparse.ArgumentParser, config: dict[str, Any], values: dict[str, Any]
+) -> Settings:
+    """What was given, over what the configuration says, over the defaults."""
+    options = _options(parser)
+    defaults = {key: False if _is_switch(action) else None for key, action in options.items()}
     given = {key: value for key, value in values.items() if value is not None}
     merged = {**defaults, **_DEFAULTS, **config, **given}
     settings = Settings(**{f.name: _frozen(merged[f.name]) for f in fields(Settings)})

@@ -14,10 +14,12 @@ from engines.identify import identify
 from engines.load import find_default, find_tiny, load
 from realtime.asked import check_input, files_of
 from realtime.cli import Settings
+from realtime.decode import Method
 from realtime.detect import Detector
 from realtime.errors import ModelError
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
+from realtime.pipeline import Options
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
@@ -114,6 +116,16 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     about = About(info.name, info.independent, settings.angles, settings.min_joint_score, info.rate)
     sinks += open_data(targets, about, overwrite=settings.overwrite, cleanup=cleanup)
     return sinks
+
+
+def pipeline_options(settings: Settings) -> Options:
+    """How the pipeline is to work on the frames."""
+    return Options(
+        settings.detect_every,
+        cast(Method, settings.decode),
+        settings.min_score,
+        settings.batch,
+    )
 
 
 def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:

@@ -1,0 +1,166 @@
+"""The Python interface."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import pytest
+from commandline import ROOT, lines
+
+import realtime
+from realtime import load, run, stream
+from realtime.cli import Settings, parse, settings_of
+from realtime.errors import InputError, OutputError, PosestreamError, UsageError
+from realtime.records import PosedFrame
+
+
+def test_a_stream_gives_posed_frames() -> None:
+    with stream("demo", end=4, batch=2) as items:
+        assert items.info.kind == "demo" and items.info.frames == 4
+        found = list(items)
+        assert list(items) == []
+    assert [item.frame.index for item in found] == [0, 1, 2, 3]
+    for item in found:
+        count = len(item.poses)
+        assert count and item.poses.joints_xy.shape == (count, 17, 2)
+        assert (item.poses.ids >= 0).all() and item.picture is None
+
+
+def test_a_stream_and_a_run_find_the_same(tmp_path: Path) -> None:
+    video, data, told = tmp_path / "v.mp4", tmp_path / "a.npz", tmp_path / "r.json"
+    report = run("demo", end="0.2s", output=video, data=data, report=told)
+    assert report["frames_written"] == 6 and report["ledger_errors"] == []
+    assert set(report["sinks"]) == {"record", "data.npz"} and report["frames_shown"] == 0
+    assert video.stat().st_size > 1000 and told.exists()
+    with stream("demo", end=6) as items:
+        for item, loaded in zip(items, load(data), strict=True):
+            assert (item.frame.index, item.frame.time) == (loaded.frame, loaded.time)
+            assert np.array_equal(item.poses.joints_xy, loaded.poses.joints_xy)
+            assert np.array_equal(item.poses.ids, loaded.poses.ids)
+
+
+def state() -> tuple[list[str], int]:
+    gc.collect()
+    files = Path("/proc/self/fd")
+    return (
+        sorted(thread.name for thread in threading.enumerate()),
+        len(list(files.iterdir())) if files.exists() else 0,
+    )
+
+
+def test_starts_and_stops_leave_nothing_behind() -> None:
+    """Stopped after one frame, never iterated, dropped within a loop, stopped by an error."""
+    count = int(os.environ.get("POSESTREAM_STARTS", "8"))
+    before = None
+    for number in range(count):
+        way = number % 4
+        if way == 0:
+            with stream("demo", live=True) as items:
+                next(items)
+        elif way == 1:
+            stream("demo").close()
+        elif way == 2:
+            for _ in stream("demo"):
+                break
+        else:
+            with pytest.raises(KeyError), stream("demo") as items:
+                raise KeyError(next(items).frame.index)
+        if number == 3:
+            before = state()
+    assert before is not None
+    threads, files = state()
+    assert threads == before[0] and files <= before[1]
+
+
+def test_two_streams_at_once() -> None:
+    with stream("demo", end=3) as first, stream("demo", end=3, seed=1) as second:
+        pairs = [(a.frame.image, b.frame.image) for a, b in zip(first, second, strict=True)]
+    assert len(pairs) == 3 and all((a != b).any() for a, b in pairs)
+
+
+def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
+    for kind, arguments, says in (
+        (InputError, {"input": tmp_path / "none.mp4"}, "none.mp4: no such file"),
+        (UsageError, {"input": "demo", "strid": 2}, "unknown option strid; did you mean stride?"),
+        (UsageError, {"input": "demo", "stride": "2"}, "stride = '2': expected a whole number"),
+        (UsageError, {"input": "demo", "decode": "best"}, "expected one of argmax"),
+        (UsageError, {"input": "demo", "device": 0}, "several sources"),
+        (UsageError, {"input": "demo", "data": ["a.xml"]}, "a.xml"),
+    ):
+        call = run if "data" in arguments else stream
+        with pytest.raises(kind, match=re.escape(says)) as caught:
+            call(**arguments)
+        assert "\n" not in str(caught.value) and isinstance(caught.value, PosestreamError)
+    with pytest.raises(OutputError, match="there is no folder"):
+        run("demo", data=tmp_path / "none" / "a.csv", end=1)
+
+
+def test_a_run_that_fails_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSESTREAM_FAULT", "pose:raise@4")
+    with pytest.raises(PosestreamError, match="stage 'pose' failed on frame 4"):
+        run("demo", batch=1, data=[tmp_path / "a.npz"], report=tmp_path / "r.json")
+    assert 1 <= len(load(tmp_path / "a.npz")) <= 4
+    assert '"exit_code": 7' in (tmp_path / "r.json").read_text()
+
+
+def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    given = settings_of(
+        input=folder, start=3, end="4.5s", camera_size="640x480", data=folder / "a.csv"
+    )
+    words = f"--input {folder} --start 3 --end 4.5s --camera-size 640x480 --data {folder}/a.csv"
+    assert given == parse(words.split())
+    assert settings_of(input=None, stride=None) == parse([])
+    known = set(Settings.__dataclass_fields__)
+    from realtime.api import RunOptions
+
+    assert set(RunOptions.__annotations__) <= known
+
+
+def test_the_interface_is_loaded_when_asked_for() -> None:
+    """`import realtime` loads nothing; realtime.run stays the function whatever is imported."""
+    code = "import sys, realtime; assert not {'numpy', 'cv2', 'av'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    import realtime.app
+
+    assert isinstance(realtime.run, FunctionType) and isinstance(realtime.stream, FunctionType)
+    with pytest.raises(AttributeError, match="walk"):
+        realtime.walk  # noqa: B018
+    assert (ROOT / "realtime" / "py.typed").exists()
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    """As it stands there, with the demo scene for the video."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    ours = [example for example in examples if "from realtime import" in example]
+    if not ours:
+        pytest.skip("the README has no such example yet")
+    for example in ours:
+        code = example.replace('"walk.mp4"', '"demo", end=5')
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+    for path in tmp_path.glob("*.jsonl"):
+        assert lines(path)
+
+
+def first(items: realtime.Stream) -> PosedFrame:
+    """Typed: checked by mypy."""
+    return next(items)
