@@ -50,17 +50,14 @@ def pose_sample(
     """
     size_wh = config.input_wh
     joints, labelled = person.joints[:, :2], person.joints[:, 2] > 0
-    affine, mirrored = placed(person.box_xyxy, size_wh), False
-    if train:
-        affine = random_affine(person, config, rng)
-        mirrored = rng.random() < config.flip
-    if mirrored:
+    affine = random_affine(person, config, rng) if train else placed(person.box_xyxy, size_wh)
+    if train and rng.random() < config.flip:
         affine = mirror(size_wh[0]) @ affine
         joints, labelled = joints[MIRROR], labelled[MIRROR]
     image, matrix = source(person, affine, train, images)
     crop = cut(image, matrix, size_wh)
     if train:
-        crop = blacken(disturb(crop, config, rng), matrix, image)
+        crop = relit(crop, matrix, image, config, rng)
     final: Float = affine[:2].astype(np.float32)
     moved = geometry.apply(final, joints)
     inside = ((moved >= -0.5) & (moved < np.array(size_wh) - 0.5)).all(1)
@@ -141,9 +138,17 @@ def cut(image: Image, affine: Float, size_wh: tuple[int, int]) -> Image:
     return np.asarray(crop, np.uint8)
 
 
+def relit(
+    crop: Image, affine: Float, image: Image, config: Config, rng: np.random.Generator
+) -> Image:
+    """The crop disturbed at random (train.disturb); what lies outside of its image is black again,
+    as it is in the pipeline in any light. affine (2, 3): image to crop."""
+    disturbed = disturb(crop, config, rng)
+    return disturbed if disturbed is crop else blacken(disturbed, affine, image)
+
+
 def blacken(crop: Image, affine: Float, image: Image) -> Image:
-    """The crop with what lies outside of its image black again, as it is in the pipeline in any
-    light; affine (2, 3): image to crop."""
+    """The crop with black where its image does not reach; affine (2, 3): image to crop."""
     (height, width), (rows, columns) = image.shape[:2], crop.shape[:2]
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     in_image = geometry.apply(geometry.invert(affine), corners * (columns - 1, rows - 1))

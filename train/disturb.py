@@ -51,15 +51,22 @@ def occlude(crop: Image, rng: np.random.Generator) -> Image:
 
 
 def blur(crop: Image, rng: np.random.Generator) -> Image:
-    """Out of focus, moving, or from far away (few pixels enlarged)."""
-    kind = rng.integers(3)
+    """Out of focus, moving, from far away (few pixels enlarged), or compressed too much."""
+    kind = rng.integers(4)
     if kind == 0:
         return np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.6, 2.5)), np.uint8)
     if kind == 1:
         kernel = motion_kernel(rng.uniform(3, 13), rng.uniform(0, np.pi))
         return np.asarray(cv2.filter2D(crop, -1, kernel), np.uint8)
+    if kind == 2:
+        return enlarge(crop, rng.uniform(0.2, 0.6))
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(8, 40))]
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR))
+
+
+def enlarge(crop: Image, factor: float) -> Image:
+    """The crop made smaller by a factor and large again."""
     height, width = crop.shape[:2]
-    factor = rng.uniform(0.2, 0.6)
     small_wh = max(round(width * factor), 1), max(round(height * factor), 1)
     small = cv2.resize(crop, small_wh, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height)), np.uint8)
