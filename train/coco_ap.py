@@ -116,7 +116,8 @@ def _evaluate(truth: Json, results: list[Json], kind: str, smallest: float | Non
 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
         coco = COCO()
-        coco.dataset = truth
+        # COCOeval writes into the annotations.
+        coco.dataset = {**truth, "annotations": [dict(entry) for entry in truth["annotations"]]}
         coco.createIndex()
         found = COCO()
         found.dataset = {"images": truth["images"], "annotations": [], "categories": []}

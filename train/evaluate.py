@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # loaded when something is measured, so that --help is instan
 MIN_SCORE = 0.2
 """As run_camera.py has it."""
 HELP = "measure a pose network, a detector, or what run_camera.py wrote, on COCO keypoint files"
-MODEL = "model file (.onnx, .safetensors), or the folder of a training"
+MODEL = "model file (.onnx, .safetensors), its name, auto, or the folder of a training"
 
 
 def add_command(commands: Any) -> None:
@@ -98,13 +98,18 @@ def _models(options: argparse.Namespace, sets: list[DataSet]) -> dict[str, Any]:
 def open_model(text: str, task: Task, options: argparse.Namespace) -> Network:
     """The network in a model file, through an engine, or in a training, through PyTorch.
 
-    Raises UsageError, ModelError.
+    text may be a name as well (python -m engines list), or auto. Raises UsageError, ModelError.
     """
-    from engines.load import load
+    from engines.choose import named
+    from engines.load import find_default, load
 
     path = Path(text)
-    if not _of_training(path):
-        return load(path, task, options.engine, options.precision, options.compute, options.threads)
+    model = named(task, path) or (find_default(task) if text == "auto" else path)
+    if model is None:
+        raise ModelError(f"--{task} auto: no {task} network is bundled or fetched")
+    if model != path or not _of_training(path):
+        asked = (options.engine, options.precision, options.compute, options.threads)
+        return load(model, task, *asked)
     if options.engine not in ("auto", "torch"):
         raise UsageError(f"--engine {options.engine}: weights of a training run on torch only")
     from engines.base import Options
@@ -135,13 +140,9 @@ def _said(network: Network) -> str:
 
 def _write(path: Path, report: dict[str, Any]) -> None:
     """The report as JSON, whole or not at all. Raises OutputError."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_text(json.dumps(_plain(report), indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    from train import files
+
+    files.replace(path, (json.dumps(_plain(report), indent=1) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:
