@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import re
@@ -128,6 +129,7 @@ def compare(source: Source, path: Path, pixels: NDArray[np.uint8]) -> Comparison
     return Comparison(heatmaps, int(sure.sum()), farthest, ", ".join(runs))
 
 
+@functools.lru_cache(1)
 def crops(input_wh: tuple[int, int]) -> NDArray[np.uint8]:
     """People of the demo scene as the network gets them, uint8 (B, H, W, 3) BGR, B >= 2."""
     from realtime.crop import cut

@@ -104,10 +104,9 @@ def _refused(data: bytes, message: str) -> str:
     if "TorchScript" in message:
         return "TorchScript, which is a program"
     if found := re.search(r"GLOBAL (\S+)", message):
-        name = found[1]
-    else:
-        name = next((name for name in globals_in(data) if not HARMLESS.fullmatch(name)), "")
-    return "".join(c if c.isprintable() else "?" for c in name[:200])
+        return "".join(c if c.isprintable() else "?" for c in found[1][:200])
+    names = (name for name in globals_in(data) if not HARMLESS.fullmatch(name))
+    return next((name[:200] for name in names if re.fullmatch(r"[\w.]+|\?", name)), "")
 
 
 def _look(path: Path, data: bytes) -> None:
