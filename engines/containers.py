@@ -8,7 +8,7 @@ onnx.proto), a safetensors file a JSON header and raw numbers
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from engines.base import Container
@@ -44,7 +44,8 @@ def read(data: bytes) -> Contents:
     """What data is; raises ValueError with a short reason when it is no complete model file."""
     if not data:
         raise ValueError("an empty file")
-    if data[:2] == b"PK" or data[:1] == b"\x80":
+    # A safetensors file begins with the length of its header, which can look like any of these.
+    if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):
         raise ValueError(
             "a pickle or zip archive, which could run code and is never opened; export the network "
             "to ONNX or safetensors"
@@ -100,11 +101,46 @@ def _walk(message: memoryview, kind: str, found: Contents, depth: int) -> set[in
     return numbers
 
 
+def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """The ONNX file with these metadata entries in place of those of the same keys; all else
+    stays byte by byte. Raises ValueError for what is no ONNX file."""
+    if read(data).container != "onnx":
+        raise ValueError("not an ONNX file")
+    message, kept = memoryview(data), []
+    for number, start, payload, end in _spans(message):
+        entry = dict(_fields(message[payload:end])) if number == MODEL_METADATA else {}
+        if bytes(entry.get(1, b"")).decode("utf-8") not in texts or not entry:
+            kept.append(bytes(message[start:end]))
+    # A field may be repeated anywhere in a message, so new ones go to the end.
+    return b"".join([*kept, *(_entry(key, text) for key, text in texts.items())])
+
+
+def _entry(key: str, text: str) -> bytes:
+    parts = (_coded(1, key.encode()), _coded(2, text.encode()))
+    return _coded(MODEL_METADATA, b"".join(parts))
+
+
+def _coded(number: int, payload: bytes) -> bytes:
+    """A field of bytes: its key, its length as a varint, itself."""
+    size, length = len(payload), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | BYTES, *length, size]) + payload
+
+
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(field number, payload) of every field of a protocol buffer message; a varint's payload
     is its bytes. Raises ValueError where the message is malformed."""
+    for number, _, payload, end in _spans(message):
+        yield number, message[payload:end]
+
+
+def _spans(message: memoryview) -> Iterator[tuple[int, int, int, int]]:
+    """(field number, where it starts, where its payload starts, its end) of every field."""
     at = 0
     while at < len(message):
+        start = at
         key, at = _varint(message, at)
         wire = key & 7
         if wire == VARINT:
@@ -118,7 +154,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise ValueError("malformed")
         if end > len(message) or key < 8:
             raise ValueError("cut short or damaged")
-        yield key >> 3, message[at:end]
+        yield key >> 3, start, at, end
         at = end
 
 

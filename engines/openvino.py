@@ -7,25 +7,15 @@ some milliseconds, later ones nothing, and no crop is ever computed as padding.
 from __future__ import annotations
 
 import io
-import sys
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import containers, int8
 from engines.base import Arrays, ModelSpec, Options, check_batch
 from engines.batches import blank, in_steps
+from engines.quiet_openvino import ov
 from realtime.errors import ModelError
-
-# Importing openvino reports to its maker through this package unless it cannot be found.
-_ABSENT = "openvino_telemetry"
-if _ABSENT in sys.modules:
-    import openvino as ov
-else:
-    sys.modules[_ABSENT] = None  # type: ignore[assignment]
-    try:
-        import openvino as ov
-    finally:
-        del sys.modules[_ABSENT]
 
 CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 """Name of each precision in the device's OPTIMIZATION_CAPABILITIES."""
@@ -41,6 +31,7 @@ class OpenvinoNetwork:
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
         core = ov.Core()
+        ranges = _ranges(spec, data, options)
         settings: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _precision(core, options),
@@ -48,12 +39,20 @@ class OpenvinoNetwork:
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
         try:
-            model = _with_uint8_input(core.read_model(io.BytesIO(data)), spec)
-            compiled = core.compile_model(model, "CPU", settings)
+            model = core.read_model(io.BytesIO(data))
+            if ranges:
+                int8.insert(model, ranges)
+            compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise ModelError(f"model {spec.path}: OpenVINO refuses it: {_reason(error)}") from error
+            raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
+        except ValueError as error:
+            raise _wrong_ranges(spec, error) from error
         self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if ranges and int8.is_used(compiled):
+            self.precision = "int8"
+        elif options.precision == "int8":
+            raise ModelError("precision int8: this CPU does not compute it; use --precision auto")
         self._empty = [array[:0] for array in self(blank(spec, 1))]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
@@ -70,7 +69,7 @@ class OpenvinoNetwork:
         try:
             self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
         except RuntimeError as error:
-            raise ModelError(f"{self.spec.name}: OpenVINO failed: {_reason(error)}") from error
+            raise ModelError(f"{self.spec.name}: OpenVINO failed: {reason(error)}") from error
         # np.array copies: the request writes its next results into the same memory.
         return [np.array(t.data, np.float32) for t in self._request.output_tensors]
 
@@ -78,14 +77,36 @@ class OpenvinoNetwork:
 def _precision(core: ov.Core, options: Options) -> str:
     """The arithmetic to ask for: bf16 where the CPU has it, unless told."""
     has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if options.precision == "auto":
+    if options.precision in ("auto", "int8"):  # of int8 networks, the rest
         return "bf16" if CAPABILITY["bf16"] in has else "f32"
     if CAPABILITY[options.precision] not in has:
         raise ModelError(f"precision {options.precision}: this CPU does not have it; use f32")
     return options.precision
 
 
-def _with_uint8_input(model: ov.Model, spec: ModelSpec) -> ov.Model:
+def _ranges(spec: ModelSpec, data: bytes, options: Options) -> int8.Ranges:
+    """What int8 needs, from the file; empty where another precision is to be used."""
+    if options.precision not in ("auto", "int8"):
+        return {}
+    text = containers.read(data).metadata.get(int8.METADATA_KEY)
+    if text is None:
+        if options.precision == "int8":
+            raise ModelError(
+                f"model {spec.path}: holds no ranges for int8; make a file that does with "
+                "posestream-engines calibrate, or use --precision auto"
+            )
+        return {}
+    try:
+        return int8.parse(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong_ranges(spec, error) from error
+
+
+def _wrong_ranges(spec: ModelSpec, error: Exception) -> ModelError:
+    return ModelError(f"model {spec.path}: its {int8.METADATA_KEY!r} metadata is wrong: {error}")
+
+
+def with_uint8_input(model: ov.Model, spec: ModelSpec) -> ov.Model:
     """The model with layout, colour order and normalisation of spec in front, so that it takes
     uint8 (B, H, W, 3) BGR."""
     if len(model.inputs) != 1 or len(model.input(0).get_partial_shape()) != 4:
@@ -105,7 +126,7 @@ def _with_uint8_input(model: ov.Model, spec: ModelSpec) -> ov.Model:
     return steps.build()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The telling line of OpenVINO's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]

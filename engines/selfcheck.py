@@ -1,0 +1,105 @@
+"""Whether a pose network finds the same joints in a fast form as in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import ModelSpec, Network
+from realtime import geometry
+from realtime.crop import cut
+from realtime.decode import DEFAULT_METHOD, decode
+from realtime.records import Detections, Float, Frame
+from realtime.scene import Scene
+from realtime.similarity import BODY_SHARE, oks
+
+SURE = 0.3
+"""Joints that the reference scores lower are not compared."""
+MOST_PX = 0.5
+LEAST_OKS = 0.99
+CROPS = 32
+BATCH = 8
+SCENE_WH = (960, 540)
+STEP = 7
+"""Frames of the demo scene from one that crops are taken of to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """joints: how many were compared. p95_px: 95 % of them are no farther apart, in crop pixels.
+    mean_oks: over the crops with such joints."""
+
+    joints: int
+    p95_px: float
+    mean_oks: float
+
+    @property
+    def good(self) -> bool:
+        """Whether a fast form may stand in for the reference."""
+        return self.joints > 0 and self.p95_px <= MOST_PX and self.mean_oks >= LEAST_OKS
+
+    def __str__(self) -> str:
+        return (
+            f"{self.joints} joints, 95 % within {self.p95_px:.2f} px, mean OKS {self.mean_oks:.4f}"
+        )
+
+
+def compare(reference: Float, candidate: Float, spec: ModelSpec) -> Agreement:
+    """Compare the joints of two stacks of heatmaps (M, 17, h, w) of the same crops.
+
+    A crop with a joint that is not finite in candidate has OKS 0 and the distance infinity.
+    """
+    how = DEFAULT_METHOD, spec.grid, spec.input_wh, spec.sigma
+    true_xy, scores = decode(reference, *how)
+    found_xy, _ = decode(candidate, *how)
+    sure = scores >= SURE
+    apart = np.linalg.norm(found_xy - true_xy, axis=2)
+    apart = np.where(np.isfinite(apart), apart, np.inf)
+    kept = apart[sure]
+    if not len(kept):
+        return Agreement(0, 0.0, 1.0)
+    area = np.array([BODY_SHARE * np.prod(spec.input_wh) / geometry.CROP_PADDING**2], np.float32)
+    found_xy = np.nan_to_num(found_xy, nan=1e6)
+    alike = [
+        float(oks(true_xy[n : n + 1], found_xy[n : n + 1], area, sure[n])[0, 0])
+        for n in np.flatnonzero(sure.any(1))
+    ]
+    p95 = float(np.percentile(kept, 95, method="higher"))
+    return Agreement(len(kept), p95, float(np.mean(alike)))
+
+
+def agreement(reference: Network, candidate: Network, crops: NDArray[np.uint8]) -> Agreement:
+    """Compare two networks on crops uint8 (M, H, W, 3). Raises ModelError."""
+    maps = [_heatmaps(network, crops) for network in (reference, candidate)]
+    return compare(maps[0], maps[1], reference.spec)
+
+
+def _heatmaps(network: Network, crops: NDArray[np.uint8]) -> Float:
+    return np.concatenate(
+        [network(crops[at : at + BATCH])[0] for at in range(0, max(len(crops), 1), BATCH)]
+    )
+
+
+def demo_crops(crop_wh: tuple[int, int], count: int = CROPS) -> NDArray[np.uint8]:
+    """People of the demo scene, uint8 (count, H, W, 3), always the same."""
+    crops: list[NDArray[np.uint8]] = []
+    for frame, people in _demo_frames():
+        crops.extend(cut([frame], [people], crop_wh).pixels)
+        if len(crops) >= count:
+            break
+    return np.stack(crops[:count])
+
+
+def _demo_frames() -> Iterator[tuple[Frame, Detections]]:
+    seed = 0
+    while True:
+        scene = Scene(seed, 300, SCENE_WH)
+        for index in range(0, len(scene), STEP):
+            truth = scene.truth(index)
+            seen = truth.boxes_xyxy[truth.visible_share > 0.5]
+            ones = np.ones(len(seen), np.float32)
+            yield Frame(index, 0.0, scene.image(index), "demo"), Detections(seen, ones)
+        seed += 1

@@ -1,0 +1,174 @@
+"""int8 arithmetic: ranges found, kept in the file, put into the network, and really used."""
+
+import json
+
+import numpy as np
+import pytest
+from networks import NET_WH, by_hand, pictures, pose_file, resnet_file
+
+from engines import containers, int8, selfcheck
+from engines.calibrate import calibrated, find_ranges
+from engines.identify import identify
+from engines.load import load
+from engines.quiet_openvino import ov
+from realtime.errors import ModelError
+
+onnx = pytest.importorskip("onnx")
+
+
+def has(capability: str) -> bool:
+    return capability in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """The pose network with random weights, with ranges inside."""
+    path = resnet_file(tmp_path_factory.mktemp("int8") / "a.onnx")
+    data = calibrated(identify(path), path.read_bytes(), pictures(6, 2, NET_WH))
+    path.with_name("b.onnx").write_bytes(data)
+    return path.with_name("b.onnx")
+
+
+def ranges_of(path) -> int8.Ranges:
+    return int8.parse(containers.read(path.read_bytes()).metadata[int8.METADATA_KEY])
+
+
+def with_ranges(path, text: str):
+    path.write_bytes(containers.with_texts(path.read_bytes(), {int8.METADATA_KEY: text}))
+    return path
+
+
+def test_every_convolution_of_the_pose_network_is_covered(resnet):
+    ranges = ranges_of(resnet)
+    assert len(ranges) == 1 + 17 + 3 + 3  # picture; ReLUs of the backbone; deconvs; shortcuts
+    assert len(int8.dump(ranges)) < 1500
+    signed = [name for name, (low, _) in ranges.items() if low < 0]
+    assert len(signed) == 1 + 3  # the normalised picture and the shortcuts
+
+
+def test_integers_are_used_and_near_float32(resnet):
+    network = load(resnet, "pose", "openvino", "int8", threads=1)
+    assert network.precision == "int8"
+    x = pictures(9, 3, NET_WH)
+    exact = load(resnet, "pose", "openvino", "f32", threads=1)(x)[0]
+    (found,) = network(x)
+    error = np.abs(found - exact)
+    assert error.mean() < 0.05 * exact.std()
+    assert error.max() > 1e-4 * exact.std()  # not float32 under another name
+    for count in (1, 3, 8):
+        assert np.abs(network(x[:count])[0] - found[:count]).max() < 0.02 * exact.std()
+    assert network(x[:0])[0].shape == (0, 17, 16, 16)
+
+
+def test_auto_takes_int8_where_the_file_has_ranges(resnet, tmp_path):
+    assert load(resnet, "pose", "openvino").precision == "int8"
+    assert load(resnet, "pose", "openvino", "f32").precision == "f32"
+    with pytest.raises(ModelError, match="holds no ranges for int8; .* calibrate") as caught:
+        load(pose_file(tmp_path / "a.onnx"), "pose", precision="int8")
+    assert "\n" not in str(caught.value)
+
+
+def test_ranges_are_those_of_the_pictures(tmp_path):
+    path = pose_file(tmp_path / "a.onnx", nhwc=False, mean=[100, 50, 0], std=[50, 50, 51])
+    x = pictures(3)
+    assert find_ranges(identify(path), path.read_bytes(), x) == {"planes": (-2.0, 5.0)}
+    path = pose_file(tmp_path / "b.onnx")
+    (ends,) = find_ranges(identify(path), path.read_bytes(), x // 2).values()
+    assert ends[0] == 0 and 126 <= ends[1] <= 127
+    network = load(with_ranges(path, int8.dump({"planes": ends})), "pose", "openvino", "int8")
+    expected = by_hand(x // 2)
+    assert np.abs(network(x // 2)[0] - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_the_file_stays_itself(tmp_path):
+    path = pose_file(tmp_path / "a.onnx", sigma=3)
+    before = onnx.load(path)
+    with_ranges(with_ranges(path, "first"), '{"planes": [0, 255]}')
+    after = onnx.load(path)
+    onnx.checker.check_model(after)
+    assert [p.key for p in after.metadata_props] == ["posestream", int8.METADATA_KEY]
+    assert after.metadata_props[1].value == '{"planes": [0, 255]}'
+    del after.metadata_props[1]
+    assert after == before
+    assert identify(path).sigma == 3
+    long = "x" * 100_000
+    assert containers.read(with_ranges(path, long).read_bytes()).metadata[int8.METADATA_KEY] == long
+    with pytest.raises(ValueError):
+        containers.with_texts(b"no model", {"a": "b"})
+
+
+WRONG = [
+    "", "{", "[]", "{}", '{"planes": 3}', '{"planes": [1, 2]}', '{"planes": [0]}',
+    '{"planes": [0, NaN]}', '{"planes": [0, "1"]}', '{"planes": [0, 0]}', '{"planes": [0, 1e9]}',
+    '{"planes": [false, true]}', '{"nothing": [0, 1]}', "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
+def test_wrong_ranges_are_refused_in_one_line(tmp_path, text):
+    path = with_ranges(pose_file(tmp_path / "a.onnx"), text)
+    with pytest.raises(ModelError, match="'posestream_int8' metadata is wrong") as caught:
+        load(path, "pose", "openvino")
+    assert "\n" not in str(caught.value)
+    assert load(path, "pose", "openvino", "f32").precision == "f32"  # they are not looked at
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (-1.0, 1.0), (-0.3, 7.1), (-5.0, 0.0), (-1e-3, 9.0)])
+def test_zero_is_a_step(ends):
+    low, high = int8.with_exact_zero(*ends)
+    step = (high - low) / 255
+    assert abs(low / step - round(low / step)) < 1e-9
+    assert abs(low - ends[0]) <= step / 2 and abs(high - ends[1]) <= step / 2 + 1e-12
+
+
+def test_dump_and_parse():
+    ranges = {"b": (-1.23456789, 2.0), "a": (0.0, 1e-3)}
+    text = int8.dump(ranges)
+    assert json.loads(text) == {"a": [0.0, 0.001], "b": [-1.2346, 2.0]}
+    assert int8.parse(text) == {"a": (0.0, 0.001), "b": (-1.2346, 2.0)}
+
+
+# --- the comparison of joints -----------------------------------------------------------------
+
+
+def gaussians(centres: np.ndarray, height: float = 1.0) -> np.ndarray:
+    """Heatmaps (M, 17, 64, 48) with a peak at each centre (M, 17, 2), in cells."""
+    y, x = np.mgrid[:64, :48].astype(np.float32)
+    d = (x - centres[..., :1, None]) ** 2 + (y - centres[..., 1:, None]) ** 2
+    return (height * np.exp(-d / 8)).astype(np.float32)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return identify(pose_file(tmp_path / "a.onnx", input_wh=[192, 256]))
+
+
+def test_shifted_joints_are_measured_in_crop_pixels(spec):
+    centres = np.random.default_rng(0).uniform(10, 38, (5, 17, 2)).astype(np.float32)
+    reference = gaussians(centres)
+    same = selfcheck.compare(reference, reference, spec)
+    assert (same.joints, same.p95_px, same.mean_oks, same.good) == (85, 0, 1, True)
+    near = selfcheck.compare(reference, gaussians(centres + (0.1, 0)), spec)  # 0.4 px
+    assert near.good and 0.3 < near.p95_px < 0.5 and 0.99 < near.mean_oks < 1
+    far = selfcheck.compare(reference, gaussians(centres + (0, 0.5)), spec)
+    assert not far.good and 1.8 < far.p95_px < 2.2
+
+
+def test_only_sure_joints_count_and_none_is_not_good(spec):
+    centres = np.full((2, 17, 2), 20, np.float32)
+    reference, candidate = gaussians(centres), gaussians(centres)
+    reference[0, 5] *= 0.2
+    candidate[0, 5] = gaussians(centres + 9)[0, 5]
+    assert selfcheck.compare(reference, candidate, spec).joints == 33
+    assert selfcheck.compare(reference, candidate, spec).good
+    assert not selfcheck.compare(reference * 0.1, candidate, spec).good
+    candidate[1] = np.nan
+    broken = selfcheck.compare(reference, candidate, spec)
+    assert not broken.good and broken.p95_px == np.inf and broken.mean_oks < 0.6
+
+
+def test_demo_crops_are_people_and_always_the_same():
+    crops = selfcheck.demo_crops((48, 64), 6)
+    assert crops.shape == (6, 64, 48, 3) and crops.dtype == np.uint8
+    assert (crops == selfcheck.demo_crops((48, 64), 6)).all()
+    assert all(crop.std() > 10 for crop in crops)
