@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from realtime.errors import InputError, OutputError, StageError, UsageError
 
 torch = pytest.importorskip("torch", reason="training needs torch (posestream[train])")
 pytest.importorskip("safetensors", reason="training needs safetensors (posestream[train])")
@@ -21,6 +27,9 @@ from train import checkpoint  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.loop import Run, train  # noqa: E402
+from train.parallel import Team  # noqa: E402
+from train.progress import Progress  # noqa: E402
+from train.schedule import Ema, optimiser, rate_at  # noqa: E402
 
 STEPS = 5
 """Of an epoch of 20 samples in batches of 4."""
@@ -66,17 +75,6 @@ class StopsItself(toy.SpotTask):
         return super().validate(net)
 
 
-def test_stopped_while_measuring_it_measures_again(tmp_path: Path) -> None:
-    config = toy.config()
-    assert _run(toy.SpotTask(config), tmp_path / "whole") == 0
-    start = time.monotonic()
-    assert _run(StopsItself(config, at_measure=2), tmp_path / "cut") == 0
-    assert time.monotonic() - start < 10
-    assert checkpoint.names(tmp_path / "cut")[-1] == checkpoint.name_of(1, STEPS)
-    assert _run(toy.SpotTask(config), tmp_path / "cut") == 0
-    _assert_same_run(tmp_path / "whole", tmp_path / "cut")
-
-
 def _run(task: Any, out: Path, **values: Any) -> int:
     return train(task, task.config, out, Run(**{"device": "cpu", "workers": 0, **values}))
 
@@ -118,7 +116,7 @@ def _rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("amp", ["off", "bf16"])
+@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
 @pytest.mark.parametrize("stops", [[2 * STEPS], [1, 3, 9], [7]], ids=["edge", "often", "inside"])
 def test_an_interrupted_run_ends_with_the_same_bits(
     amp: str, stops: list[int], tmp_path: Path
@@ -135,3 +133,278 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         done = stop
     assert _run(toy.SpotTask(config), tmp_path / "cut") == 0
     _assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_stopped_while_measuring_it_measures_again(tmp_path: Path) -> None:
+    config = toy.config()
+    assert _run(toy.SpotTask(config), tmp_path / "whole") == 0
+    start = time.monotonic()
+    assert _run(StopsItself(config, at_measure=2), tmp_path / "cut") == 0
+    assert time.monotonic() - start < 10
+    assert checkpoint.names(tmp_path / "cut")[-1] == checkpoint.name_of(1, STEPS)
+    assert _run(toy.SpotTask(config), tmp_path / "cut") == 0
+    _assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_processes_make_the_same_samples(tmp_path: Path) -> None:
+    config = toy.config(epochs=2)
+    assert _run(toy.SpotTask(config), tmp_path / "here") == 0
+    assert _run(StopsItself(config, at_loss=7), tmp_path / "there", workers=2) == 0
+    assert _run(toy.SpotTask(config), tmp_path / "there", workers=1) == 0
+    _assert_same_run(tmp_path / "here", tmp_path / "there")
+
+
+class Unreadable(toy.SpotTask):
+    def sample(self, epoch: int, index: int) -> Any:
+        if index == 9:
+            raise InputError("nine.jpg: cannot be read")
+        return super().sample(epoch, index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_picture_is_named(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^nine.jpg: cannot be read$"):
+        _run(Unreadable(toy.config()), tmp_path, workers=workers)
+
+
+class Mortal(toy.SpotTask):
+    def sample(self, epoch: int, index: int) -> Any:
+        if index == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().sample(epoch, index)
+
+
+def test_a_killed_sample_process_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="fewer --workers") as error:
+        _run(Mortal(toy.config()), tmp_path, workers=1)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_that_are_not_finite_end_the_run(tmp_path: Path) -> None:
+    task = toy.SpotTask(toy.config(), bad=(1, 10))
+    with pytest.raises(StageError) as error:
+        _run(task, tmp_path)
+    assert error.value.exit_code == 7
+    text = str(error.value)
+    assert text.startswith(
+        "the loss or its gradient is nan at epoch 2, step 8 (samples 8, 9, 10, 11"
+    )
+    assert text.endswith(f"checkpoint {checkpoint.name_of(1, 0)} is from before")
+    point = _end(tmp_path)
+    assert checkpoint.names(tmp_path) == [checkpoint.name_of(1, 0)]
+    assert all(bool(t.isfinite().all()) for t in [*point.weights.values(), *point.ema.values()])
+
+
+def test_a_gradient_that_is_not_finite_is_noticed_before_it_is_used(tmp_path: Path) -> None:
+    class Steep(toy.SpotTask):
+        def loss(self, net: Any, batch: Any) -> Any:
+            loss, parts = super().loss(net, batch)
+            return loss + 0 * (loss - loss.detach()).abs().sqrt(), parts
+
+    with pytest.raises(StageError, match="is nan at epoch 1, step 1 "):
+        _run(Steep(toy.config()), tmp_path, save_every=0)
+    assert not checkpoint.names(tmp_path)
+
+
+def test_minutes_end_a_run_that_can_go_on(tmp_path: Path) -> None:
+    config = toy.config()
+    assert _run(toy.SpotTask(config), tmp_path / "whole") == 0
+    codes = 0
+    while not (tmp_path / "cut" / "log.csv").exists() or len(_rows(tmp_path / "cut")) < 3:
+        assert _run(toy.SpotTask(config, slow=0.02), tmp_path / "cut", minutes=0.3 / 60) == 0
+        codes += 1
+    assert codes > 2
+    _assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_saved_inside_an_epoch(tmp_path: Path) -> None:
+    with pytest.raises(StageError):
+        _run(toy.SpotTask(toy.config(), bad=(1, 10)), tmp_path, save_every=0)
+    assert checkpoint.names(tmp_path)[-1] == checkpoint.name_of(1, 2)
+
+
+def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
+    assert _run(toy.SpotTask(toy.config(epochs=1)), tmp_path) == 0
+    other = toy.SpotTask(toy.config(epochs=2, rate=0.5))
+    differ = r"--epochs 2 \(there 1\), --rate 0\.5 \(there 0\.01\); use"
+    with pytest.raises(UsageError, match=differ):
+        _run(other, tmp_path)
+    with pytest.raises(UsageError, match="had 20 samples, now 24"):
+        _run(toy.SpotTask(toy.config(epochs=1), count=24), tmp_path)
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    config = toy.config(epochs=1)
+    assert _run(toy.SpotTask(config), tmp_path) == 0
+    before = (tmp_path / "best.safetensors").read_bytes(), _rows(tmp_path)
+    assert _run(toy.SpotTask(config), tmp_path) == 0
+    assert ((tmp_path / "best.safetensors").read_bytes(), _rows(tmp_path)) == before
+
+
+class Peaks(toy.SpotTask):
+    """Best after the second of its epochs."""
+
+    def validate(self, net: Any) -> Any:
+        found = super().validate(net)
+        self.measured = getattr(self, "measured", 0) + 1
+        found.numbers["closeness"] = float(self.measured == 2)
+        return found
+
+
+def test_the_best_is_kept_and_exported(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    assert _run(Peaks(toy.config(epochs=5)), tmp_path) == 0
+    kept = [checkpoint.name_of(n, 0) for n in (2, 4, 5)]
+    assert checkpoint.names(tmp_path) == kept
+    best = checkpoint.read_weights(tmp_path / "best.safetensors")
+    _assert_same(best, checkpoint.load(tmp_path / checkpoint.FOLDER / kept[0]).ema)
+    with safe_open(str(tmp_path / "best.safetensors"), "pt") as file:
+        about = file.metadata()
+    assert Config.from_json(about["config"]) == toy.config(epochs=5)
+    assert about["epoch"] == "2" and float(about["closeness"]) == 1
+    assert (tmp_path / "model.onnx").read_text() == "SpotNet False epoch 2 of 5 on spots"
+
+
+def test_without_measuring_the_latest_is_the_best(tmp_path: Path) -> None:
+    assert _run(toy.SpotTask(toy.config(val=[])), tmp_path) == 0
+    _assert_same(checkpoint.read_weights(tmp_path / "best.safetensors"), _end(tmp_path).ema)
+    assert "closeness" not in _rows(tmp_path)[0]
+
+
+def test_measured_now_and_then(tmp_path: Path) -> None:
+    assert _run(toy.SpotTask(toy.config(epochs=5)), tmp_path, validate_every=2) == 0
+    assert [bool(row["closeness"]) for row in _rows(tmp_path)] == [False, True, False, True, True]
+    assert [row["epoch"] for row in _rows(tmp_path)] == ["1", "2", "3", "4", "5"]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    config = toy.config(epochs=40, batch=20, schedule="step", ema=0.9)
+    assert _run(toy.SpotTask(config, count=60), tmp_path, validate_every=20) == 0
+    rows = _rows(tmp_path)
+    assert float(rows[-1]["loss"]) < 0.2 * float(rows[0]["loss"])
+    assert float(rows[-1]["error"]) < 0.12
+    assert float(rows[-1]["rate"]) == pytest.approx(1e-4)
+
+
+def test_pictures_and_events_of_each_epoch(tmp_path: Path) -> None:
+    import cv2
+
+    pytest.importorskip("matplotlib", reason="draws curves with matplotlib")
+    pytest.importorskip("tensorboard", reason="writes TensorBoard events")
+    assert _run(toy.SpotTask(toy.config(epochs=2)), tmp_path) == 0
+    curves = cv2.imread(str(tmp_path / "curves.png"))
+    assert curves.shape[0] > 200 and curves.shape[1] > 600
+    assert len(np.unique(curves.reshape(-1, 3), axis=0)) > 20, "an empty picture"
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (16, 64, 3)
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"loss x" in events.read_bytes() and b"closeness" in events.read_bytes()
+
+
+def test_what_is_not_installed_is_said_and_left_out_of_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("matplotlib.figure", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    caplog.set_level(logging.INFO, "train")
+    assert _run(toy.SpotTask(toy.config(epochs=1)), tmp_path) == 0
+    left_out = [r.message for r in caplog.records if "left out" in r.message]
+    assert [text.split()[0] for text in left_out] == ["TensorBoard", "curves.png", "model.onnx"]
+    assert not (tmp_path / "curves.png").exists() and not (tmp_path / "model.onnx").exists()
+
+
+def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
+    config = toy.config(epochs=2)
+    assert _run(StopsItself(config, at_loss=7), tmp_path) == 0
+    (tmp_path / "log.csv").write_text("what,is\nthis,now\n")
+    with pytest.raises(OutputError, match=r"log\.csv: not the log"):
+        _run(toy.SpotTask(config), tmp_path)
+
+
+def test_no_samples_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no samples"):
+        _run(toy.SpotTask(toy.config(), count=0), tmp_path)
+
+
+def test_a_smaller_only_batch_is_used(tmp_path: Path) -> None:
+    assert _run(toy.SpotTask(toy.config(batch=32), count=6), tmp_path) == 0
+    assert [row["samples"] for row in _rows(tmp_path)] == ["6", "12", "18"]
+
+
+# ---- its parts ----
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at", "share"),
+    [
+        ("constant", 999, 1.0), ("cosine", 0, 0.1), ("cosine", 500, 0.51), ("cosine", 1000, 0.02),
+        ("step", 649, 1.0), ("step", 650, 0.1), ("step", 900, 0.01), ("step", 4, 0.5),
+    ],
+)  # fmt: skip
+def test_learning_rate(schedule: str, at: int, share: float) -> None:
+    config = toy.config(schedule=schedule, rate=2.0, warmup=10)
+    assert rate_at(at, 1000, config) == pytest.approx(2 * share)
+
+
+def test_averaged_weights_follow_the_formula() -> None:
+    net = toy.SpotNet()
+    ema = Ema(net, 0.5)
+    wanted = {k: v.clone().double() for k, v in net.state_dict().items()}
+    for step in range(20):
+        for tensor in net.state_dict().values():
+            tensor.add_(step + 1)
+        ema.update(net, step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        for name, value in net.state_dict().items():
+            whole = not value.is_floating_point()
+            wanted[name] = value if whole else decay * wanted[name] + (1 - decay) * value
+    for name, value in ema.net.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), wanted[name].numpy(), rtol=1e-5)
+    assert not ema.net.training
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    groups = optimiser(toy.SpotNet(), toy.config(weight_decay=0.1)).param_groups
+    assert [(g["weight_decay"], len(g["params"])) for g in groups] == [(0.1, 3), (0.0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("count", "samples", "shares"),
+    [(1, range(4, 9), [range(4, 9)]), (2, range(4, 9), [range(4, 6), range(6, 8)])],
+)
+def test_shares_of_a_batch(count: int, samples: range, shares: list[range]) -> None:
+    teams = [Team(rank, count, torch.device("cpu")) for rank in range(count)]
+    assert [each.share(samples) for each in teams] == shares
+    with pytest.raises(UsageError, match="raise --batch"):
+        Team(0, 6, torch.device("cpu")).share(samples)
+
+
+def test_progress_line() -> None:
+    progress = Progress(steps=1000, in_epoch=100, samples=32, done=0, enabled=True)
+    line = progress.line(250, {"loss": 0.25}, 1e-3, speed=2.0)
+    assert line == (
+        "epoch 3 [############............] 50/100  64.0/s  loss 0.25  rate 0.001  6 min left"
+    )
+    assert progress.line(100, {}, 1e-3, 0.0).startswith(
+        "epoch 1 [########################] 100/100"
+    )
+
+
+def test_two_signals() -> None:
+    """The first is remembered, or ends waiting; a second Ctrl-C ends the process at once."""
+    code = (
+        "import os, signal, time\n"
+        "from train.stopping import Stop, Stopped\n"
+        "with Stop() as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    assert (stop.reason, stop.exit_code) == ('SIGTERM', 0)\n"
+        "    try:\n"
+        "        with stop.waiting(): raise SystemExit('not reached')\n"
+        "    except Stopped: print('stopped', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(9)\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, timeout=30)
+    assert (done.returncode, done.stdout) == (130, b"stopped\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -85,3 +88,19 @@ def config(**values: Any) -> Config:
     """A small run on the CPU."""
     plain = {"data": ["spots"], "val": ["spots"], "epochs": 3, "batch": 4, "warmup": 5}
     return Config.from_dict({"task": "pose", "rate": 0.01, **plain, **values})
+
+
+def main() -> int:
+    """The command line of training with this task as ``pose``; TOY holds its values as JSON."""
+    from train import tasks
+    from train.__main__ import main as command
+
+    values = json.loads(os.environ.get("TOY", "{}"))
+    tasks.TASKS["pose"] = lambda config: SpotTask(config, **values)
+    return command(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    import train_toy  # under the name by which other processes find it
+
+    sys.exit(train_toy.main())

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from typing import Any
 
 import cv2
@@ -59,23 +60,16 @@ class Batches:
         return self._team.share(range(start, start + self._batch))
 
     def epoch(self, epoch: int, position: int) -> Iterator[Batch]:
-        """The batches of an epoch from position on, on the CPU; those before are not made."""
+        """The batches of an epoch from position on, on the CPU; those before are not made.
+
+        Starts the processes, which is not to be interrupted; waiting for batches may be.
+        """
         todo = [[(epoch, i) for i in self.indices(p)] for p in range(position, self.count)]
         if self._loader is None:
-            for wanted in todo:
-                yield stack([self._task.sample(*one) for one in wanted])
-            return
+            return (stack([self._task.sample(*one) for one in batch]) for batch in todo)
         self._plan.todo = todo
         with _tracking_children(self._children), _telling_of_losses():
-            made: Iterator[Any] = iter(self._loader)
-        while True:
-            with _telling_of_losses():
-                batch = next(made, None)
-            if batch is None:
-                return
-            if isinstance(batch, PosestreamError):
-                raise batch
-            yield batch
+            return _checked(iter(self._loader))
 
     def close(self) -> None:
         """End the processes at once, also where they are at work."""
@@ -87,7 +81,7 @@ class Batches:
 
     def _make_loader(self, workers: int) -> DataLoader[Batch]:
         if START == "forkserver":
-            multiprocessing.set_forkserver_preload(["train.batches"])
+            _start_server()
         return DataLoader(
             _Samples(self._task),
             batch_sampler=self._plan,
@@ -140,7 +134,31 @@ def _collate(samples: list[Any]) -> Batch | PosestreamError:
     return stack(samples)
 
 
+def _checked(made: Iterator[Any]) -> Iterator[Batch]:
+    """Batches as they come; what came instead of one is raised."""
+    while True:
+        with _telling_of_losses():
+            batch = next(made, None)
+        if batch is None:
+            return
+        if isinstance(batch, PosestreamError):
+            raise batch
+        yield batch
+
+
+def _start_server() -> None:
+    """The process that forks the others, with libraries loaded. A Ctrl-C is not for them: what
+    starts while it is blocked keeps it blocked."""
+    multiprocessing.set_forkserver_preload(["train.batches"])
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
 def _start_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
 
 
@@ -148,21 +166,17 @@ def _start_worker(_: int) -> None:
 def _tracking_children(found: set[Any]) -> Iterator[None]:
     """Adds the processes that are started inside to found.
 
-    They do not get SIGINT: a Ctrl-C is for the process that saves. And their end is noticed where
-    batches are waited for, not by an exception anywhere, which torch's handler of SIGCHLD raises.
+    Their end is noticed where batches are waited for, not by an exception anywhere in the main
+    thread, as torch's handler of SIGCHLD would raise it.
     """
     before = set(multiprocessing.active_children())
-    if os.name == "nt":
+    handler = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    try:
         yield
-    else:
-        handler = signal.getsignal(signal.SIGCHLD)
-        old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+    finally:
+        found |= set(multiprocessing.active_children()) - before
+        if handler is not None:
             signal.signal(signal.SIGCHLD, handler)
-    found |= set(multiprocessing.active_children()) - before
 
 
 @contextmanager

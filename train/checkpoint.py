@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import logging
+import pickle
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -171,8 +172,11 @@ def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
 def _load(folder: Path) -> Checkpoint:
     if fault := _faults(folder):
         raise Damaged(fault)
-    # From here on the files are what this program has written.
-    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder / 'state.pt'}: refused, not of this program: {reason}") from None
     return Checkpoint(
         Config.from_json((folder / "config.json").read_text(encoding="utf-8")),
         safetensors.torch.load((folder / "weights.safetensors").read_bytes()),

@@ -209,11 +209,11 @@ class Trainer:
         return torch.random.fork_rng([] if gpu is None else [gpu])
 
     def _is_best(self, measured: Validation | None) -> bool:
-        """Whether the network is the best so far; the latest counts as that when not measured."""
+        """Whether the network is the best so far, or as good; unmeasured, the latest is."""
         if measured is None:
             return not self._config.val
         number = measured.numbers[measured.best_by]
-        better = number > self._at.best or not self._at.best_epoch
+        better = number >= self._at.best or not self._at.best_epoch
         if better and math.isfinite(number):
             self._at.best = number
         return better
