@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from train.augment import mixed_index, pose_sample
+from train.augment import mixed_order, pose_sample
 from train.coco import DataSet, open_set
 from train.config import Config
 from train.demo_data import write_set
@@ -47,7 +47,7 @@ def main() -> int:
 
 def measure(data: DataSet, config: Config, samples: int) -> None:
     """Print the table."""
-    people, order = data.people, mixed_index([data], 0, 0)
+    people, order = data.people, mixed_order([len(data.people)], [1.0], 0, 0)
     chosen = [int(n) for n in np.resize(order, samples)]
     distinct, memory = list(dict.fromkeys(chosen)), ImageCache(MEMORY)
     print(f"{data.name}: {samples} samples of {len(distinct)} people")

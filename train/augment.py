@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from realtime import geometry
 from realtime.records import Float, Image
 from realtime.skeleton import MIRROR
-from train.coco import DataSet, Person
+from train.coco import Person
 from train.config import Config
 from train.disturb import disturb
 from train.images import NO_CACHE, ImageCache
@@ -162,15 +162,6 @@ def blacken(crop: Image, affine: Float, image: Image) -> Image:
 
 
 # ---- order --------------------------------------------------------------------------------------
-
-
-def mixed_index(datasets: Sequence[DataSet], seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch: indices into the people of all sets, one set after the other.
-
-    Each person comes as often as the set's weight says; see mixed_order.
-    """
-    counts, weights = [len(d.people) for d in datasets], [d.weight for d in datasets]
-    return mixed_order(counts, weights, seed, epoch)
 
 
 def mixed_order(
