@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def fetch(url: str, folder: Path) -> Path:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:
             data = answer.read(MAX_BYTES)
     except (OSError, ValueError) as error:  # URLError is an OSError
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         reason = getattr(error, "reason", None) or error
         raise ModelError(
             f"start imagenet: {url} cannot be had ({reason}); put that file into {folder}, give "

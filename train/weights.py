@@ -137,6 +137,7 @@ def _describe(path: Path, data: bytes, given: dict[str, str]) -> Metadata:
     config = path.parent / "config.json"
     if "config" in given or config.is_file():
         found = _of_config(path, given.get("config") or config.read_text(encoding="utf-8"))
+        found["trained"] = f"epoch {given['epoch']}" if "epoch" in given else ""
     if METADATA_KEY in given or hashlib.sha256(data).hexdigest() in BY_SHA256:
         found |= of_spec(describe(path, data))
         found["trained"] = json.loads(given.get(METADATA_KEY, "{}")).get("trained", "")
