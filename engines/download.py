@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
+from functools import cache
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO
@@ -286,6 +287,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """The certificates of the system; reading them takes a while."""
+    return ssl.create_default_context()
+
+
 def _opener(url: str) -> urllib.request.OpenerDirector:
     """Speaks http and https only; through the proxies of the environment, but not to itself."""
     opener = urllib.request.OpenerDirector()
@@ -293,7 +300,7 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
     for handler in (
         urllib.request.ProxyHandler(proxies),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPSHandler(context=_trust()),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirects(),

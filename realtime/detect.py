@@ -137,7 +137,7 @@ def decode_nanodet(
     keep = np.flatnonzero(people >= min_score)
     cells, strides = (a[keep] for a in _grid_cells(input_wh))
     logits = np.concatenate(sides)[keep].reshape(-1, 4, NANODET_BINS)
-    weights = np.exp(logits - logits.max(2, keepdims=True, initial=-np.inf))
+    weights = np.exp(logits - logits.max(2, keepdims=True))
     bins = np.arange(NANODET_BINS, dtype=np.float32)
     distances = weights @ bins / weights.sum(2) * strides
     centre = (cells + np.float32(0.5)) * strides - np.float32(0.5)

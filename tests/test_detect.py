@@ -1,5 +1,6 @@
 """Detection with public fakes: maps drawn from known people, decoded back to them."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,15 @@ from hypothesis import strategies as st
 from engines.base import Arrays, Format, ModelSpec
 from engines.load import load
 from realtime import geometry
-from realtime.detect import GREY, MAX_IOU, Detector, letterboxed, peaks, suppressed
+from realtime.detect import (
+    GREY,
+    MAX_IOU,
+    Detector,
+    decode_nanodet,
+    letterboxed,
+    peaks,
+    suppressed,
+)
 from realtime.records import Float, Frame
 
 SHARED = Path(os.environ.get("POSESTREAM_SHARED", Path(__file__).parents[2] / "shared"))
@@ -71,7 +80,26 @@ def as_rtmdet(boxes: Float, scores: Sequence[float]) -> Arrays:
     return [np.concatenate([boxes + 0.5, np.array(scores, np.float32)[:, None]], 1)]
 
 
-DRAWN = {"centers": as_centers, "yolox": as_yolox, "rtmdet": as_rtmdet}
+def as_nanodet(boxes: Float, scores: Sequence[float], kind: int = 0) -> Arrays:
+    """NanoDet's output for boxes in input pixels, in the cells of stride 16, whose sides are not
+    longer than 7 cells; scores and sides of the three strides in turns."""
+    outputs: Arrays = []
+    for stride in (8, 16, 32):
+        count = (INPUT_WH[0] // stride) * (INPUT_WH[1] // stride)
+        outputs += [np.zeros((count, 80), np.float32), np.full((count, 32), -30, np.float32)]
+    for (x0, y0, x1, y1), score in zip(boxes, scores):
+        column, row = int((x0 + x1 + 1) / 2 // 16), int((y0 + y1 + 1) / 2 // 16)
+        x, y = (column + 0.5) * 16 - 0.5, (row + 0.5) * 16 - 0.5
+        cell = row * (INPUT_WH[0] // 16) + column
+        outputs[2][cell, kind] = score
+        for side, distance in enumerate((x - x0, y - y0, x1 - x, y1 - y)):
+            low, part = divmod(distance / 16, 1)  # the mean of two neighbouring bins
+            bins = outputs[3][cell, 8 * side + int(low) :][:2]
+            bins[:] = np.log(np.maximum([1 - part, part], 1e-12))
+    return outputs
+
+
+DRAWN = {"centers": as_centers, "yolox": as_yolox, "rtmdet": as_rtmdet, "nanodet": as_nanodet}
 TRUTH = np.array([[20, 30, 90, 150], [150, 40, 200, 170], [210.5, 10.25, 300, 99]], np.float32)
 
 
@@ -96,6 +124,55 @@ def test_boxes_come_back_in_frame_pixels(spec_format, frame_wh):
 def test_yolox_ignores_other_classes():
     network = FakeNetwork(lambda n: as_yolox(TRUTH, (0.9, 0.9, 0.9), kind=16), "yolox")
     assert len(Detector(network)(frames_of((320, 192)))[0]) == 0
+
+
+def test_nanodet_ignores_other_classes():
+    network = FakeNetwork(lambda n: as_nanodet(TRUTH, (0.9, 0.9, 0.9), kind=16), "nanodet")
+    assert len(Detector(network)(frames_of((320, 192)))[0]) == 0
+
+
+def nanodet_by_hand(outputs: Arrays, input_wh: tuple[int, int]) -> list[tuple[float, ...]]:
+    """x0 y0 x1 y1 score of every cell, one number at a time, after RangiLyu/nanodet: points are
+    (column + 0.5) * stride from the corner of the first pixel."""
+    found = []
+    for level, stride in enumerate((8, 16, 32)):
+        scores, sides = outputs[2 * level], outputs[2 * level + 1]
+        for row in range(input_wh[1] // stride):
+            for column in range(input_wh[0] // stride):
+                cell = row * (input_wh[0] // stride) + column
+                distances = []
+                for side in range(4):
+                    weights = [math.exp(v) for v in sides[cell, 8 * side : 8 * side + 8]]
+                    mean = sum(n * w for n, w in enumerate(weights)) / sum(weights)
+                    distances.append(mean * stride)
+                x, y = (column + 0.5) * stride, (row + 0.5) * stride
+                left, top, right, bottom = distances
+                box = (x - left - 0.5, y - top - 0.5, x + right - 0.5, y + bottom - 0.5)
+                found.append((*box, float(scores[cell, 0])))
+    return found
+
+
+@pytest.mark.parametrize("input_wh", [(64, 96), (416, 416)])
+@pytest.mark.parametrize("order", ["in turns", "scores first", "backwards"])
+def test_nanodet_equals_its_definition(input_wh, order):
+    rng, outputs = np.random.default_rng(3), []
+    for stride in (8, 16, 32):
+        count = (input_wh[0] // stride) * (input_wh[1] // stride)
+        outputs += [rng.random((count, 80), np.float32), rng.normal(0, 3, (count, 32))]
+    outputs = [array.astype(np.float32) for array in outputs]
+    expected = [row for row in nanodet_by_hand(outputs, input_wh) if row[4] >= 0.97]
+    expected_boxes = np.array([row[:4] for row in expected], np.float32).reshape(-1, 4)
+    given = {
+        "in turns": outputs, "scores first": outputs[::2] + outputs[1::2],
+        "backwards": outputs[::-1],
+    }[order]  # fmt: skip
+    boxes, scores = decode_nanodet(given, input_wh, 0.97)
+    wanted, wanted_scores = suppressed(
+        expected_boxes, np.array([row[4] for row in expected], np.float32)
+    )
+    assert len(wanted) > 1
+    assert np.allclose(scores, wanted_scores, atol=1e-6)
+    assert np.abs(boxes - wanted).max() < 1e-3
 
 
 def test_batch_equals_one_by_one_with_other_sizes():
@@ -141,6 +218,7 @@ def test_unusable_boxes_are_dropped():
 def test_any_output_gives_valid_people(seed, spec_format):
     rng = np.random.default_rng(seed)
     shapes = {"centers": [(1, 48, 80), (4, 48, 80)], "yolox": [(1260, 85)], "rtmdet": [(1000, 5)]}
+    shapes["nanodet"] = [(count, columns) for count in (960, 240, 60) for columns in (80, 32)]
     strange = np.array([np.nan, np.inf, -np.inf, 1e38, -1e38, 0], np.float32)
 
     def answer(n: int) -> Arrays:
