@@ -14,6 +14,7 @@ from engines.identify import identify
 from engines.load import BACKENDS, PRECISIONS, find_default, find_tiny, load
 from engines.published import PUBLISHED
 from engines.registry import KNOWN
+from realtime import console
 from realtime.errors import PosestreamError
 
 RUNS = 10
@@ -28,9 +29,12 @@ def main(argv: list[str] | None = None) -> int:
         return int(stop.code or 0)
     try:
         COMMANDS[options.command](options)
+        sys.stdout.flush()
     except PosestreamError as error:
         print(f"posestream-engines: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader, head for example, has seen enough
+        console.drop_stdout()
     except KeyboardInterrupt:
         print("posestream-engines: stopped", file=sys.stderr)
         return 130

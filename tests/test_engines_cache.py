@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -280,6 +281,14 @@ def test_list_needs_no_cache(folder: Path, capsys: pytest.CaptureFixture[str]) -
         assert all(text in printed for text in (entry.name, entry.url, entry.digest, entry.licence))
     assert "pose  not fetched, at most 64.0 MB" in printed
     assert not folder.exists()
+
+
+def test_a_reader_who_leaves_is_no_error(folder: Path) -> None:
+    command = [sys.executable, "-m", "engines", "list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_files_as_published_are_known_by_their_content() -> None:
