@@ -56,7 +56,7 @@ class SpotTask:
         return self.count
 
     def sample(self, epoch: int, index: int) -> Sample:
-        time.sleep(self.slow)
+        _take("making", self.slow)
         rng = np.random.default_rng([self.config.seed, epoch, index])
         x, y = rng.integers(1, SIDE - 1, 2)
         image = rng.integers(0, 60, (SIDE, SIDE, 3), np.uint8)
@@ -71,7 +71,7 @@ class SpotTask:
         return parts["x"] + parts["y"], parts
 
     def validate(self, net: nn.Module) -> Validation:
-        time.sleep(self.slow_measure)
+        _take("measuring", self.slow_measure)
         torch.rand(3)
         made = [self.sample(10**6, i) for i in range(16)]
         images = np.stack([s["image"] for s in made])
@@ -82,6 +82,13 @@ class SpotTask:
 
     def write(self, net: nn.Module, path: str, trained: str) -> None:
         Path(path).write_text(f"{type(net).__name__} {net.training} {trained}", encoding="utf-8")
+
+
+def _take(what: str, seconds: float) -> None:
+    """Be slow; long waits are announced."""
+    if seconds > 1:
+        print(what, file=sys.stderr, flush=True)
+    time.sleep(seconds)
 
 
 def config(**values: Any) -> Config:
@@ -96,6 +103,8 @@ def main() -> int:
     from train.__main__ import main as command
 
     values = json.loads(os.environ.get("TOY", "{}"))
+    for name in ("matplotlib.figure", "torch.utils.tensorboard"):  # slow to load
+        sys.modules[name] = None  # type: ignore[assignment]
     tasks.TASKS["pose"] = lambda config: SpotTask(config, **values)
     return command(sys.argv[1:])
 

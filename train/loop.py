@@ -23,7 +23,7 @@ from train.batches import Batches, default_workers
 from train.config import Config, flag
 from train.curves import Curves
 from train.learner import Learner
-from train.parallel import Team, team
+from train.parallel import ProcessLost, Team, team
 from train.products import Products
 from train.progress import Progress, readable
 from train.stopping import Stop, Stopped
@@ -84,7 +84,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
         else:
             log.setLevel(logging.ERROR)
         try:
-            with stop.waiting():
+            with stop.waiting(), crew.telling_of_losses():
                 trainer = Trainer(task, config, out, run, crew, stop)
         except Stopped:
             return stop.exit_code
@@ -117,11 +117,12 @@ class Trainer:
         """All that is left to do; the exit code."""
         self._announce()
         try:
-            return self._carry_out()
+            with self._team.telling_of_losses():
+                return self._carry_out()
         except NotFinite as error:
             raise self._explain(error) from None
-        except (RuntimeError, StageError):
-            if self._team.size > 1 and self._stop.reason:  # the others have left already
+        except ProcessLost:
+            if self._stop.reason:  # the others were asked as well, and have left already
                 return self._stop.exit_code
             raise
 

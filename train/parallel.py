@@ -25,6 +25,10 @@ PATIENCE = timedelta(hours=24)
 """How long the others wait while the first measures; a lost process is noticed at once."""
 
 
+class ProcessLost(StageError):
+    """Another process of the team ended before its work was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Team:
     """The processes of this run. rank: which one this is; size: how many there are."""
@@ -65,12 +69,11 @@ class Team:
         return samples[self.rank * count : (self.rank + 1) * count]
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag of any process is set; all have to call it. Raises StageError."""
+        """Whether the flag of any process is set; all have to call it."""
         if self.size == 1:
             return flag
         mine = torch.tensor([int(flag)])
-        with telling_of_losses():
-            distributed.all_reduce(mine, distributed.ReduceOp.MAX, self.control)
+        distributed.all_reduce(mine, distributed.ReduceOp.MAX, self.control)
         return bool(mine.item())
 
     def from_first(self, make: Callable[[], T]) -> T:
@@ -78,9 +81,23 @@ class Team:
         if self.size == 1:
             return make()
         made = [make() if self.first else None]
-        with telling_of_losses():
-            distributed.broadcast_object_list(made, 0, self.control)
+        distributed.broadcast_object_list(made, 0, self.control)
         return cast(T, made[0])
+
+    @contextmanager
+    def telling_of_losses(self) -> Iterator[None]:
+        """Turns the failure to reach another process, wherever it shows, into ProcessLost."""
+        try:
+            yield
+        except RuntimeError as error:
+            known = isinstance(error, distributed.DistError) or "peer" in str(error)
+            if self.size == 1 or not known:
+                raise
+            raise ProcessLost(
+                "another process of this job was lost; start it again to go on from the last "
+                f"checkpoint ({str(error).splitlines()[0]})",
+                "train",
+            ) from error
 
 
 @contextmanager
@@ -96,29 +113,12 @@ def team(device: str) -> Iterator[Team]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    with telling_of_losses():
-        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
-        control = distributed.new_group(backend="gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
+        control = distributed.new_group(backend="gloo", timeout=PATIENCE)
         yield Team(rank, size, place, control)
     finally:
         distributed.destroy_process_group()
-
-
-@contextmanager
-def telling_of_losses() -> Iterator[None]:
-    """Turns the failure to reach another process into StageError."""
-    try:
-        yield
-    except (distributed.DistError, RuntimeError) as error:
-        if not isinstance(error, distributed.DistError) and "peer" not in str(error):
-            raise
-        first = str(error).splitlines()[0]
-        raise StageError(
-            f"another process of this job was lost ({first}); start it again to go on from the "
-            "last checkpoint",
-            "train",
-        ) from error
 
 
 def _place(device: str, local_rank: int) -> torch.device:
