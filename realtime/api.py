@@ -64,6 +64,8 @@ class RunOptions(TypedDict, total=False):
     detector_score: float
     min_score: float
     batch: int
+    smooth: Literal["display", "data", "all", "off"]
+    fix_swaps: bool
 
 
 class _Parts:

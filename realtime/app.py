@@ -99,7 +99,11 @@ class _Job:
         live = source.info.live
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
-        style = Style(min_joint_score=settings.min_joint_score, mirror=settings.mirror)
+        style = Style(
+            min_joint_score=settings.min_joint_score,
+            mirror=settings.mirror,
+            show_angles=settings.angles,
+        )
         hud = Hud(self.ledger, source, style, any(sink.name == "record" for sink in sinks))
         pictures = show or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None

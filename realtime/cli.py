@@ -75,6 +75,8 @@ class Settings:
     detector_score: float
     min_score: float
     batch: int
+    smooth: str
+    fix_swaps: bool
     list_cameras: bool
     version: bool
     print_config: bool
@@ -152,7 +154,7 @@ def _settings(
 
 _DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
-    "data": (),
+    "data": (), "smooth": "display",
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
     "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
     "verbose": 0,
@@ -195,7 +197,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="poses as .jsonl, .json, .csv, .npz, .mat, .trc or as csv-wide:FILE, coco:FILE,"
         " openpose:FOLDER; may be given several times",
     )
-    _switch(add, "--angles", "add the angles of knees, hips, elbows and shoulders to the data")
+    _switch(add, "--angles", "angles of knees, hips, elbows and shoulders, in picture and data")
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     _switch(add, "--overwrite", "replace existing outputs")
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
@@ -215,6 +217,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a person box (0.4)")
     add("--min-score", type=float, metavar="S", help="least score of a person (default 0.2)")
+    add(
+        "--smooth",
+        choices=("display", "data", "all", "off"),
+        help="steady joints in the picture (default), in the data, in both or nowhere",
+    )
+    _switch(add, "--fix-swaps", "undo swaps of left and right that last some frames")
     add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
     add = parser.add_argument_group("run").add_argument

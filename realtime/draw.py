@@ -45,11 +45,13 @@ class Style:
     min_joint_score: joints with a lower score are hidden.
     mirror: the picture and everything on it but the text is flipped left to right.
     show_boxes: also draw the person boxes.
+    show_angles: also write the joint angles.
     """
 
     min_joint_score: float = 0.3
     mirror: bool = False
     show_boxes: bool = False
+    show_angles: bool = False
 
 
 def tint(person_id: int) -> Colour:

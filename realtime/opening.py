@@ -25,6 +25,7 @@ from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
 from realtime.sinks.record import Recorder
 from realtime.sinks.window import display_available
+from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
 from realtime.sources.camera import CameraMode, open_camera
 from realtime.sources.demo import open_demo
@@ -125,6 +126,8 @@ def pipeline_options(settings: Settings) -> Options:
         cast(Method, settings.decode),
         settings.min_score,
         settings.batch,
+        cast(Where, settings.smooth),
+        settings.fix_swaps,
     )
 
 

@@ -23,8 +23,10 @@ from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
 from realtime.schedule import LiveSchedule, detect_sparsely
 from realtime.similarity import suppress
+from realtime.smooth import Smoother, Where
 from realtime.sources.base import Source, SourceInfo
 from realtime.stages import Meter
+from realtime.swaps import SwapRepair
 from realtime.track import Tracker
 
 Found = tuple[Frame, Detections]
@@ -42,6 +44,8 @@ class Options:
     method: Method = DEFAULT_METHOD
     min_score: float = 0.2
     batch: int = 8
+    smooth: Where = "off"
+    fix_swaps: bool = False
 
 
 class Pipeline:
@@ -64,6 +68,9 @@ class Pipeline:
         self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
         self._ledger, self._options = ledger, options
         self._tracker = Tracker()
+        self._repair = SwapRepair() if options.fix_swaps else None
+        idle = options.smooth == "off" or (options.smooth == "display" and draw is None)
+        self._smoother = None if idle or source.info.independent else Smoother()
         live = source.info.live
         threads = {
             "grab": "grab",
@@ -139,13 +146,25 @@ class Pipeline:
 
     def _track(self, item: PosedFrame) -> PosedFrame:
         with self.meters["track"].on([item.frame.index]):
-            return replace(item, poses=self._tracker.update(item.poses, item.frame.time))
+            poses = self._tracker.update(item.poses, item.frame.time)
+            if self._repair:
+                poses = self._repair(poses, item.frame.time)
+            return replace(item, poses=poses)
 
     def _render(self, item: PosedFrame) -> PosedFrame:
         with self.meters["render"].on([item.frame.index]):
-            done = replace(item, picture=self._draw(item)) if self._draw else item
+            shown, kept = self._steady(item)
+            done = replace(kept, picture=self._draw(shown)) if self._draw else kept
         self._ledger.render(item.frame.grabbed)
         return done
+
+    def _steady(self, item: PosedFrame) -> tuple[PosedFrame, PosedFrame]:
+        """The frame as it is drawn and as it is given on: either or both are smoothed."""
+        if self._smoother is None:
+            return item, item
+        smooth = replace(item, poses=self._smoother(item.poses, item.frame.time))
+        where = self._options.smooth
+        return item if where == "data" else smooth, item if where == "display" else smooth
 
 
 def batch_size(info: SourceInfo, wanted: int) -> int:

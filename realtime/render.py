@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtime.angle_marks import draw_angles
+from realtime.angles import joint_angles
 from realtime.draw import Style, draw_boxes, draw_skeletons
 from realtime.overlay import Overlay, draw_card, draw_ids, draw_overlay
 from realtime.records import Frame, Image, Poses
@@ -33,6 +35,8 @@ def draw(frame: Frame, poses: Poses, style: Style, overlay: Overlay | None = Non
         if style.show_boxes:
             draw_boxes(picture, people, poses.ids)
         draw_skeletons(picture, people, poses.ids)
+        if style.show_angles:
+            draw_angles(picture, people, poses, joint_angles(poses, style.min_joint_score))
         draw_ids(picture, people, poses.ids)
     if overlay is not None:
         draw_overlay(picture, overlay)
