@@ -30,10 +30,10 @@ def in_steps(spec: ModelSpec, batch: NDArray[np.uint8], size: int | None, run: R
         if missing:
             part = np.concatenate([part, blank(spec, missing)])
         parts.append([array[: size - missing] for array in run(part)])
-    return _join(parts)
+    return join(parts)
 
 
-def _join(parts: list[Arrays]) -> Arrays:
+def join(parts: list[Arrays]) -> Arrays:
     """The outputs of several calls as one batch; lists of unequal length (detections after NMS)
     are filled with zeros, which score nothing."""
     if len(parts) == 1:

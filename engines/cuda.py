@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache
+from pathlib import Path
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
@@ -23,3 +24,17 @@ def count() -> int:
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(number)):
         return 0
     return number.value
+
+
+def driver() -> str:
+    """The driver's version: the newest CUDA it serves and, on Linux, its own number."""
+    version = ctypes.c_int(0)
+    try:
+        ctypes.CDLL(LIBRARY).cuDriverGetVersion(ctypes.byref(version))
+    except OSError:
+        return "none"
+    try:
+        own = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        own = ""
+    return f"{version.value} {own}".strip()

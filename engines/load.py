@@ -56,6 +56,8 @@ def _onnxruntime(spec: ModelSpec, data: bytes, options: Options) -> Network:
 
 
 def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
+    if spec.task == "detector" and spec.container == "onnx":
+        raise Unavailable(f"model {spec.path}: engine torch runs no ONNX detectors")
     if spec.task == "detector":
         from engines.torch_detectors import TorchDetector
 
@@ -65,12 +67,24 @@ def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
     return TorchNetwork(spec, data, options)
 
 
+def _tensorrt(spec: ModelSpec, data: bytes, options: Options) -> Network:
+    from engines.tensorrt import TensorrtNetwork
+
+    return TensorrtNetwork(spec, data, options)
+
+
 BACKENDS = {
     "openvino": Backend(("onnx",), ("cpu",), _openvino, "pip install openvino"),
     "onnxruntime": Backend(("onnx",), ("cpu", "cuda"), _onnxruntime, "pip install onnxruntime"),
-    "torch": Backend(("safetensors",), ("cpu", "cuda"), _torch, 'pip install "posestream[torch]"'),
+    "torch": Backend(
+        ("safetensors", "onnx"), ("cpu", "cuda"), _torch, 'pip install "posestream[torch]"'
+    ),
+    "tensorrt": Backend(("onnx",), ("cuda",), _tensorrt, 'pip install "posestream[tensorrt]"'),
 }
-PREFERENCE = {"cuda": ("torch", "onnxruntime"), "cpu": ("openvino", "onnxruntime", "torch")}
+PREFERENCE = {
+    "cuda": ("tensorrt", "torch", "onnxruntime"),
+    "cpu": ("openvino", "onnxruntime", "torch"),
+}
 """The engines that --engine auto tries on each kind of device, the fastest first."""
 
 
@@ -107,6 +121,8 @@ def load(
             notes.append(f"engine {name} is not installed ({error}); {BACKENDS[name].install}")
         except Unavailable as error:
             notes.append(str(error))
+            if len(tries) > 1:
+                logger.warning("engine %s cannot be used: %s", name, error)
         else:
             network.why = _why(network, engine, notes)
             _check_outputs(network)

@@ -1,4 +1,5 @@
-"""safetensors weights of the ResNet18 pose network, through PyTorch on the CPU or a CUDA GPU."""
+"""Pose networks through PyTorch, on the CPU or a CUDA GPU: our ONNX files, and safetensors weights
+of the ResNet18 pose network, whose batch normalisations are folded when they are loaded."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
-from engines.torch_nets import PoseResNet
+from engines.torch_nets import PoseResNet, folded
 from realtime.errors import ModelError
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
@@ -30,11 +32,11 @@ class TorchNetwork:
             self.precision = options.precision
         if device.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)  # of the whole process: torch has no other
+        if self.precision not in DTYPES:
+            raise Unavailable(f"precision {self.precision}: engine torch does not have it")
         self._place, self._dtype = device, DTYPES[self.precision]
-        self._net = _network(spec, data)
+        self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean = torch.tensor(spec.mean, device=device)
-        self._scale = 1 / torch.tensor(spec.std, device=device)
         width, height = spec.input_wh
         self._empty = self._run(np.zeros((1, height, width, 3), np.uint8))[:0]
 
@@ -50,10 +52,8 @@ class TorchNetwork:
         # inference_mode belongs to the thread, so it is entered in the thread that calls.
         try:
             with torch.inference_mode():
-                pixels = torch.tensor(batch, device=self._place)
-                pixels = pixels.flip(3) if self.spec.rgb else pixels
-                images = ((pixels.float() - self._mean) * self._scale).to(self._dtype)
-                heatmaps = self._net(images.permute(0, 3, 1, 2))  # a view: channels last
+                images = images_of(self.spec, batch, self._place).to(self._dtype)
+                heatmaps = self._net(images)
                 result: NDArray[np.float32] = heatmaps.float().contiguous().cpu().numpy()
                 return result
         except torch.OutOfMemoryError as error:
@@ -62,6 +62,27 @@ class TorchNetwork:
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
             raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error
+
+
+def images_of(spec: ModelSpec, batch: NDArray[np.uint8], place: torch.device) -> Tensor:
+    """uint8 (B, H, W, 3) BGR on the device as the file's own input, float32: colour order,
+    (x - mean) / std, and layout; NCHW is a view of channels last."""
+    pixels = torch.tensor(np.ascontiguousarray(batch), device=place)
+    pixels = pixels.flip(3) if spec.rgb else pixels
+    images = pixels.float()
+    if any(spec.mean) or set(spec.std) != {1.0}:
+        mean, std = (torch.tensor(v, device=place) for v in (spec.mean, spec.std))
+        images = (images - mean) * (1 / std)
+    nhwc = spec.nhwc and spec.container == "onnx"
+    return images if nhwc else images.permute(0, 3, 1, 2)
+
+
+def _onnx(spec: ModelSpec, data: bytes) -> nn.Module:
+    from engines.torch_onnx import OnnxNet
+
+    if spec.batch is not None:
+        raise Unavailable(f"model {spec.path}: engine torch needs a file for any batch size")
+    return OnnxNet(spec, data).eval()
 
 
 def device_of(compute: str) -> torch.device:

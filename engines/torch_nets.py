@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from realtime.skeleton import JOINT_COUNT
 
@@ -39,3 +40,17 @@ class PoseResNet(nn.Module):
         x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
         heatmaps: Tensor = self.final(self.deconv(x))
         return heatmaps
+
+
+def folded(net: PoseResNet) -> PoseResNet:
+    """net in eval mode with every batch normalisation inside the convolution before it; the same
+    object, changed. Inference only: the names of its parameters are no longer those of files."""
+    for module in [net.backbone, net.deconv, *net.backbone.modules()]:
+        parts = list(module.named_children())
+        for (before, conv), (name, norm) in zip(parts, parts[1:]):
+            pair = isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
+            if pair and isinstance(norm, nn.BatchNorm2d):
+                transpose = isinstance(conv, nn.ConvTranspose2d)
+                setattr(module, before, fuse_conv_bn_eval(conv, norm, transpose))
+                setattr(module, name, nn.Identity())
+    return net

@@ -1,13 +1,17 @@
 """Networks for tests: one whose results one can compute by hand, and the real architecture."""
 
 import json
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from engines import containers  # noqa: E402
 
 SIZE_WH = (48, 64)
 DESCRIPTION = {"name": "test-net", "task": "pose", "format": "heatmaps", "input_wh": SIZE_WH}
@@ -70,12 +74,21 @@ NET_MEAN, NET_STD = (123.0, 116.0, 103.0), (58.0, 57.0, 56.0)
 def resnet_file(path: Path, seed: int = 0, **description) -> Path:
     """The ResNet18 pose network with random weights for pictures of NET_WH, as training exports
     it. Heatmaps of about 1."""
+    path.write_bytes(_exported(seed))
+    described = {**DESCRIPTION, "input_wh": NET_WH, "rgb": True, "mean": NET_MEAN, "std": NET_STD}
+    texts = {"posestream": json.dumps({**described, **description})}
+    path.write_bytes(containers.with_texts(path.read_bytes(), texts))
+    return path
+
+
+@cache
+def _exported(seed: int) -> bytes:
     torch = pytest.importorskip("torch")
     export = pytest.importorskip("train.export")
-    described = {**DESCRIPTION, "input_wh": NET_WH, "rgb": True, "mean": NET_MEAN, "std": NET_STD}
-    example = torch.zeros(2, 3, NET_WH[1], NET_WH[0])
-    export.to_onnx(resnet(seed), {**described, **description}, path, example)
-    return path
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.onnx"
+        export.to_onnx(resnet(seed), {}, path, torch.zeros(2, 3, NET_WH[1], NET_WH[0]))
+        return path.read_bytes()
 
 
 def resnet(seed: int = 0):

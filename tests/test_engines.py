@@ -215,8 +215,8 @@ def test_values_that_do_not_exist_are_usage_errors(tmp_path, options):
 
 def test_an_engine_that_cannot_is_refused_not_replaced(tmp_path):
     path = pose_file(tmp_path / "a.onnx")
-    with pytest.raises(ModelError, match="torch does not run onnx"):
-        load(path, "pose", engine="torch")
+    with pytest.raises(ModelError, match="tensorrt does not run onnx files on cpu; use .* cuda"):
+        load(path, "pose", engine="tensorrt", compute="cpu")
     with pytest.raises(ModelError, match="openvino does not run onnx files on cuda; use .* cpu"):
         load(path, "pose", engine="openvino", compute="cuda")
 

@@ -1,0 +1,138 @@
+"""Pose networks in float16 on an NVIDIA GPU through TensorRT.
+
+The plan is made on first use, compared with float32 before it may be used, and kept in the
+user's cache. This file has been parsed and its builder been run with TensorRT-RTX; the parts that
+need a GPU have not been executed by its authors.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import tensorrt as trt
+import torch
+from numpy.typing import NDArray
+
+from engines import cuda, plan_cache, selfcheck
+from engines.base import Arrays, Json, ModelSpec, Options, Unavailable, check_batch
+from engines.batches import blank, join
+from engines.cache import cache_dir
+from engines.half import half
+from engines.tensorrt_build import Profile, build, make_logger
+from engines.torch import device_of, images_of
+from realtime.errors import ModelError
+
+PROFILE = Profile()
+logger = logging.getLogger(__name__)
+
+
+class TensorrtNetwork:
+    """A plan, one execution context and one stream. See engines.base.Network."""
+
+    engine = "tensorrt"
+    precision = "f16"
+    why = ""
+
+    def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
+        self.spec = spec
+        if spec.task != "pose":
+            raise Unavailable("engine tensorrt runs pose networks only")
+        if options.precision not in ("auto", "f16"):
+            raise Unavailable(f"precision {options.precision}: engine tensorrt computes in f16")
+        # Before any Runtime is made: without a GPU TensorRT's may end the process.
+        self._place = device_of("cuda" if options.compute == "auto" else options.compute)
+        self.device = str(self._place)
+        self._logger = make_logger(trt)
+        self._stream = torch.cuda.Stream(self._place)  # type: ignore[no-untyped-call]
+        folder, key = cache_dir() / "tensorrt", plan_key(spec, self._place)
+        plan = plan_cache.load(folder, key)
+        if plan is not None and self._open(plan):
+            return
+        logger.warning("building the TensorRT plan of %s for %s, once", spec.name, key["gpu"])
+        plan, counts = build(trt, half(spec, data), PROFILE)
+        if not self._open(plan):
+            raise Unavailable(f"TensorRT cannot load its own plan: {self._logger.reason()}")
+        found = self._check()
+        try:
+            plan_cache.store(folder, key, plan, {"layers": counts, "check": str(found)})
+        except OSError as error:
+            logger.warning("the TensorRT plan cannot be kept in %s: %s", folder, error.strerror)
+
+    def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
+        """See engines.base.Network."""
+        check_batch(self.spec, batch)
+        if not len(batch):
+            return [array[:0] for array in self._run(blank(self.spec, 1))]
+        most = PROFILE.most
+        return join([self._run(batch[at : at + most]) for at in range(0, len(batch), most)])
+
+    def close(self) -> None:
+        """Nothing to do: the engine goes when the last reference to it goes."""
+
+    def _open(self, plan: bytes) -> bool:
+        """Make the engine of a plan and its context; whether that worked."""
+        runtime = trt.Runtime(self._logger)
+        with torch.cuda.device(self._place):
+            engine: Any = runtime.deserialize_cuda_engine(plan) if runtime is not None else None
+            context: Any = engine.create_execution_context() if engine is not None else None
+        if context is None:
+            return False
+        names = [engine.get_tensor_name(n) for n in range(engine.num_io_tensors)]
+        inward = trt.TensorIOMode.INPUT
+        self._inputs = [name for name in names if engine.get_tensor_mode(name) == inward]
+        self._outputs = [name for name in names if name not in self._inputs]
+        self._runtime, self._engine, self._context = runtime, engine, context
+        return len(self._inputs) == 1
+
+    def _run(self, batch: NDArray[np.uint8]) -> Arrays:
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                images = images_of(self.spec, batch, self._place).contiguous()
+                outputs = self._execute(images)
+                # .cpu() waits for the stream, so images and outputs outlive the work on them.
+                return [output.cpu().numpy() for output in outputs]
+        except torch.OutOfMemoryError as error:
+            advice = "use a smaller batch or --compute cpu"
+            raise ModelError(f"{self.spec.name}: GPU memory is full; {advice}") from error
+
+    def _execute(self, images: torch.Tensor) -> list[torch.Tensor]:
+        context, (name,) = self._context, self._inputs
+        done = context.set_input_shape(name, tuple(images.shape))
+        done = done and context.set_tensor_address(name, images.data_ptr())
+        outputs = []
+        for output in self._outputs:
+            shape = tuple(context.get_tensor_shape(output))
+            outputs.append(torch.empty(shape, dtype=torch.float32, device=self._place))
+            done = done and context.set_tensor_address(output, outputs[-1].data_ptr())
+        if not (done and context.execute_async_v3(self._stream.cuda_stream)):
+            raise ModelError(f"{self.spec.name}: TensorRT failed: {self._logger.reason()}")
+        return outputs
+
+    def _check(self) -> selfcheck.Agreement:
+        """Compare with float32 on the CPU. Raises Unavailable where the joints differ."""
+        from engines.load import load
+
+        reference = load(self.spec, "pose", precision="f32", compute="cpu")
+        found = selfcheck.agreement(reference, self, selfcheck.demo_crops(self.spec.input_wh))
+        if not found.good:
+            raise Unavailable(f"TensorRT finds other joints than float32: {found}")
+        logger.info("TensorRT plan of %s: %s", self.spec.name, found)
+        return found
+
+
+def plan_key(spec: ModelSpec, place: torch.device) -> Json:
+    """All that a plan depends on."""
+    gpu = torch.cuda.get_device_properties(place)
+    return {
+        "network": spec.sha256,
+        "tensorrt": trt.__version__,
+        "gpu": gpu.name,
+        "compute_capability": [gpu.major, gpu.minor],
+        "processors": gpu.multi_processor_count,
+        "memory": gpu.total_memory,
+        "driver": cuda.driver(),
+        "profile": PROFILE.as_json(),
+        "flags": ["STRONGLY_TYPED", "f16"],
+    }

@@ -1,0 +1,254 @@
+"""TensorRT's builder and parser for real where there is no GPU, through TensorRT-RTX, which has the
+same interface; what needs a GPU is skipped without one."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from networks import KERNELS, by_hand, graph_of, pictures, pose_file, write
+
+from engines import cuda, plan_cache
+from engines.base import Unavailable
+from engines.identify import identify
+from engines.load import find_tiny, load
+from realtime.errors import ModelError
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from engines import half as half_module  # noqa: E402
+from engines.half import half  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def trt():
+    """tensorrt where it is installed, else tensorrt_rtx."""
+    try:
+        import tensorrt
+
+        return tensorrt
+    except ImportError:
+        return pytest.importorskip("tensorrt_rtx", reason="neither tensorrt nor tensorrt-rtx")
+
+
+def float_pose(path, **description):
+    """A network of float32 NCHW pictures."""
+    return pose_file(path, nhwc=False, **description)
+
+
+def halved(path) -> bytes:
+    return half(identify(path), path.read_bytes())
+
+
+# --- float16 graphs ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_float16_graphs_compute_the_same(tmp_path, nhwc):
+    ort = pytest.importorskip("onnxruntime")
+    path = pose_file(tmp_path / "a.onnx", nhwc=nhwc)
+    data = halved(path)
+    model = onnx.load_from_string(data)
+    types = {t.data_type for t in model.graph.initializer}
+    ends = {e.type.tensor_type.elem_type for e in (*model.graph.input, *model.graph.output)}
+    assert types == {TensorProto.FLOAT16} and ends == {TensorProto.FLOAT}
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    x = pictures(3)
+    images = x.astype(np.float32) if nhwc else x.transpose(0, 3, 1, 2).astype(np.float32)
+    (found,) = session.run(None, {session.get_inputs()[0].name: images})
+    error = np.abs(found - by_hand(x)).max() / np.abs(by_hand(x)).max()
+    assert 1e-6 < error < 5e-3
+
+
+def test_stored_float16_weights_stay_float16(tmp_path):
+    """Our own files hold float16 weights and casts to float32 behind them."""
+    path = float_pose(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    (tensor,) = model.graph.initializer
+    small = numpy_helper.from_array(KERNELS.astype(np.float16), "small")
+    tensor.CopyFrom(small)
+    cast = helper.make_node("Cast", ["small"], ["kernels"], to=TensorProto.FLOAT)
+    model.graph.node.insert(0, cast)
+    described = json.loads(model.metadata_props[0].value)
+    graph = onnx.load_from_string(halved(write(tmp_path / "b.onnx", model.graph, described))).graph
+    to = [helper.get_attribute_value(n.attribute[0]) for n in graph.node if n.op_type == "Cast"]
+    assert to.count(TensorProto.FLOAT) == 1  # the output's
+
+
+def test_graphs_without_a_float16_form_are_refused(tmp_path):
+    with pytest.raises(Unavailable, match="no float16 form of its .*Resize"):
+        path = find_tiny("pose")
+        if path is None:
+            pytest.skip("no tiny networks in this tree")
+        halved(path)
+    with pytest.raises(ModelError, match="kernels does not fit into float16"):
+        halved(pose_file(tmp_path / "a.onnx", weights=KERNELS * np.float32(1e9)))
+    assert "Resize" not in half_module.UNIFORM
+
+
+# --- builder ----------------------------------------------------------------------------------
+
+
+def test_a_plan_is_built_in_float16(trt, tmp_path):
+    from engines.tensorrt_build import Profile, build
+
+    plan, counts = build(trt, halved(float_pose(tmp_path / "a.onnx")), Profile(1, 2, 4))
+    assert len(plan) > 1000 and isinstance(plan, bytes)
+    assert counts["HALF"] >= 2 and counts["FLOAT"] == 1, counts  # the cast of the output
+    full, counts = build(trt, float_pose(tmp_path / "b.onnx").read_bytes(), Profile(1, 2, 4))
+    assert "HALF" not in counts and full != plan
+
+
+def test_a_network_that_takes_bytes_is_built_too(trt, tmp_path):
+    from engines.tensorrt_build import Profile, build
+
+    _, counts = build(trt, halved(pose_file(tmp_path / "a.onnx")), Profile(1, 2, 4))
+    assert set(counts) == {"HALF", "FLOAT"}
+
+
+def bad_profile(trt, tmp_path):
+    from engines.tensorrt_build import Profile, build
+
+    return build(trt, float_pose(tmp_path / "a.onnx").read_bytes(), Profile(4, 2, 1))
+
+
+def garbage(trt, tmp_path):
+    from engines.tensorrt_build import Profile, build
+
+    return build(trt, b"no model at all", Profile())
+
+
+def unknown_operation(trt, tmp_path):
+    from engines.tensorrt_build import Profile, build
+
+    model = onnx.load(float_pose(tmp_path / "a.onnx"))
+    model.graph.node[-1].op_type = "NoSuchOperator"
+    return build(trt, model.SerializeToString(), Profile())
+
+
+def two_inputs(trt, tmp_path):
+    from engines.tensorrt_build import Profile, build
+
+    ends = [(name, TensorProto.FLOAT, ["n", 3, 8, 8]) for name in ("a", "b", "c")]
+    graph = graph_of([helper.make_node("Add", ["a", "b"], ["c"])], ends[:2], ends[2:], {})
+    return build(trt, write(tmp_path / "a.onnx", graph).read_bytes(), Profile())
+
+
+FAULTS = [
+    (bad_profile, "refuses batches .*MIN<=OPT<=MAX"),
+    (garbage, "cannot read the network: "),
+    (unknown_operation, "cannot read the network: .*NoSuchOperator"),
+    (two_inputs, "has 2 inputs, expected 1"),
+]
+
+
+@pytest.mark.parametrize("fault, reason", FAULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_what_cannot_be_built_says_why(trt, tmp_path, fault, reason):
+    with pytest.raises(Unavailable, match=reason) as caught:
+        fault(trt, tmp_path)
+    assert "\n" not in str(caught.value) and "catchCudaError" not in str(caught.value)
+
+
+def test_a_fixed_batch_is_refused_by_the_profile(trt, tmp_path):
+    """A file of batch 1 cannot take 2; TensorRT notices when building."""
+    from engines.tensorrt_build import Profile, build
+
+    with pytest.raises(Unavailable, match="TensorRT (cannot build|refuses)"):
+        build(trt, pose_file(tmp_path / "a.onnx", 1, nhwc=False).read_bytes(), Profile(1, 2, 4))
+
+
+# --- the cache of plans -----------------------------------------------------------------------
+
+KEY = {"network": "a" * 64, "gpu": "Some GPU", "tensorrt": "11.4", "profile": {"most": 32}}
+
+
+def test_a_plan_is_found_again(tmp_path):
+    folder = tmp_path / "plans"
+    assert plan_cache.load(folder, KEY) is None
+    path = plan_cache.store(folder, KEY, b"plan", {"check": "fine"})
+    assert plan_cache.load(folder, KEY) == b"plan"
+    assert json.loads(path.with_suffix(".json").read_text())["check"] == "fine"
+    if os.name == "posix":
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".plan"]
+
+
+@pytest.mark.parametrize("name", KEY)
+def test_whatever_differs_is_not_used(tmp_path, name):
+    plan_cache.store(tmp_path, KEY, b"plan", {})
+    other = {**KEY, name: "other"}
+    assert plan_cache.load(tmp_path, other) is None
+    plan_cache.store(tmp_path, other, b"new", {})
+    assert plan_cache.load(tmp_path, other) == b"new"
+    outdated = name in ("tensorrt", "profile")  # the same network and GPU: replaced
+    assert (plan_cache.load(tmp_path, KEY) is None) == outdated
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "note", "note list", "no note"])
+def test_damage_is_noticed(tmp_path, damage):
+    plan = plan_cache.store(tmp_path, KEY, bytes(range(256)) * 20, {})
+    note = plan.with_suffix(".json")
+    data = bytearray(plan.read_bytes())
+    data[3000] ^= 1
+    {
+        "flip": lambda: plan.write_bytes(data),
+        "cut": lambda: plan.write_bytes(data[:-1]),
+        "empty": lambda: plan.write_bytes(b""),
+        "note": lambda: note.write_text("{"),
+        "note list": lambda: note.write_text("[1]"),
+        "no note": note.unlink,
+    }[damage]()
+    assert plan_cache.load(tmp_path, KEY) is None
+
+
+# --- the engine -------------------------------------------------------------------------------
+
+
+def test_without_tensorrt_the_way_to_get_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    path = float_pose(tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match=r"tensorrt is not installed .*posestream\[tensorrt\]"):
+        load(path, "pose", "tensorrt", compute="cuda")
+
+
+def test_without_a_gpu_no_runtime_is_made(trt, tmp_path, monkeypatch):
+    """A Runtime made on a machine without a GPU may end the process."""
+    if cuda.count():
+        pytest.skip("there is a GPU")
+    pytest.importorskip("torch")
+    monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    made = []
+    monkeypatch.setattr(trt, "Runtime", made.append)
+    with pytest.raises(ModelError, match="no CUDA GPU; use --compute cpu"):
+        load(float_pose(tmp_path / "a.onnx"), "pose", "tensorrt", compute="cuda")
+    monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
+    assert not made
+
+
+def test_it_runs_on_a_gpu(tmp_path, monkeypatch):
+    if not cuda.count():
+        pytest.skip("no CUDA GPU on this machine")
+    pytest.importorskip("tensorrt", reason="tensorrt is not installed")
+    from networks import NET_WH, resnet_file
+
+    monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path))
+    path = resnet_file(tmp_path / "a.onnx")
+    x = pictures(40, size_wh=NET_WH)
+    exact = load(path, "pose", precision="f32", compute="cpu")(x)[0]
+    # Random weights find no joints on people, so the comparison with float32 must refuse them.
+    with pytest.raises(ModelError, match="other joints|0 joints"):
+        load(path, "pose", "tensorrt", compute="cuda")
+    from engines.tensorrt import TensorrtNetwork
+
+    monkeypatch.setattr(TensorrtNetwork, "_check", lambda self: "not checked")
+    for _ in range(2):  # built, then from the cache
+        network = load(path, "pose", "tensorrt", compute="cuda")
+        assert (network.engine, network.precision) == ("tensorrt", "f16")
+        for count in (0, 1, 3, 8, 9, 17, 33, 40):
+            (found,) = network(x[:count])
+            assert found.shape == exact[:count].shape
+            assert np.abs(found - exact[:count]).max(initial=0) < 0.02 * np.abs(exact).max()

@@ -1,0 +1,122 @@
+"""PyTorch: batch normalisations folded, ONNX files run as modules."""
+
+import json
+
+import numpy as np
+import pytest
+from networks import (
+    DESCRIPTION,
+    NET_MEAN,
+    NET_STD,
+    NET_WH,
+    by_hand,
+    graph_of,
+    pictures,
+    pose_file,
+    resnet,
+    resnet_by_hand,
+    resnet_file,
+    write,
+)
+
+from engines.load import find_tiny, load
+from realtime.errors import ModelError
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+
+def load_torch(path, **options):
+    return load(path, "pose", "torch", compute="cpu", **options)
+
+
+def trained(seed: int = 0):
+    """A pose network whose batch normalisations do something."""
+    net = resnet(seed)
+    generator = torch.Generator().manual_seed(1)
+    for part in net.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            for tensor in (part.weight.data, part.running_var):
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            for tensor in (part.bias.data, part.running_mean):
+                tensor.uniform_(-0.2, 0.2, generator=generator)
+    return net
+
+
+def test_folding_changes_nothing_but_rounding():
+    from engines.torch_nets import folded
+
+    net = trained()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = net(x)
+        found = folded(net)(x)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in net.modules())
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_onnx_files_run_as_openvino_runs_them(tmp_path):
+    path = resnet_file(tmp_path / "a.onnx")
+    x = pictures(9, size_wh=NET_WH)
+    network = load_torch(path)
+    assert (network.engine, network.precision, network.device) == ("torch", "f32", "cpu")
+    whole = network(x)[0]
+    scale = np.abs(whole).max()
+    assert np.abs(whole - resnet_by_hand(x)).max() < 2e-3 * scale
+    other = load(path, "pose", "openvino", precision="f32", threads=1)(x)[0]
+    assert np.abs(whole - other).max() < 1e-4 * scale
+    for count in (1, 3, 8):
+        assert np.abs(network(x[:count])[0] - whole[:count]).max() < 1e-4 * scale
+    assert network(x[:0])[0].shape == (0, 17, 16, 16)
+    (rough,) = load_torch(path, precision="bf16")(x)
+    assert 1e-4 < np.abs(rough - whole).max() / scale < 0.1
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_layout_colour_and_normalisation(tmp_path, rgb, nhwc):
+    mean, std = ([0.0] * 3, [1.0] * 3) if nhwc else ([120.0, 110.0, 100.0], [60.0, 55.0, 50.0])
+    path = pose_file(tmp_path / "a.onnx", nhwc=nhwc, rgb=rgb, mean=mean, std=std)
+    x = pictures(3)
+    network, expected = load_torch(path), by_hand(x, mean, std, rgb)
+    assert np.abs(network(x)[0] - expected).max() < 1e-4 * np.abs(expected).max()
+    turned = x[::2, :, ::-1]
+    expected = by_hand(turned, mean, std, rgb)
+    assert np.abs(network(turned)[0] - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_file_that_turns_colours_round_itself(tmp_path):
+    pose_net = pytest.importorskip("train.pose_net")
+    from train.export import to_onnx
+
+    torch.manual_seed(0)
+    net, path = pose_net.PoseNet(18, True, NET_MEAN, NET_STD), tmp_path / "a.onnx"
+    described = {**DESCRIPTION, "input_wh": NET_WH, "nhwc": True}
+    to_onnx(net, described, path, torch.zeros(2, 64, 64, 3, dtype=torch.uint8))
+    x = pictures(3, size_wh=NET_WH)
+    with torch.inference_mode():
+        expected = net.eval()(torch.tensor(x)).numpy()
+    assert np.abs(load_torch(path)(x)[0] - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_what_it_does_not_know_is_refused_by_name(tmp_path):
+    helper = onnx.helper
+    nodes = [helper.make_node("Gelu", ["x"], ["y"])]
+    ends = (
+        [("x", onnx.TensorProto.FLOAT, ["n", 3, 64, 48])],
+        [("y", onnx.TensorProto.FLOAT, ["n", 17, 16, 12])],
+    )
+    path = write(tmp_path / "a.onnx", graph_of(nodes, *ends, {}), DESCRIPTION)
+    with pytest.raises(ModelError, match="engine torch does not run its Gelu") as caught:
+        load_torch(path)
+    assert "\n" not in str(caught.value)
+    model = onnx.load(pose_file(tmp_path / "b.onnx"))
+    model.graph.node[-1].attribute.append(helper.make_attribute("pads", [0, 0, 1, 1]))
+    described = json.loads(model.metadata_props[0].value)
+    path = write(tmp_path / "c.onnx", model.graph, described)
+    with pytest.raises(ModelError, match="engine torch does not run its Conv"):
+        load_torch(path)
+    with pytest.raises(ModelError, match="no ONNX detectors"):
+        load(find_tiny("detector"), "detector", "torch", compute="cpu")
+    with pytest.raises(ModelError, match="precision int8: engine torch does not have it"):
+        load_torch(tmp_path / "b.onnx", precision="int8")
