@@ -41,6 +41,7 @@ from realtime.sinks.window import Window
 from realtime.sources.base import Source
 from realtime.sources.demo import DemoSource
 from realtime.stages import Meter
+from realtime.statusfile import StatusFile
 from realtime.stop import Stop
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,21 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
 def perform(settings: Settings, stop: Stop) -> tuple[dict[str, Any], PosestreamError | None, bool]:
     """Carry one run out: its report, the error that ended it if any, and whether the process must
     leave by os._exit. Raises PosestreamError when the run could not begin."""
+    if settings.status_file is None:
+        return _perform(settings, stop, None)
+    with StatusFile(settings.status_file) as told:
+        report, failure, must_leave = _perform(settings, stop, told)
+        if isinstance(failure, PipeClosed):
+            told.finish(0, stopped=True)
+        code = failure.exit_code if failure else stop.exit_code
+        told.finish(code, bool(stop.reason), failure)
+        return report, failure, must_leave
+
+
+def _perform(
+    settings: Settings, stop: Stop, told: StatusFile | None
+) -> tuple[dict[str, Any], PosestreamError | None, bool]:
+    """perform(), telling how it goes."""
     began, utc = perf_counter(), datetime.now(timezone.utc)
     with ExitStack() as cleanup:
         stop.rescue = cleanup.close
@@ -73,6 +89,8 @@ def perform(settings: Settings, stop: Stop) -> tuple[dict[str, Any], PosestreamE
         check_report(settings)
         detector, pose = load_networks(settings, source.info)
         job = _Job(settings, stop, source, sinks, detector, pose, show)
+        if told:
+            told.follow(source, job.ledger, job.lost)
         if job.screen:
             on_exit(lambda: _display_lost(settings, stop, job, utc))
         failure = job.run(startup_s=perf_counter() - began)
@@ -141,6 +159,10 @@ class _Job:
                 for network in self.networks:
                     network.close()
         return None
+
+    def lost(self) -> list[str]:
+        """Names of the outputs that were given up."""
+        return [worker.sink.name for worker in self.workers if worker.error]
 
     def report(self, utc: datetime, ended: bool) -> dict[str, Any]:
         shown = self.screen.shown if self.screen else 0

@@ -58,9 +58,11 @@ class Settings:
     data: tuple[str, ...]
     angles: bool
     report: Path | None
+    status_file: Path | None
     overwrite: bool
     crf: int | None
     record_required: bool
+    min_free: int
     show: bool
     headless: bool
     mirror: bool
@@ -157,7 +159,7 @@ _DEFAULTS: dict[str, Any] = {
     "data": (), "smooth": "display",
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
     "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
-    "verbose": 0,
+    "verbose": 0, "min_free": 200,
 }  # fmt: skip
 
 
@@ -199,9 +201,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _switch(add, "--angles", "angles of knees, hips, elbows and shoulders, in picture and data")
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
+    add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
     _switch(add, "--overwrite", "replace existing outputs")
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
     _switch(add, "--record-required", "end the run (exit 4) when an output cannot be written")
+    add(
+        "--min-free",
+        type=int,
+        metavar="MIB",
+        help="stop recording when the disk has less than this free (default 200, 0 never)",
+    )
     _switch(add, "--show", "open a window also when there are outputs")
     _switch(add, "--headless", "never open a window")
     _switch(add, "--mirror", "flip the picture like a mirror; the data stays as it is")
@@ -357,6 +366,8 @@ def _validate(s: Settings) -> None:
         raise UsageError(f"--camera-fps {s.camera_fps}: expected more than 0, at most 1000")
     if s.max_reconnects is not None and s.max_reconnects < 0:
         raise UsageError(f"--max-reconnects {s.max_reconnects}: expected 0 or more")
+    if not 0 <= s.min_free <= 2**30:
+        raise UsageError(f"--min-free {s.min_free}: expected 0 or more MiB")
     if s.seed < 0 or any(number < 0 for number in s.device):
         raise UsageError("--seed and --device take numbers from 0")
     if len(s.device) + len(s.input) > 1:
@@ -365,12 +376,14 @@ def _validate(s: Settings) -> None:
         )
     if s.show and s.headless:
         raise UsageError("--show and --headless exclude each other")
-    if s.log_file is not None:
-        check_not_input(s.log_file, [Path(p) for p in (*s.input, s.detector, s.pose) if p])
+    for path in (s.log_file, s.status_file):
+        if path is not None:
+            check_not_input(path, [Path(p) for p in (*s.input, s.detector, s.pose) if p])
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
-    outputs = [str(p) for p in (s.output, s.json, s.report, s.log_file) if p and str(p) != "-"]
+    own = (s.output, s.json, s.report, s.log_file, s.status_file)
+    outputs = [str(p) for p in own if p and str(p) != "-"]
     outputs += [str(parse_target(text).path) for text in s.data]
     if len({_absolute(p) for p in outputs}) < len(outputs):
         raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))

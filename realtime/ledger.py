@@ -14,6 +14,9 @@ import numpy as np
 from realtime.flow import Edge
 from realtime.stages import Meter
 
+ALARM = 30
+"""Frames in a row in which nobody's joints are numbers, after which something is wrong."""
+
 
 class Percentiles:
     """Percentiles of many durations in constant memory: a histogram with bins 2 % wide.
@@ -67,6 +70,7 @@ class Ledger:
         self.delivery = SinkCount()  # the main thread itself, for runs without file sinks
         self.sinks: Mapping[str, SinkCount] = {}
         self._edges: Mapping[str, Edge[Any]] = {}
+        self._blind = 0
 
     def watch(self, edges: Mapping[str, Edge[Any]], sinks: Mapping[str, SinkCount]) -> None:
         """Where the frames go; edges is filled when the run starts."""
@@ -75,6 +79,16 @@ class Ledger:
     def stale(self) -> int:
         """Frames of a live source overtaken by newer ones before anything was done with them."""
         return self._edges["grab"].stats.dropped if "grab" in self._edges else 0
+
+    def dropped(self) -> int:
+        """Frames dropped so far: before the sinks, and by the sink that dropped most."""
+        sinks = (sum(list(count.dropped.values())) for count in list(self.sinks.values()))
+        return self.stale() + max(sinks, default=0)
+
+    @property
+    def blind(self) -> bool:
+        """Whether the last ALARM frames with people had none whose joints were numbers."""
+        return self._blind >= ALARM
 
     def capture(self) -> None:
         """A frame left the source."""
@@ -94,6 +108,8 @@ class Ledger:
         self.people += people
         self.failed_people += failed_people
         self.last_delivery = perf_counter()
+        if people or failed_people:
+            self._blind = 0 if people else self._blind + 1
 
     @property
     def fps(self) -> float:

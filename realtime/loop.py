@@ -12,7 +12,7 @@ from time import perf_counter, sleep
 from realtime.demo_score import DemoScore
 from realtime.errors import SourceLost, StageError
 from realtime.flow import Crew
-from realtime.ledger import Ledger
+from realtime.ledger import ALARM, Ledger
 from realtime.outputs import SinkWorker
 from realtime.pipeline import TICK, Pipeline
 from realtime.progress import Progress
@@ -60,7 +60,7 @@ class Run:
         self._given_up: set[str] = set()
         self._crew = Crew()
         self._watchdog = Watchdog(HANG_LIMIT)
-        self._stalled = False
+        self._stalled = self._blind = False
 
     def __call__(self) -> None:
         """Run to the end of the source or to a stop. Raises PosestreamError; whatever happens,
@@ -111,10 +111,19 @@ class Run:
                 if self._look_after():
                     return False
         self._ledger.deliver(len(item.poses), item.failed)
+        self._check_joints()
         if self._score:
             self._score.add(item.frame.index, item.poses)
         self._progress.update(self._ledger.delivered)
         return self._screen is None or self._wait_for_screen(item, self._screen)
+
+    def _check_joints(self) -> None:
+        """Say once when the pose network gives nothing but numbers that are none."""
+        if self._ledger.blind and not self._blind:
+            self._blind = True
+            line = f"no finite joint in {ALARM} frames with people; is the pose network right?"
+            self._source.status.note(line)
+            logger.warning("%s: %s", self._source.info.name, line)
 
     def _wait_for_screen(self, item: PosedFrame, screen: Screen) -> bool:
         """Show a frame when its time has come; False when the run is to stop meanwhile."""

@@ -100,6 +100,7 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
             time_base=info.time_base,
             audio_from=info.path if info.kind == "file" else None,
             start=None if settings.span.start else 0.0,  # a part of a file starts at 0
+            min_free=settings.min_free << 20,
             **options,
         )
         cleanup.callback(recorder.close, clean=False)

@@ -14,6 +14,7 @@ from realtime.errors import OutputError
 from realtime.ledger import Ledger, SinkCount, bottleneck, rss_mb, stage_table
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
+from realtime.sinks.outfile import sync
 from realtime.sources.base import Source
 from realtime.version import VERSION
 
@@ -113,7 +114,10 @@ def write_report(path: Path, report: dict[str, Any], overwrite: bool) -> None:
     try:
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists; use --overwrite")
-        part.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with part.open("w", encoding="utf-8") as out:
+            out.write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            out.flush()
+            sync(out.fileno())
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

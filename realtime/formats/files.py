@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
-from realtime.sinks.outfile import OutputFile, check_writable, set_aside
+from realtime.sinks.outfile import OutputFile, check_writable, set_aside, sync
 
 
 class LineFile:
@@ -151,6 +151,8 @@ class SpooledSink:
         try:
             with part.open("wb") as out:
                 self.notes += self._form.finish(out)
+                out.flush()
+                sync(out.fileno())
             if os.path.lexists(self._path) and not (clean and self._overwrite):
                 self.notes.append(f"{self._path}: the old file is {set_aside(self._path)}")
             part.replace(self._path)

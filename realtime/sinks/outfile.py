@@ -9,7 +9,9 @@ devices and links to nothing are refused. A run that wrote nothing leaves everyt
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Sequence
 from itertools import count
@@ -94,14 +96,14 @@ class OutputFile:
 
     def commit(self) -> None:
         """The file is good: the old one goes."""
-        self.raw.close()
+        self._end()
         if self.backup:
             self.backup.unlink(missing_ok=True)
             self.backup = None
 
     def keep(self) -> None:
         """The run failed: this file and the old one stay."""
-        self.raw.close()
+        self._end()
 
     def discard(self) -> None:
         """Nothing was written: the file goes, the old one comes back."""
@@ -110,10 +112,40 @@ class OutputFile:
             self.path.unlink(missing_ok=True)
             self._restore()
 
+    def _end(self) -> None:
+        """Close; what was written survives a power cut from here on. Raises OutputError."""
+        if self.raw.closed:
+            return
+        try:
+            sync(self.raw.fileno())
+        except OSError as error:
+            text = f"{self.path}: the disk did not take all of it: {error.strerror}"
+            raise OutputError(text) from error
+        finally:
+            self.raw.close()
+
     def _restore(self) -> None:
         if self.backup:
             self.backup.rename(self.path)
             self.backup = None
+
+
+def sync(file: int) -> None:
+    """Have the disk take what was written to this descriptor. Raises OSError, but not where the
+    file system knows no such thing."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Bytes the disk of this folder has left for us; None where that cannot be told."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def set_aside(path: Path) -> Path:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 
 from realtime.errors import OutputError, UsageError
 from realtime.records import Image, PosedFrame
 from realtime.sinks.encode import DEFAULT_CRF, find_encoder
 from realtime.sinks.mp4 import Mp4, mp4_tick
-from realtime.sinks.outfile import OutputFile
+from realtime.sinks.outfile import OutputFile, free_bytes
 
 NOMINAL_RATE = 30.0
 """Frames per second assumed when the source does not know its rate."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what the disk has left."""
 LATE_START = 10.0
 """Seconds; a recording whose first frame is later starts with it instead of with nothing to see
 (transport streams and clips cut without care start at any time)."""
@@ -26,10 +30,11 @@ class Recorder:
     start None means the time of the first frame, for a source of which only a part is read.
     rate only sets how long a single frame lasts. audio_from: the file whose sound goes along.
     A picture of another size, or one that comes hours later, starts the next file: NAME_2.mp4,
-    NAME_3.mp4, whose times start at 0 again. crf: 0 best to 51 smallest.
+    NAME_3.mp4, whose times start at 0 again. crf: 0 best to 51 smallest. min_free: bytes that the
+    disk must have left, looked at every second; 0 for no limit.
 
-    Raises UsageError for a bad crf, OutputError when the file cannot be created or grow; what has
-    been written then plays.
+    Raises UsageError for a bad crf, OutputError when the file cannot be created or grow, or the
+    disk has less than min_free; what has been written then plays.
     """
 
     name = "record"
@@ -45,6 +50,8 @@ class Recorder:
         time_base: Fraction | None,
         audio_from: Path | None = None,
         start: float | None = 0.0,
+        min_free: int = 0,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         if not 0 <= crf <= 51:
             raise UsageError(f"crf {crf}: expected 0 (best) to 51 (smallest)")
@@ -53,12 +60,14 @@ class Recorder:
         self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
         self._audio_from = audio_from
         self._start = start
+        self._part: Mp4 | None = None
+        self._min_free, self._clock = min_free, clock
+        self._check_free()
         self._encoder = find_encoder(crf)
         if self._encoder != "libx264":
             self.notes.append(f"{path}: recorded with {self._encoder}: no libx264 here")
         self._file = OutputFile(path, overwrite)
         self._done: list[OutputFile] = []  # earlier parts
-        self._part: Mp4 | None = None
         self._failed = False
         self._closed = False
 
@@ -69,6 +78,8 @@ class Recorder:
         if self._failed:
             return
         try:
+            if self._clock() - self._looked >= LOOK_EVERY:
+                self._check_free()
             self._write(item.picture, item.frame.time)
         except OutputError:
             self._failed = True
@@ -82,6 +93,20 @@ class Recorder:
             self._roll(picture, time)
             zero = time
         self._part.write(picture, time - zero)
+
+    def _check_free(self) -> None:
+        """Raise OutputError, with the file finished, when the disk is nearly full."""
+        self._looked = self._clock()
+        free = free_bytes(self._path.parent) if self._min_free else None
+        if free is None or free >= self._min_free:
+            return
+        if self._part:
+            self._part.close()
+        rest = "what is there plays" if self._part else "free some, or give a smaller --min-free"
+        raise OutputError(
+            f"{self._path}: recording stopped, the disk has {free >> 20} MiB left"
+            f" (--min-free {self._min_free >> 20}); {rest}"
+        )
 
     def _zero(self, time: float) -> float:
         """What second 0 of the recording is in the source; time is that of the frame to write."""
