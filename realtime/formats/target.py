@@ -24,7 +24,7 @@ class Target:
     path: Path
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, option: str = "--data") -> Target:
     """[FORMAT:]FILE as --data takes it; a folder is for OpenPose. Raises UsageError."""
     name, colon, rest = text.partition(":")
     if not (colon and name.lower() in FORMATS):
@@ -34,5 +34,5 @@ def parse_target(text: str) -> Target:
         folder = text.endswith(("/", "\\")) or path.is_dir()
         name = "openpose" if folder else SUFFIXES.get(path.suffix.lower(), "")
     if not name or not path.name.strip():
-        raise UsageError(f"--data {text}: {ALLOWED}")
+        raise UsageError(f"{option} {text}: {ALLOWED}")
     return Target(name.lower(), path)

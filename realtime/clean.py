@@ -1,0 +1,107 @@
+"""Clean recorded poses, and turn one format into others: python -m realtime.clean --help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from realtime.console import complain
+from realtime.errors import PosestreamError, UsageError
+from realtime.formats.registry import About, load, open_data
+from realtime.formats.rows import LoadedFrame
+from realtime.formats.target import Target, parse_target
+from realtime.offline import Cleaning, clean
+from realtime.records import Frame, PosedFrame
+from realtime.sinks.outfile import check_not_input
+
+EPILOG = """examples:
+  python -m realtime.clean walk.jsonl --out walk.csv --butterworth 6
+  python -m realtime.clean walk.npz --out coco:walk.json --fix-swaps --median 5 --fill 0.2
+  python -m realtime.clean walk.jsonl --out walk.trc --id 3        only another format"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors are one line on standard error."""
+    try:
+        _run(_parse(argv))
+    except PosestreamError as error:
+        complain(error)
+        return error.exit_code
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m realtime.clean",
+        description="Steady joints of recorded poses, from any data format into any other.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("input", type=Path, metavar="FILE", help="what --data or --json wrote")
+    add("--out", action="append", required=True, metavar="[FORMAT:]FILE", help="as --data")
+    add("--fix-swaps", action="store_true", help="undo swaps of left and right")
+    add("--median", type=int, default=0, metavar="N", help="running median of N frames, odd")
+    add("--fill", type=float, default=0.0, metavar="S", help="fill gaps of up to S seconds")
+    add("--butterworth", type=float, default=0.0, metavar="HZ", help="low-pass filter, no delay")
+    add("--least-score", type=float, default=0.3, metavar="S", help="of joints that count (0.3)")
+    add("--id", type=int, metavar="N", help="only this person")
+    add("--angles", action="store_true", help="add the joint angles")
+    add("--overwrite", action="store_true", help="replace existing files")
+    args = parser.parse_args(argv)
+    if args.median < 0 or (args.median and args.median % 2 == 0):
+        raise UsageError(f"--median {args.median}: expected an odd number")
+    for name in ("fill", "butterworth", "least_score"):
+        if not 0 <= getattr(args, name) < float("inf"):
+            raise UsageError(
+                f"--{name.replace('_', '-')} {getattr(args, name)}: expected 0 or more"
+            )
+    return args
+
+
+def _run(args: argparse.Namespace) -> None:
+    targets = [parse_target(text, "--out") for text in args.out]
+    for target in targets:
+        check_not_input(target.path, [args.input])
+    frames = load(args.input)
+    if args.id is not None:
+        frames = [f._replace(poses=f.poses[f.poses.ids == args.id]) for f in frames]
+    how = Cleaning(args.fix_swaps, args.median, args.fill, args.butterworth, args.least_score)
+    if how != Cleaning(least_score=how.least_score):
+        frames = clean(frames, how)
+    named = any(frame.file for frame in frames)
+    about = About(args.input.name, named, args.angles, args.least_score)
+    for note in write(frames, targets, about, args.overwrite):
+        print(f"posestream: note: {note}", file=sys.stderr)
+
+
+def write(
+    frames: Sequence[LoadedFrame], targets: Sequence[Target], about: About, overwrite: bool
+) -> list[str]:
+    """Write frames to each target; notes. Raises OutputError, and then nothing is overwritten."""
+    empty = np.zeros((1, 1, 3), np.uint8)
+    with ExitStack() as cleanup:
+        sinks = open_data(targets, about, overwrite=overwrite, cleanup=cleanup)
+        for item in frames:
+            frame = Frame(item.frame, item.time, empty, item.file)
+            for sink in sinks:
+                sink.write(PosedFrame(frame, item.poses))
+        for sink in sinks:
+            sink.close()
+        return [note for sink in sinks for note in sink.notes]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Cleaning of recorded poses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_formats_files import posed, same, scene, target, write
+from test_smooth import one
+
+from realtime.clean import main
+from realtime.errors import InputError, UsageError
+from realtime.formats.registry import load
+from realtime.formats.rows import LoadedFrame
+from realtime.formats.target import FORMATS
+from realtime.offline import Cleaning, clean, low_pass
+from realtime.records import Poses
+
+RATE = 30.0
+
+
+def walk(xs: list[float | None], uneven: bool = False) -> list[LoadedFrame]:
+    """A person at each x, nobody where it is None."""
+    rng = np.random.default_rng(0)
+    shift = rng.uniform(-0.3, 0.3, len(xs)) / RATE * uneven
+    return [
+        LoadedFrame(i, i / RATE + shift[i], one(x) if x is not None else Poses.empty())
+        for i, x in enumerate(xs)
+    ]
+
+
+def places(frames: list[LoadedFrame]) -> list[float | None]:
+    return [float(f.poses.joints_xy[0, 0, 0]) if len(f.poses) else None for f in frames]
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_butterworth_keeps_what_is_slow_without_delay(uneven: bool) -> None:
+    frames = walk([0.0] * 120, uneven)
+    times = np.array([frame.time for frame in frames])
+    slow, fast = 50 * np.sin(2 * np.pi * times), 5 * np.sin(2 * np.pi * 12 * times)
+    for frame, x in zip(frames, slow + fast):
+        frame.poses.joints_xy[..., 0] = 100 + x
+    found = np.array(places(clean(frames, Cleaning(butterworth=5))), float) - 100
+    assert np.abs(found - slow)[15:-15].max() < 2.5
+    assert np.abs(slow + fast - slow)[15:-15].max() > 4
+
+
+def test_short_gaps_are_filled_and_long_ones_are_not() -> None:
+    line: list[float | None] = [float(x) for x in range(40)]
+    for missing in (5, 6, 7, *range(20, 32)):
+        line[missing] = None
+    found = places(clean(walk(line), Cleaning(fill=0.2)))
+    assert found[5:8] == pytest.approx([5, 6, 7], abs=1e-3)
+    assert found[20:32] == [None] * 12
+    (filled,) = [f for f in clean(walk(line), Cleaning(fill=0.2)) if f.frame == 6]
+    assert filled.poses.ids.tolist() == [1] and filled.poses.scores.tolist() == [1]
+    assert filled.poses.boxes_xyxy[0] == pytest.approx([-14, 0, 26, 100], abs=1e-3)
+
+
+def test_a_joint_that_is_not_sure_is_a_gap() -> None:
+    frames = walk([float(x) for x in range(20)])
+    frames[9].poses.joints_xy[0, 4] = 500
+    frames[9].poses.joint_scores[0, 4] = 0.1
+    found = clean(frames, Cleaning(fill=0.2))[9].poses
+    assert found.joints_xy[0, 4] == pytest.approx([9, 50], abs=1e-3)
+    assert found.joint_scores[0, 4] == 1
+    kept = clean(frames, Cleaning(median=3))[9].poses
+    assert kept.joints_xy[0, 4].tolist() == [500, 500]
+
+
+def test_median_takes_single_jumps_away() -> None:
+    xs: list[float | None] = [10.0] * 20
+    xs[0], xs[7], xs[19] = 90.0, 90.0, 10.0
+    assert places(clean(walk(xs), Cleaning(median=5)))[1:] == [10] * 19
+    assert places(clean(walk(xs[:2]), Cleaning(median=5))) is not None
+
+
+def test_swaps_are_undone_and_people_without_ids_stay() -> None:
+    frames = walk([100.0] * 30)
+    for frame in frames:
+        frame.poses.joints_xy[0, ::2, 0] += 40
+    original = frames[20].poses.joints_xy.copy()
+    swapped = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    frames[20].poses.joints_xy[:] = frames[20].poses.joints_xy[:, swapped]
+    found = clean(frames, Cleaning(fix_swaps=True))
+    assert np.array_equal(found[20].poses.joints_xy, original)
+    strangers = [f._replace(poses=one(float(f.frame % 3), -1)) for f in frames]
+    how = Cleaning(fix_swaps=True, median=5, fill=1, butterworth=3)
+    assert places(clean(strangers, how)) == places(strangers)
+
+
+def test_what_cannot_be_filtered_is_said() -> None:
+    times = np.arange(20) / RATE
+    with pytest.raises(UsageError, match="less than half of 30 frames"):
+        low_pass(times, times, 15)
+    with pytest.raises(InputError, match="no rising times"):
+        clean([f._replace(time=float("nan")) for f in walk([1.0, 2.0])], Cleaning(median=3))
+
+
+@pytest.mark.parametrize("format_", [f for f in FORMATS if f != "trc"])
+def test_one_format_becomes_another(tmp_path: Path, format_: str) -> None:
+    start = target(tmp_path, "npz")
+    write(start, scene())
+    to = target(tmp_path / "new", format_)
+    to.path.parent.mkdir()
+    assert main([str(start.path), "--out", f"{format_}:{to.path}"]) == 0
+    found = {frame.frame: frame for frame in load(to.path)}
+    for item in scene():
+        if item.frame.index in found:
+            same(found[item.frame.index], item, format_ in ("npz", "mat"))
+    assert len(found) >= 3
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = target(tmp_path, "jsonl")
+    rng = np.random.default_rng(0)
+    shaky = [posed(i, i / RATE, one(100 + float(rng.normal(0, 5)))) for i in range(60)]
+    write(start, shaky)
+    out = tmp_path / "smooth.csv"
+    options = ["--out", str(out), "--butterworth", "3", "--median", "3", "--angles", "--id", "1"]
+    assert main([str(start.path), *options]) == 0
+    assert np.std([x for x in places(load(out)) if x]) < 3
+    assert out.read_text().splitlines()[0].endswith(",angle")
+    assert capsys.readouterr().err == ""
+    for words, code, says in (
+        ([str(start.path), "--out", str(out)], 4, "use --overwrite"),
+        ([str(start.path), "--out", str(start.path)], 2, "this is the input"),
+        ([str(start.path), "--out", "a.xml"], 2, "--out a.xml: expected a name ending in"),
+        ([str(start.path), "--out", "a.csv", "--median", "4"], 2, "odd"),
+        ([str(start.path), "--out", "a.csv", "--fill", "-1"], 2, "0 or more"),
+        ([str(tmp_path / "none.csv"), "--out", "a.csv"], 3, "No such file"),
+        ([str(start.path)], 2, "--out"),
+    ):
+        assert main(words) == code
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1 and says in err
