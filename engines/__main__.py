@@ -1,23 +1,16 @@
-"""posestream-engines: list, fetch and check the networks that can run here."""
+"""posestream-engines: list, fetch, check, time and prepare the networks that can run here."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from time import perf_counter
 
-import numpy as np
-
-from engines import cache
-from engines.identify import identify
-from engines.load import BACKENDS, PRECISIONS, find_default, find_tiny, load
+from engines import build_command, cache
+from engines.load import find_default, find_tiny
 from engines.published import PUBLISHED
 from engines.registry import KNOWN
 from realtime import console
 from realtime.errors import PosestreamError
-
-RUNS = 10
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,13 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("names", nargs="+", metavar="NAME")
     stored = commands.add_parser("cache", help="where fetched weights are, and how large")
     stored.add_argument("--clear", action="store_true", help="delete what pull has fetched")
-    check = commands.add_parser("check", help="identify, load and run one model file")
-    check.add_argument("file", type=Path)
-    check.add_argument("--engine", choices=("auto", *BACKENDS), default="auto")
-    check.add_argument("--precision", choices=PRECISIONS, default="auto")
-    check.add_argument("--compute", default="auto", help="auto, cpu, gpu, cuda or cuda:N")
-    check.add_argument("--threads", type=int, help="CPU threads of one call")
-    check.add_argument("--batch", type=int, default=4, help="pictures in one call (default 4)")
+    build_command.add_commands(commands)
     return parser
 
 
@@ -100,30 +87,7 @@ def _cache(options: argparse.Namespace) -> None:
     print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
 
 
-def _check(options: argparse.Namespace) -> None:
-    spec = identify(options.file)
-    width, height = spec.input_wh
-    trust = "known by its SHA-256" if spec.verified else "not verified: described by itself"
-    print(f"{spec.name}  {spec.task}  {spec.container}  {trust}")
-    start = perf_counter()
-    network = load(
-        spec, spec.task, options.engine, options.precision, options.compute, options.threads
-    )
-    loaded = perf_counter() - start
-    print(f"engine {network.engine}, {network.precision}, {network.device}, loaded {loaded:.2f} s")
-    shape = (max(options.batch, 1), height, width, 3)
-    pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    seconds = []
-    for _ in range(RUNS):
-        start = perf_counter()
-        outputs = network(pictures)
-        seconds.append(perf_counter() - start)
-    print(f"input uint8 {shape} BGR, outputs {', '.join(f'float32 {a.shape}' for a in outputs)}")
-    print(f"{1e3 * min(seconds) / shape[0]:.2f} ms a picture (best of {RUNS} calls, noise)")
-    network.close()
-
-
-COMMANDS = {"list": _list, "pull": _pull, "cache": _cache, "check": _check}
+COMMANDS = {"list": _list, "pull": _pull, "cache": _cache, **build_command.COMMANDS}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,0 +1,214 @@
+"""The commands of posestream-engines that run networks: check, bench, calibrate and build."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import ModelSpec, Network, Options
+from engines.identify import identify, read
+from engines.load import BACKENDS, PRECISIONS, PREFERENCE, find_default, load
+from realtime.errors import InputError, ModelError, OutputError, UsageError
+
+RUNS = 10
+BATCHES = (1, 8)
+LEAST_OKS = 0.99
+"""Mean similarity to float32, on crops not used for the ranges, of a network that may run in int8.
+The ResNet18 start weights have 0.9944 on 918 labelled people of COCO and lose 0.0009 AP."""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the parsers of COMMANDS to argparse's sub-parsers."""
+    check = commands.add_parser("check", help="identify, load and run one model file")
+    check.add_argument("file", type=Path)
+    check.add_argument("--engine", choices=("auto", *BACKENDS), default="auto")
+    check.add_argument("--precision", choices=PRECISIONS, default="auto")
+    check.add_argument("--batch", type=int, default=4, help="pictures in one call (default 4)")
+    bench = commands.add_parser("bench", help="time every engine and precision that runs here")
+    bench.add_argument("file", type=Path)
+    bench.add_argument("--rounds", type=int, default=RUNS, help=f"of each (default {RUNS})")
+    build = commands.add_parser("build", help="make the TensorRT plan of a pose network now")
+    build.add_argument("file", type=Path)
+    for parser in (check, bench, build):
+        place = "cuda" if parser is build else "auto"
+        parser.add_argument("--compute", default=place, help="auto, cpu, gpu, cuda or cuda:N")
+        parser.add_argument("--threads", type=int, help="CPU threads of one call")
+    calibrate = commands.add_parser("calibrate", help="a copy of a pose network that runs in int8")
+    calibrate.add_argument("file", type=Path, help="the network (.onnx)")
+    calibrate.add_argument(
+        "--images", type=Path, required=True, help="folder of pictures of people"
+    )
+    calibrate.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
+    calibrate.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    calibrate.add_argument("--detector", type=Path, help="finds the people (default: the bundled)")
+    calibrate.add_argument("--people", type=int, default=600, help="to look at (default 600)")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Identify, load and run one file; compare a pose network that is not float32 with float32."""
+    spec = identify(options.file)
+    trust = "known by its SHA-256" if spec.verified else "not verified: described by itself"
+    print(f"{spec.name}  {spec.task}  {spec.container}  {trust}")
+    start = perf_counter()
+    network = load(
+        spec, spec.task, options.engine, options.precision, options.compute, options.threads
+    )
+    loaded = perf_counter() - start
+    print(f"engine {network.engine}, {network.precision}, {network.device}, loaded {loaded:.2f} s")
+    if network.why:
+        print(f"chosen because: {network.why}")
+    x = noise(spec, max(options.batch, 1))
+    outputs = network(x)
+    print(f"input uint8 {x.shape} BGR, outputs {', '.join(f'float32 {a.shape}' for a in outputs)}")
+    best = min(_seconds(network, x) for _ in range(RUNS))
+    print(f"{1e3 * best / len(x):.2f} ms a picture (best of {RUNS} calls, noise)")
+    if spec.task == "pose" and network.precision != "f32":
+        _compare(spec, network)
+    network.close()
+
+
+def _compare(spec: ModelSpec, network: Network) -> None:
+    from engines import selfcheck
+
+    reference = load(spec, "pose", precision="f32", compute="cpu")
+    found = selfcheck.agreement(reference, network, selfcheck.demo_crops(spec.input_wh))
+    told = str(found) if found.joints else "no joint is sure, so there is nothing to compare"
+    print(f"against float32 on {selfcheck.CROPS} people of the demo scene: {told}")
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Median milliseconds a picture of all engines and precisions, taken in turns."""
+    if options.rounds < 1:
+        raise UsageError(f"--rounds {options.rounds}: expected 1 or more")
+    spec = identify(options.file)
+    networks = _all_networks(spec, options.compute, options.threads)
+    if not networks:
+        raise ModelError(f"model {spec.path}: no engine runs it on {options.compute}")
+    inputs = [noise(spec, count) for count in BATCHES]
+    times = np.zeros((options.rounds, len(networks), len(BATCHES)))
+    for round_times in times:
+        for row, network in zip(round_times, networks):
+            row[:] = [_seconds(network, x) / len(x) for x in inputs]
+    print(f"{spec.name}: median ms a picture of {options.rounds} rounds in turns, and times faster")
+    head = "".join(f"  {f'batch {count}':>16}" for count in BATCHES)
+    print(f"{'engine':<12} {'precision':<9} {'device':<7}{head}")
+    medians = 1e3 * np.median(times, 0)
+    for network, row in zip(networks, medians):
+        cells = "".join(f"  {ms:8.2f} {base / ms:6.2f}x" for ms, base in zip(row, medians[0]))
+        print(f"{network.engine:<12} {network.precision:<9} {network.device:<7}{cells}")
+
+
+def _all_networks(spec: ModelSpec, compute: str, threads: int | None) -> list[Network]:
+    """Every engine in every precision of its own that can run the file here; a line for each that
+    cannot."""
+    places = ("cpu", "cuda") if compute == "auto" else (compute,)
+    found: dict[tuple[str, str, str], Network] = {}
+    for place in places:
+        for name in reversed(PREFERENCE["cpu" if place == "cpu" else "cuda"]):
+            if spec.container not in BACKENDS[name].containers:
+                continue
+            for precision in PRECISIONS[1:]:
+                try:
+                    network = load(spec, spec.task, name, precision, place, threads)
+                except ModelError as error:
+                    print(f"left out: {name} {precision} on {place}: {error}")
+                else:
+                    found[name, network.precision, network.device] = network
+    return list(found.values())
+
+
+def noise(spec: ModelSpec, count: int) -> NDArray[np.uint8]:
+    """Pictures as the network takes them, uint8 (count, H, W, 3), always the same."""
+    width, height = spec.input_wh
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
+
+
+def _seconds(network: Network, x: NDArray[np.uint8]) -> float:
+    start = perf_counter()
+    network(x)
+    return perf_counter() - start
+
+
+def build(options: argparse.Namespace) -> None:
+    """Load with TensorRT, which makes the plan where there is none yet."""
+    start = perf_counter()
+    spec = identify(options.file)
+    network = load(spec, spec.task, "tensorrt", "auto", options.compute, options.threads)
+    took = perf_counter() - start
+    print(f"{spec.name}: the TensorRT plan for {network.device} is ready ({took:.1f} s)")
+
+
+def calibrate(options: argparse.Namespace) -> None:
+    """Write a copy with the ranges of its tensors, unless int8 then finds other joints."""
+    from engines import selfcheck
+    from engines.calibrate import calibrated
+    from engines.openvino import OpenvinoNetwork
+
+    spec = identify(options.file)
+    if spec.task != "pose" or spec.container != "onnx":
+        raise ModelError(f"model {spec.path}: calibrate takes a pose network in an .onnx file")
+    if options.output.exists() and not options.overwrite:
+        raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
+    people = list(_people(options, spec))
+    if len(people) < 20:
+        raise InputError(f"{options.images}: {len(people)} people found, 20 or more are needed")
+    data = calibrated(spec, read(spec.path), people[::2])
+    exact = load(spec, "pose", "openvino", "f32")
+    fast = OpenvinoNetwork(spec, data, Options("int8"))
+    found = selfcheck.agreement(exact, fast, np.stack(people[1::2]))
+    print(f"{len(people[::2])} people for the ranges; int8 against float32 on the others: {found}")
+    if not found.joints or found.mean_oks < LEAST_OKS:
+        raise ModelError(f"model {spec.path}: loses too much in int8 (mean OKS below {LEAST_OKS})")
+    _write(options.output, data)
+    print(f"{options.output}: runs in int8 by default and with --precision int8")
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _people(options: argparse.Namespace, spec: ModelSpec) -> Iterator[NDArray[np.uint8]]:
+    """Crops of the people in the pictures of the folder, spread over all of it."""
+    from realtime.crop import cut
+    from realtime.detect import Detector
+    from realtime.records import Frame
+
+    given = options.detector or find_default("detector")
+    if given is None:
+        raise ModelError("no detector is bundled yet; give one with --detector FILE.onnx")
+    detector = Detector(load(given, "detector"))
+    count = 0
+    for path in _pictures(options.images, options.people):
+        image = cv2.imread(str(path))
+        if image is None:
+            continue
+        frame = Frame(0, 0.0, np.asarray(image, np.uint8), path.name)
+        for crop in cut([frame], detector([frame]), spec.input_wh).pixels:
+            count += 1
+            yield crop
+        if count >= options.people:
+            return
+
+
+def _pictures(folder: Path, count: int) -> list[Path]:
+    """At least count pictures of the folder, evenly spaced by name; all when there are fewer."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not a folder of pictures")
+    kinds = (".jpg", ".jpeg", ".png")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
+    return found[:: max(1, len(found) // max(count, 1))]
+
+
+COMMANDS = {"check": check, "bench": bench, "calibrate": calibrate, "build": build}

@@ -1,0 +1,108 @@
+"""posestream-engines check, bench, calibrate and build, on small networks."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+from networks import pose_file
+
+from engines import build_command
+from engines.__main__ import main
+from engines.load import find_tiny, load
+from realtime.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The tiny pose network and detector, which know the demo scene."""
+    pose, detector = find_tiny("pose"), find_tiny("detector")
+    if pose is None or detector is None:
+        pytest.skip("no tiny networks in this tree")
+    return pose, detector
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A folder of pictures of the demo scene, and what is no picture."""
+    folder = tmp_path_factory.mktemp("demo")
+    scene = Scene(0, 300, (640, 360), people=6)
+    for index in range(0, 300, 45):
+        cv2.imwrite(str(folder / f"{index:03}.png"), scene.image(index))
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_calibrate_writes_a_network_that_runs_in_int8(tiny, demo, tmp_path, capsys):
+    pose, detector = tiny
+    output = tmp_path / "fast.onnx"
+    asked = ["calibrate", str(pose), "--images", str(demo), "--output", str(output)]
+    asked += ["--detector", str(detector)]
+    assert main(asked) == 0, capsys.readouterr().err
+    assert "mean OKS 0.99" in (printed := capsys.readouterr().out), printed
+    network = load(output, "pose", "openvino")
+    assert (network.precision, network.spec.name) == ("int8", "tiny_pose")
+    assert list(tmp_path.iterdir()) == [output]
+    assert main(asked) == 4
+    assert "give --overwrite" in capsys.readouterr().err
+    assert main(["check", str(output), "--compute", "cpu", "--engine", "openvino"]) == 0
+    printed = capsys.readouterr().out
+    assert "engine openvino, int8, cpu" in printed and "chosen because" not in printed
+    assert "against float32 on 32 people of the demo scene: " in printed
+    assert "mean OKS 0.99" in printed
+
+
+def test_calibrate_refuses_what_it_cannot_measure_or_would_spoil(
+    tiny, demo, tmp_path, capsys, monkeypatch
+):
+    pose, detector = (str(path) for path in tiny)
+    output = tmp_path / "fast.onnx"
+    ends = ["--output", str(output), "--detector", detector]
+    assert main(["calibrate", detector, "--images", str(demo), *ends]) == 5
+    assert main(["calibrate", pose, "--images", str(tmp_path / "none"), *ends]) == 3
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["calibrate", pose, "--images", str(empty), *ends]) == 3
+    assert "0 people found, 20 or more" in capsys.readouterr().err
+    monkeypatch.setattr(build_command, "LEAST_OKS", 1.01)
+    assert main(["calibrate", pose, "--images", str(demo), *ends]) == 5
+    assert "loses too much in int8" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
+    path = str(pose_file(tmp_path / "a.onnx"))
+    assert main(["bench", path, "--rounds", "2", "--compute", "cpu", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.endswith("x")]
+    assert ["openvino", "f32", "cpu"] in [row[:3] for row in rows]
+    assert rows[0][4] == rows[0][6] == "1.00x"
+    assert all(float(number) >= 0 for row in rows for number in (row[3], row[5]))
+    assert any(line.startswith("left out: openvino int8 on cpu: ") for line in lines)
+    assert main(["bench", path, "--rounds", "0"]) == 2
+
+
+def test_build_says_what_is_missing(tmp_path, capsys):
+    try:
+        import tensorrt  # noqa: F401
+
+        pytest.skip("tensorrt is installed")
+    except ImportError:
+        pass
+    assert main(["build", str(pose_file(tmp_path / "a.onnx"))]) == 5
+    printed = capsys.readouterr().err
+    assert "tensorrt is not installed" in printed and printed.count("\n") == 1
+
+
+def test_people_are_taken_from_all_over_the_folder(tmp_path):
+    for n in range(10):
+        (tmp_path / f"{n}.jpg").touch()
+    names = [path.name for path in build_command._pictures(tmp_path, 3)]
+    assert names == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
+    assert len(build_command._pictures(tmp_path, 100)) == 10
+
+
+def test_noise_is_always_the_same(tmp_path):
+    spec = load(pose_file(tmp_path / "a.onnx"), "pose", "openvino").spec
+    assert (build_command.noise(spec, 2) == build_command.noise(spec, 2)).all()
+    assert build_command.noise(spec, 2).dtype == np.uint8
