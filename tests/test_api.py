@@ -10,7 +10,9 @@ import sys
 import threading
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from commandline import ROOT, lines
@@ -20,6 +22,25 @@ from realtime import load, run, stream
 from realtime.cli import Settings, parse, settings_of
 from realtime.errors import InputError, OutputError, PosestreamError, UsageError
 from realtime.records import PosedFrame
+from realtime.scene import Scene
+
+DATA = ROOT / "tests" / "data"
+TINY: dict[str, Any] = {
+    "detector": DATA / "tiny_detector.onnx",
+    "pose": DATA / "tiny_pose.onnx",
+    "sequence": True,
+}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight frames of the demo scene, from its third second, as a folder of pictures: much sooner
+    open than the scene."""
+    folder = tmp_path_factory.mktemp("walk")
+    scene = Scene(0, 300)
+    for index in range(8):
+        cv2.imwrite(str(folder / f"{index}.png"), scene.image(60 + index))
+    return folder
 
 
 def test_a_stream_gives_posed_frames() -> None:
@@ -34,17 +55,32 @@ def test_a_stream_gives_posed_frames() -> None:
         assert (item.poses.ids >= 0).all() and item.picture is None
 
 
-def test_a_stream_and_a_run_find_the_same(tmp_path: Path) -> None:
+def test_a_stream_and_a_run_find_the_same(tmp_path: Path, film: Path) -> None:
     video, data, told = tmp_path / "v.mp4", tmp_path / "a.npz", tmp_path / "r.json"
-    report = run("demo", end="0.2s", output=video, data=data, report=told)
+    report = run(film, end="0.2s", output=video, data=data, report=told, **TINY)
     assert report["frames_written"] == 6 and report["ledger_errors"] == []
     assert set(report["sinks"]) == {"record", "data.npz"} and report["frames_shown"] == 0
     assert video.stat().st_size > 1000 and told.exists()
-    with stream("demo", end=6) as items:
+    with stream(film, end=6, **TINY) as items:
         for item, loaded in zip(items, load(data), strict=True):
             assert (item.frame.index, item.frame.time) == (loaded.frame, loaded.time)
             assert np.array_equal(item.poses.joints_xy, loaded.poses.joints_xy)
             assert np.array_equal(item.poses.ids, loaded.poses.ids)
+
+
+def test_smoothing_of_the_data_is_asked_for(tmp_path: Path, film: Path) -> None:
+    """--smooth data changes the joints, not who is there; by default the data stay as found."""
+    found = []
+    for name, options in (("a", {}), ("b", {"smooth": "data", "fix_swaps": True})):
+        run(film, data=tmp_path / f"{name}.npz", **options, **TINY)
+        found.append(load(tmp_path / f"{name}.npz"))
+    raw, smooth = found
+    assert [f.poses.ids.tolist() for f in raw] == [f.poses.ids.tolist() for f in smooth]
+    assert np.array_equal(raw[0].poses.joints_xy, smooth[0].poses.joints_xy)
+    assert not np.array_equal(raw[7].poses.joints_xy, smooth[7].poses.joints_xy)
+    with stream(film, smooth="all", fix_swaps=True, **TINY) as items:
+        last = list(items)[-1]
+    assert np.array_equal(last.poses.joints_xy, smooth[7].poses.joints_xy)
 
 
 def state() -> tuple[list[str], int]:
@@ -56,22 +92,22 @@ def state() -> tuple[list[str], int]:
     )
 
 
-def test_starts_and_stops_leave_nothing_behind() -> None:
+def test_starts_and_stops_leave_nothing_behind(film: Path) -> None:
     """Stopped after one frame, never iterated, dropped within a loop, stopped by an error."""
     count = int(os.environ.get("POSESTREAM_STARTS", "8"))
     before = None
     for number in range(count):
         way = number % 4
         if way == 0:
-            with stream("demo", live=True) as items:
+            with stream(film, **TINY) as items:
                 next(items)
         elif way == 1:
-            stream("demo").close()
+            stream(film, **TINY).close()
         elif way == 2:
-            for _ in stream("demo"):
+            for _ in stream(film, **TINY):
                 break
         else:
-            with pytest.raises(KeyError), stream("demo") as items:
+            with pytest.raises(KeyError), stream(film, **TINY) as items:
                 raise KeyError(next(items).frame.index)
         if number == 3:
             before = state()
@@ -80,13 +116,13 @@ def test_starts_and_stops_leave_nothing_behind() -> None:
     assert threads == before[0] and files <= before[1]
 
 
-def test_two_streams_at_once() -> None:
-    with stream("demo", end=3) as first, stream("demo", end=3, seed=1) as second:
+def test_two_streams_at_once(film: Path) -> None:
+    with stream(film, end=3, **TINY) as first, stream(film, start=3, end=6, **TINY) as second:
         pairs = [(a.frame.image, b.frame.image) for a, b in zip(first, second, strict=True)]
     assert len(pairs) == 3 and all((a != b).any() for a, b in pairs)
 
 
-def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
+def test_every_error_is_one_of_ours(tmp_path: Path, film: Path) -> None:
     for kind, arguments, says in (
         (InputError, {"input": tmp_path / "none.mp4"}, "none.mp4: no such file"),
         (UsageError, {"input": "demo", "strid": 2}, "unknown option strid; did you mean stride?"),
@@ -100,15 +136,15 @@ def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
             call(**arguments)
         assert "\n" not in str(caught.value) and isinstance(caught.value, PosestreamError)
     with pytest.raises(OutputError, match="there is no folder"):
-        run("demo", data=tmp_path / "none" / "a.csv", end=1)
+        run(film, data=tmp_path / "none" / "a.csv")
 
 
 def test_a_run_that_fails_keeps_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSESTREAM_FAULT", "pose:raise@4")
     with pytest.raises(PosestreamError, match="stage 'pose' failed on frame 4"):
-        run("demo", batch=1, data=[tmp_path / "a.npz"], report=tmp_path / "r.json")
+        run(film, batch=1, data=[tmp_path / "a.npz"], report=tmp_path / "r.json", **TINY)
     assert 1 <= len(load(tmp_path / "a.npz")) <= 4
     assert '"exit_code": 7' in (tmp_path / "r.json").read_text()
 
