@@ -38,7 +38,7 @@ class OnnxruntimeNetwork:
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
         if options.precision not in ("auto", "f32"):
-            raise ModelError(
+            raise Unavailable(
                 f"precision {options.precision}: engine onnxruntime computes in f32; "
                 "use --precision f32 or --engine openvino"
             )

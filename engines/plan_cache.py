@@ -45,12 +45,6 @@ def store(folder: Path, key: Json, plan: bytes, facts: Json) -> Path:
     return path
 
 
-def drop(folder: Path, key: Json) -> None:
-    """Forget the plan for key."""
-    for path in _paths(folder, key):
-        path.unlink(missing_ok=True)
-
-
 def _row(key: Json) -> Json:
     row: Json = json.loads(json.dumps({**key, "schema": SCHEMA}))
     return row

@@ -1,5 +1,6 @@
 """Model files, real and damaged; networks that compute something one can check by hand."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -247,6 +248,26 @@ def test_auto_takes_the_next_engine_and_says_why(tmp_path, monkeypatch):
     assert network.engine == "onnxruntime"
     assert "engine openvino is not installed" in network.why
     assert np.abs(network(x)[0] - by_hand(x)).max() < 1e-3
+
+
+def test_auto_on_a_gpu_nothing_can_use_goes_on_with_the_cpu(tmp_path, monkeypatch, caplog):
+    if cuda.count():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    without(monkeypatch, "tensorrt")
+    network = load(pose_file(tmp_path / "a.onnx"), "pose")
+    assert (network.engine, network.device) == ("openvino", "cpu")
+    assert "engine tensorrt is not installed" in network.why
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    if importlib.util.find_spec("torch"):
+        assert "PyTorch finds no CUDA GPU" in network.why
+        assert any("engine torch cannot be used: " in line for line in told)
+
+
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
+    monkeypatch.setattr(cuda, "LIBRARY", "libno-such-driver.so.1")
+    assert cuda.count.__wrapped__() == 0
+    assert cuda.driver() == "none"
 
 
 def test_a_gpu_asked_for_and_absent_is_refused(tmp_path):
