@@ -22,7 +22,7 @@ from engines.cache import cache_dir
 from engines.half import half
 from engines.tensorrt_build import Profile, build, make_logger
 from engines.torch import device_of, images_of
-from realtime.errors import ModelError
+from realtime.errors import ModelError, OutOfMemory
 
 PROFILE = Profile()
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class TensorrtNetwork:
                 return [output.cpu().numpy() for output in outputs]
         except torch.OutOfMemoryError as error:
             advice = "use a smaller batch or --compute cpu"
-            raise ModelError(f"{self.spec.name}: GPU memory is full; {advice}") from error
+            raise OutOfMemory(f"{self.spec.name}: GPU memory is full; {advice}") from error
 
     def _execute(self, images: torch.Tensor) -> list[torch.Tensor]:
         context, (name,) = self._context, self._inputs

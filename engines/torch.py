@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
 from engines.torch_nets import PoseResNet, folded
-from realtime.errors import ModelError
+from realtime.errors import ModelError, OutOfMemory
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -58,7 +58,7 @@ class TorchNetwork:
                 return result
         except torch.OutOfMemoryError as error:
             advice = "use a smaller batch or --compute cpu"
-            raise ModelError(f"{self.spec.name}: GPU memory is full; {advice}") from error
+            raise OutOfMemory(f"{self.spec.name}: GPU memory is full; {advice}") from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
             raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error

@@ -17,7 +17,7 @@ from torchvision.models import detection
 
 from engines.base import Arrays, Json, ModelSpec, Options, check_batch
 from engines.torch import device_of
-from realtime.errors import ModelError
+from realtime.errors import ModelError, OutOfMemory
 
 PERSON = 1
 """Number of people among COCO's classes in torchvision, where 0 is the background."""
@@ -81,7 +81,7 @@ class TorchDetector:
                 found = self._net([p.float() / 255 for p in pixels.permute(0, 3, 1, 2)])
         except torch.OutOfMemoryError as error:
             advice = "use a smaller batch or --compute cpu"
-            raise ModelError(f"{self.spec.name}: GPU memory is full; {advice}") from error
+            raise OutOfMemory(f"{self.spec.name}: GPU memory is full; {advice}") from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
             raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error

@@ -17,6 +17,8 @@ from realtime.demo_score import DemoScore
 from realtime.detect import Detector
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.faults import parse_fault
+from realtime.faulty import faulty
+from realtime.halving import Halving
 from realtime.hud import Hud
 from realtime.ledger import Ledger
 from realtime.loop import Run
@@ -115,6 +117,8 @@ class _Job:
     ) -> None:
         fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
         live = source.info.live
+        detector, pose = faulty(detector, pose, fault)
+        detector.network, pose = Halving(detector.network), Halving(pose)
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
         style = Style(

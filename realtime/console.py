@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Any
 
+from realtime.masking import mask_credentials
+
 
 class _Forgiving(io.FileIO):
     """A file that takes everything; what cannot be written is lost."""
@@ -67,5 +69,7 @@ class LogFile(logging.FileHandler):
 
 
 def complain(error: Exception) -> None:
-    """An error as the one line that users see."""
-    print("posestream: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
+    """An error as the one line that users see; without passwords, also when an address was given
+    where none belongs."""
+    text = mask_credentials(" ".join(str(error).splitlines()))
+    print("posestream: error: " + text, file=sys.stderr)

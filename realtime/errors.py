@@ -36,6 +36,10 @@ class ModelError(PosestreamError):
     exit_code = 5
 
 
+class OutOfMemory(ModelError):
+    """The memory of the device that runs a network is full; fewer pictures at once may fit."""
+
+
 class SourceLost(PosestreamError):
     """A source stopped delivering and did not come back within its limit."""
 

@@ -1,7 +1,10 @@
 """The fault hook of the tests: POSESTREAM_FAULT makes one stage misbehave on one frame.
 
-``stage:action[:seconds]@frame`` with action raise, hang, sleep or die; for example
-``pose:raise@50`` or ``render:sleep:0.5@*`` (every frame). Off unless the variable is set.
+``stage:action[:amount]@frame`` with action raise, hang, sleep (amount: seconds) or die; for example
+``pose:raise@50`` or ``render:sleep:0.5@*`` (every frame). The networks can also give wrong results,
+in all frames: ``pose:nan``, ``pose:inf``, ``pose:zero``, ``pose:oom:4`` (batches above 4 do not fit
+into memory), the same for detect, and ``detect:crowd:1000`` (so many people). Off unless the
+variable is set.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from realtime.errors import UsageError
 
 STAGES = ("grab", "detect", "crop", "pose", "decode", "track", "render", "record", "json")
 ACTIONS = ("raise", "hang", "sleep", "die")
+RESULTS = ("nan", "inf", "zero", "oom", "crowd")
+"""Actions of the stages detect and pose only; see faulty.py."""
 
 
 class InjectedFault(RuntimeError):
@@ -31,18 +36,22 @@ class Fault:
 
     stage: str
     action: str
-    seconds: float
+    amount: float
     frame: int | None
 
     def trip(self, stage: str, frames: Sequence[int]) -> None:
         """Misbehave when stage is about to work on the chosen frame."""
-        if stage != self.stage or (self.frame is not None and self.frame not in frames):
+        if (
+            stage != self.stage
+            or self.action in RESULTS
+            or (self.frame is not None and self.frame not in frames)
+        ):
             return
         if self.action == "raise":
             raise InjectedFault(self.frame)
         if self.action == "die":
             os._exit(99)
-        time.sleep(self.seconds)
+        time.sleep(self.amount)
 
 
 def parse_fault(text: str) -> Fault | None:
@@ -52,12 +61,13 @@ def parse_fault(text: str) -> Fault | None:
     try:
         where, _, frame = text.partition("@")
         stage, action, *rest = where.split(":")
-        if stage not in STAGES or action not in ACTIONS:
+        network = stage == "detect" or (stage == "pose" and action != "crowd")
+        if stage not in STAGES or action not in ACTIONS + (RESULTS if network else ()):
             raise ValueError(text)
-        seconds = float(rest[0]) if rest else 1e9 if action == "hang" else 1.0
-        return Fault(stage, action, seconds, None if frame in ("", "*") else int(frame))
+        amount = float(rest[0]) if rest else 1e9 if action == "hang" else 1.0
+        return Fault(stage, action, amount, None if frame in ("", "*") else int(frame))
     except (ValueError, IndexError):
         raise UsageError(
             f"POSESTREAM_FAULT={text}: expected {'|'.join(STAGES)}:{'|'.join(ACTIONS)}"
-            "[:SECONDS]@FRAME"
+            "[:AMOUNT]@FRAME"
         ) from None

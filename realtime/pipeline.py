@@ -131,7 +131,7 @@ class Pipeline:
         with self.meters["crop"].on(numbers):
             crops = cut(frames, detections, spec.input_wh)
         with self.meters["pose"].on(numbers):
-            heatmaps = estimate(self._pose, crops)
+            heatmaps = estimate(self._pose, crops, alive=self.meters["pose"].alive)
         with self.meters["decode"].on(numbers):
             method = self._options.method
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)

@@ -44,6 +44,10 @@ class Meter:
             self.seconds += perf_counter() - start
             self.frames += len(frames)
 
+    def alive(self) -> None:
+        """The present call gets on: it counts as hung only when nothing comes from now on."""
+        self.busy_since = perf_counter()
+
     def over(self, frames: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
         """Measure a generator of frames: the time it takes to make each one."""
         number = 0

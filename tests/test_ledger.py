@@ -95,6 +95,19 @@ def test_a_hung_stage_is_found() -> None:
     assert watchdog.look([idle, slow]) is slow
 
 
+def test_a_long_call_that_gets_on_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("realtime.stages.perf_counter", lambda: now[0])
+    meter, watchdog = Meter("pose", "pose"), Watchdog(10, lambda: now[0])
+    with meter.on([1]):
+        for _ in range(300):
+            now[0] += 0.5
+            meter.alive() if now[0] < 200 else None
+            found = watchdog.look([meter])
+            assert (found is meter) == (now[0] >= 210)
+    assert meter.seconds == 150
+
+
 def test_a_pause_of_the_whole_process_is_no_hang() -> None:
     now = [0.0]
     watchdog = Watchdog(10.0, lambda: now[0])

@@ -19,12 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import InputError, UsageError
+from realtime.masking import mask_credentials
 from realtime.records import Frame
 from realtime.sources import seek
 from realtime.sources.base import Source, Span
 from realtime.sources.container import shown
 from realtime.sources.cut import is_cut
-from realtime.sources.decode_video import FrameClock, decoded, mask_credentials, upright
+from realtime.sources.decode_video import FrameClock, decoded, upright
 from realtime.sources.file import open_file
 from realtime.status import SourceStatus
 

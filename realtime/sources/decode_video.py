@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Generator
 from typing import Any
 
@@ -32,11 +31,6 @@ BELIEVABLE_GAP = 86400.0
 
 LATE_STREAMS = 100
 """Packets in a row of streams that were not there at the beginning."""
-
-_SECRET_IN_QUERY = re.compile(
-    r"(?i)\b((?:pass|pw|pwd|password|passwd|token|secret|key)=)[^&\s'\"]+"
-)
-
 
 class Upright:
     """Turns the frames of one stream into pictures as a player shows them.
@@ -216,12 +210,3 @@ class FrameClock:
             return last + self._step / 2
         self._offset = last + self._step - stamp
         return last + self._step
-
-
-def mask_credentials(text: str) -> str:
-    """The text with the user and password of every address replaced by ``***``.
-
-    Everything between ``://`` and the last ``@`` before a blank goes, since passwords may hold
-    ``@``, ``/`` and ``:``; so does the value of password-like query parameters.
-    """
-    return _SECRET_IN_QUERY.sub(r"\1***", re.sub(r"://\S*@", "://***@", text))

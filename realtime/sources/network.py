@@ -15,8 +15,9 @@ import av.container
 import av.error
 
 from realtime.errors import InputError
+from realtime.masking import mask_credentials
 from realtime.sources.container import DEMUXERS
-from realtime.sources.decode_video import DAMAGE, TOLERANT, mask_credentials
+from realtime.sources.decode_video import DAMAGE, TOLERANT
 from realtime.sources.live import Broken
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt")

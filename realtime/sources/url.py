@@ -5,8 +5,8 @@ from __future__ import annotations
 import av.container
 
 from realtime.errors import InputError
+from realtime.masking import mask_credentials
 from realtime.sources.base import Source, SourceInfo, Span
-from realtime.sources.decode_video import mask_credentials
 from realtime.sources.live import Broken, LiveSource
 from realtime.sources.network import LIVE_OPTIONS, Timeouts, check_address, open_address, scheme_of
 from realtime.sources.span import check_span

@@ -1,0 +1,46 @@
+"""Less at once when the memory of the GPU is full."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Arrays, ModelSpec, Network
+from realtime.errors import OutOfMemory
+
+logger = logging.getLogger(__name__)
+
+
+class Halving:
+    """A network that, when a batch does not fit into the memory of its device, runs it in two
+    halves, and from then on never more than that at once. See engines.base.Network.
+
+    Tried once: raises OutOfMemory when half a batch is too much as well, or one picture.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.spec: ModelSpec = network.spec
+        self.engine, self.precision = network.engine, network.precision
+        self.device, self.why = network.device, network.why
+        self._most: int | None = None  # pictures in one call
+
+    def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
+        if self._most is None:
+            try:
+                return self._network(batch)
+            except OutOfMemory as error:
+                if len(batch) < 2:
+                    raise
+                self._most = (len(batch) + 1) // 2
+                logger.warning("%s; going on with batches of %d", error, self._most)
+        if len(batch) <= self._most:
+            return self._network(batch)
+        starts = range(0, len(batch), self._most)
+        parts = [self._network(batch[n : n + self._most]) for n in starts]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        self._network.close()

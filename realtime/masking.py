@@ -1,0 +1,18 @@
+"""Passwords in what is said and written."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET_IN_QUERY = re.compile(
+    r"(?i)\b((?:pass|pw|pwd|password|passwd|token|secret|key)=)[^&\s'\"]+"
+)
+
+
+def mask_credentials(text: str) -> str:
+    """The text with the user and password of every address replaced by ``***``.
+
+    Everything between ``://`` and the last ``@`` before a blank goes, since passwords may hold
+    ``@``, ``/`` and ``:``; so does the value of password-like query parameters.
+    """
+    return _SECRET_IN_QUERY.sub(r"\1***", re.sub(r"://\S*@", "://***@", text))
