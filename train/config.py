@@ -21,6 +21,10 @@ def option(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
+INPUT_WH = {"pose": (192, 256), "detector": (320, 320)}
+"""Network inputs where nobody says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Options of ``python -m train pose`` and ``python -m train detector``.
@@ -33,7 +37,12 @@ class Config:
     data: tuple[str, ...] = option((), "labelled people: FILE.json[,IMAGES[,WEIGHT]]; repeatable")
     val: tuple[str, ...] = option((), "people to measure on after each epoch; repeatable")
     unlabelled: tuple[str, ...] = option((), "boxes without joints, for --teacher; repeatable")
-    input_wh: tuple[int, int] = option((192, 256), "network input as WxH, multiples of 32")
+    input_wh: tuple[int, int] = option(
+        (0, 0), "network input; 192x256 for pose, 320x320 for the detector"
+    )
+    window_wh: tuple[int, int] = option(
+        (0, 0), "learn from parts of the input of this size, which is quicker"
+    )
     depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
     start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
     teacher: str = option("", "heatmap ONNX model to learn from as well")
@@ -73,8 +82,19 @@ class Config:
             if allowed and getattr(self, item.name) not in allowed:
                 shown = ", ".join(map(str, allowed))
                 raise UsageError(f"{flag(item.name)}: {getattr(self, item.name)!r}; choose {shown}")
-        if len(self.input_wh) != 2 or any(n % 32 or not 64 <= n <= 2048 for n in self.input_wh):
-            raise UsageError("--input-wh: both sides must be multiples of 32 from 64 to 2048")
+        self._settle_sizes()
+
+    def _settle_sizes(self) -> None:
+        """Sizes that nobody gave become those of the task. Raises UsageError for wrong ones."""
+        for name in ("input_wh", "window_wh"):
+            usual = INPUT_WH[self.task] if name == "input_wh" else self.input_wh
+            if getattr(self, name) == (0, 0):
+                object.__setattr__(self, name, usual)
+            size = getattr(self, name)
+            if len(size) != 2 or any(n % 32 or not 64 <= n <= 2048 for n in size):
+                raise UsageError(f"{flag(name)}: two multiples of 32 from 64 to 2048, as WxH")
+        if self.task == "pose" and self.window_wh != self.input_wh:
+            raise UsageError("--window-wh: for the detector; a pose network sees whole people")
 
     def as_dict(self) -> dict[str, Any]:
         """The options by name."""

@@ -17,7 +17,7 @@ from realtime.records import Image
 from train.augment import mixed_order
 from train.coco import Picture, open_set
 from train.config import Config
-from train.detector_data import VIEW_WH, boxes_of, detector_sample
+from train.detector_data import boxes_of, detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer
 from train.images import ImageCache
@@ -47,12 +47,6 @@ class DetectorTask:
         self._images = ImageCache(CACHE_BYTES)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
-    @property
-    def view_wh(self) -> tuple[int, int]:
-        """The input of the finished network; samples may be windows of it."""
-        width, height = np.maximum(VIEW_WH, self.config.input_wh)
-        return int(width), int(height)
-
     def __getstate__(self) -> dict[str, Any]:
         """For processes that make samples: with an empty cache."""
         return self.__dict__ | {"_images": ImageCache(CACHE_BYTES)}
@@ -81,7 +75,7 @@ class DetectorTask:
         """The numbers of train.eval_detector.detector_numbers on all validation pictures."""
         from train.eval_detector import detector_numbers
 
-        run, wh = _runner(net), self.view_wh
+        run, wh = _runner(net), self.config.input_wh
         numbers = detector_numbers(run, self._val, input_wh=wh)
         best_by = "AP50_large" if "AP50_large" in numbers else "f1_large"
         numbers.setdefault(best_by, 0.0)
@@ -90,7 +84,7 @@ class DetectorTask:
     def write(self, net: nn.Module, path: str, trained: str) -> None:
         from train.export import to_onnx
 
-        width, height = self.view_wh
+        width, height = self.config.input_wh
         spec = {
             "name": "detector",
             "task": "detector",

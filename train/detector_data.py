@@ -21,11 +21,8 @@ from train.disturb import blur, darken, recolour
 from train.images import NO_CACHE, ImageCache
 from train.task import Sample
 
-VIEW_WH = (320, 320)
-"""People are as large as if the whole picture were brought into this; a smaller network input is a
-window of it, so that small inputs, which are quick to learn from, show the same sizes."""
 ZOOM = 0.6, 1.5
-"""Range of sizes around that."""
+"""People are so much larger or smaller than in the whole picture brought into the input."""
 AT_PERSON = 0.8
 """Share of windows placed so that they show somebody."""
 SPREAD = 0.1
@@ -40,7 +37,7 @@ LEAST_WH = (4.0, 7.0)
 def detector_sample(
     picture: Picture, config: Config, rng: np.random.Generator, images: ImageCache = NO_CACHE
 ) -> Sample:
-    """image uint8 (H, W, 3) BGR; the rest on the grid (h, w) of a quarter of it.
+    """image uint8 (H, W, 3) BGR of config.window_wh; the rest on the grid (h, w), a quarter of it.
 
     centres float16: 1 at the centre of a person's box, falling off around it. counted uint8: 0
     where nothing is asked. edges float16 (4, h, w): distances to the edges in pixels, valid where
@@ -48,7 +45,7 @@ def detector_sample(
     times 255. joints_counted uint8 (h, w), joints_known uint8 (17,): where and which of them are
     asked. Raises InputError for an image that cannot be read.
     """
-    size_wh = config.input_wh
+    size_wh = config.window_wh
     image = images.read(picture.path)
     affine = _window((image.shape[1], image.shape[0]), picture, config, rng)
     mirrored = rng.random() < config.flip
@@ -68,9 +65,8 @@ def _window(
     frame_wh: tuple[int, int], picture: Picture, config: Config, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Frame to sample as (3, 3): the letterbox scaled at random, a random part of it in view."""
-    size = np.array(config.input_wh)
-    view_wh = tuple(int(n) for n in np.maximum(VIEW_WH, size))
-    whole = np.vstack([geometry.letterbox(frame_wh, (view_wh[0], view_wh[1])), [0, 0, 1]])
+    size = np.array(config.window_wh)
+    whole = np.vstack([geometry.letterbox(frame_wh, config.input_wh), [0, 0, 1]])
     scale = np.exp(rng.uniform(*np.log(ZOOM)))
     affine = np.diag([scale, scale, 1.0]) @ whole
     if picture.people and rng.random() < AT_PERSON:
@@ -152,7 +148,7 @@ def _targets(
     unknown = cut[~labelled & (seen > 0)]
     counted: NDArray[np.bool_] = ~_region(unknown, size_wh)
     if not picture.complete:
-        counted = counted & _region(cut[labelled & (seen > 0)], size_wh)
+        counted &= _region(cut[labelled & (seen > 0)], size_wh)
     return {
         **sample,
         "joints": maps,
@@ -208,8 +204,7 @@ def _region(boxes_xyxy: Float, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
     x, y = (np.arange(n // STRIDE) * STRIDE + (STRIDE - 1) / 2 for n in size_wh)
     in_x = (x >= boxes_xyxy[:, :1]) & (x <= boxes_xyxy[:, 2:3])
     in_y = (y >= boxes_xyxy[:, 1:2]) & (y <= boxes_xyxy[:, 3:4])
-    result: NDArray[np.bool_] = (in_y[:, :, None] & in_x[:, None]).any(0)
-    return result
+    return np.asarray((in_y[:, :, None] & in_x[:, None]).any(0), np.bool_)
 
 
 def _joint_maps(

@@ -87,8 +87,9 @@ def read_config(path: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{path}: not a TOML file: {reason}") from None
     values = {name.replace("-", "_"): value for name, value in table.items()}
-    if isinstance(values.get("input_wh"), str):
-        values["input_wh"] = _size_of(path, values["input_wh"])
+    for name in ("input_wh", "window_wh"):
+        if isinstance(values.get(name), str):
+            values[name] = _size_of(path, name, values[name])
     return values
 
 
@@ -148,11 +149,11 @@ def _size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def _size_of(path: Path, text: str) -> tuple[int, int]:
+def _size_of(path: Path, name: str, text: str) -> tuple[int, int]:
     try:
         return _size(text)
     except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{path}: input-wh: {error}") from None
+        raise UsageError(f"{path}: {name}: {error}") from None
 
 
 def _count(text: str) -> int:

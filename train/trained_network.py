@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, check_batch
-from engines.torch_nets import PoseResNet
 from realtime.errors import ModelError
 from train.detector_net import PersonDetector
-from train.pose_net import PoseNet
-from train.pose_weights import check
+from train.pose_weights import pose_net
 from train.weights import load_weights
 
 DTYPES = {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16}
@@ -48,7 +46,9 @@ class TrainedNetwork:
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)
-        net = _pose(weights, path) if found == "pose" else _detector(weights, path)
+        net: nn.Module = (
+            pose_net(weights, known, path) if found == "pose" else _detector(weights, path)
+        )
         self._net = net.eval().to(self._place, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
@@ -73,13 +73,6 @@ def _spec(path: Path, task: str, known: dict[str, Any]) -> ModelSpec:
     given |= {"task": task, "format": style, "path": path, "sha256": ""}
     given["input_wh"] = tuple(given["input_wh"])
     return ModelSpec(**{"name": path.name, **given})
-
-
-def _pose(weights: dict[str, Tensor], path: Path) -> nn.Module:
-    net = PoseNet(check(weights, path))
-    body: PoseResNet = net.net
-    body.load_state_dict(weights, strict=False)  # all but counters are there: checked
-    return net
 
 
 def _detector(weights: dict[str, Tensor], path: Path) -> nn.Module:

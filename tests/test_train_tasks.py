@@ -1,0 +1,304 @@
+"""The two tasks: samples, targets, losses, and what a network that knows the truth gets."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from realtime import geometry
+from realtime.detect import decode_centers
+from realtime.errors import UsageError
+from realtime.skeleton import MIRROR
+from train import pose_loss
+from train.coco import open_set
+from train.config import Config
+from train.demo_data import write_set
+from train.detector import DetectorTask
+from train.detector_data import detector_sample
+from train.detector_loss import box_loss, centre_loss, detector_loss, joint_loss
+from train.detector_net import DetectorTrainer, PersonDetector
+from train.pose import PoseTask
+from train.targets import heatmaps
+from train.task import Sample
+
+MOVES = ("flip", "scale", "rotate", "shift", "half_body", "colour", "dark", "blur", "occlude")
+STILL = dict.fromkeys(MOVES, 0.0)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A data set of the demo scene: 4 pictures, 2 people each."""
+    folder = tmp_path_factory.mktemp("people")
+    write_set(folder, images=4, people=2, size_wh=(320, 240), seed=3, suffix="png")
+    return str(folder / "people.json")
+
+
+def pose_config(people: str, **others: object) -> Config:
+    return Config("pose", data=(people,), val=(people,), input_wh=(96, 128), **others)  # type: ignore[arg-type]
+
+
+def detector_config(people: str, **others: object) -> Config:
+    return Config("detector", data=(people,), val=(people,), input_wh=(160, 128), **others)  # type: ignore[arg-type]
+
+
+def batch(samples: list[Sample]) -> dict[str, torch.Tensor]:
+    return {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}
+
+
+# ---- both ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", [PoseTask, DetectorTask])
+def test_samples_are_the_same_in_any_process(task: type, people: str) -> None:
+    config = pose_config(people) if task is PoseTask else detector_config(people)
+    one = task(config)
+    other = pickle.loads(pickle.dumps(one))  # noqa: S301
+    other.sample(0, 1)  # another order of asking
+    for name, value in one.sample(3, 2).items():
+        np.testing.assert_array_equal(value, other.sample(3, 2)[name])
+    assert any((one.sample(3, 2)[n] != one.sample(4, 2)[n]).any() for n in one.sample(3, 2))
+
+
+def test_data_is_needed() -> None:
+    with pytest.raises(UsageError, match="--data"):
+        PoseTask(Config("pose"))
+    with pytest.raises(UsageError, match="--data"):
+        DetectorTask(Config("detector"))
+    with pytest.raises(UsageError, match="--teacher"):
+        PoseTask(Config("pose", data=("a",), unlabelled=("b",)))
+    with pytest.raises(UsageError, match="--window-wh"):
+        Config("pose", window_wh=(64, 64))
+
+
+# ---- pose ---------------------------------------------------------------------------------------
+
+
+def test_a_network_that_knows_the_truth_has_ap_1(people: str) -> None:
+    task = PoseTask(pose_config(people))
+
+    class Knows(torch.nn.Module):
+        """Gives the heatmaps of the people in the order in which they are asked about."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.dummy = torch.nn.Parameter(torch.zeros(1))
+            self.asked = 0
+
+        def forward(self, crops: torch.Tensor) -> torch.Tensor:
+            everybody = open_set(people).people
+            maps = []
+            for n in range(len(crops)):
+                person = everybody[(self.asked + n) % len(everybody)]
+                box = geometry.crop_boxes(person.box_xyxy[None], (96, 128))
+                affine = geometry.boxes_to_crop(box, (96, 128))[0]
+                points = torch.from_numpy(geometry.apply(affine, person.joints[:, :2]))
+                maps.append(heatmaps(points, (96, 128), 2.0))
+            self.asked += len(crops)
+            return torch.stack(maps)
+
+    result = task.validate(Knows())
+    assert result.best_by == "AP"
+    assert result.numbers["AP"] > 0.99
+    assert result.sheet.shape == (2 * 128, 6 * 2 * 96, 3)
+
+
+def test_the_loss_is_least_at_the_target(people: str) -> None:
+    task = PoseTask(pose_config(people))
+    samples = batch([task.sample(0, n) for n in range(4)])
+    target = heatmaps(samples["joints"], (96, 128), 2.0, samples["visible"])
+
+    def loss(out: torch.Tensor) -> float:
+        return float(task.loss(lambda crops: out, samples)[0])  # type: ignore[arg-type]
+
+    assert loss(target) == 0
+    assert loss(target * 0.9) > 0
+    assert loss(torch.zeros_like(target)) > loss(target * 0.5)
+    # What is not labelled does not count.
+    hidden = target + (1 - samples["visible"])[..., None, None]
+    assert loss(hidden) == 0
+
+
+@pytest.mark.parametrize("name", ["mse", "softmax"])
+def test_gradients_of_heatmap_losses(name: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    out = torch.rand(2, 3, 6, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(2, 3, 6, 5, generator=rng, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda o: pose_loss.LOSSES[name](o, target, 4.0), (out,))
+
+
+def test_a_teacher_speaks_where_labels_are_silent(people: str) -> None:
+    task = PoseTask(pose_config(people, teacher="asked.onnx"))
+    samples = batch([task.sample(0, n) for n in range(2)])
+    truth = samples["joints"].clone()
+    known = samples["visible"].clone()
+    samples["visible"] = known * (torch.arange(17) > 4)  # faces have no labels
+    samples["joints"][:, :5] = float("nan")
+    task._teacher = lambda crops: (truth, known)
+    best = heatmaps(truth, (96, 128), 2.0, known)
+    total, parts = task.loss(lambda crops: best, samples)  # type: ignore[arg-type]
+    assert float(total) == pytest.approx(0, abs=1e-9)
+    wrong = best.clone()
+    wrong[:, 0] = 0.5
+    assert float(task.loss(lambda crops: wrong, samples)[1]["teacher"]) > 0.1  # type: ignore[arg-type]
+    assert set(parts) == {"labels", "teacher"}
+
+
+# ---- detector -----------------------------------------------------------------------------------
+
+
+def boxes_of(sample: Sample, size_wh: tuple[int, int]) -> np.ndarray:
+    """What the decoder of the pipeline reads from the targets."""
+    outputs = [sample["centres"].astype(np.float32)[None], sample["edges"].astype(np.float32)]
+    boxes, _ = decode_centers(outputs, size_wh, 0.99)
+    return boxes
+
+
+def test_targets_decode_to_the_labelled_boxes(people: str) -> None:
+    config = detector_config(people, **STILL)
+    for n, picture in enumerate(open_set(people).pictures):
+        sample = detector_sample(picture, config, np.random.default_rng(n))
+        assert sample["image"].shape == (128, 160, 3)
+        found = boxes_of(sample, (160, 128))
+        assert len(found) == int((sample["centres"] == 1).sum())
+        for box in found:  # some person, brought into the sample by scaling and shifting alone
+            ratios = [_ratio(box, p.box_xyxy) for p in picture.people]
+            touches = (box[:2] <= 1).any() or (box[2:] >= np.array([158, 126])).any()
+            assert touches or min(abs(r - 1) for r in ratios) < 0.05
+
+
+def _ratio(box: np.ndarray, other: np.ndarray) -> float:
+    """Aspect of one box against that of another."""
+    (w, h), (v, k) = box[2:] - box[:2], other[2:] - other[:2]
+    return float(w / h * k / v)
+
+
+def test_mirrored_samples_are_mirror_images(people: str) -> None:
+    picture = open_set(people).pictures[0]
+    plain = detector_sample(picture, detector_config(people, **STILL), np.random.default_rng(5))
+    mirrored = detector_sample(
+        picture, detector_config(people, **(STILL | {"flip": 1.0})), np.random.default_rng(5)
+    )
+    assert np.abs(plain["image"][:, ::-1].astype(int) - mirrored["image"]).max() <= 2
+    np.testing.assert_array_equal(plain["joints"][MIRROR][..., ::-1], mirrored["joints"])
+    np.testing.assert_array_equal(plain["counted"][:, ::-1], mirrored["counted"])
+
+
+def test_crowds_and_unknown_people_are_not_asked_for(people: str) -> None:
+    config = detector_config(people, **STILL)
+    picture = open_set(people).pictures[0]
+    rng = lambda: np.random.default_rng(1)  # noqa: E731
+    crowd = tuple(replace(p, crowd=True) for p in picture.people)
+    sample = detector_sample(replace(picture, people=crowd), config, rng())
+    assert sample["centres"].max() == 0
+    assert (sample["counted"] == 0).any() and (sample["counted"] == 1).any()
+    partly = detector_sample(replace(picture, complete=False), config, rng())
+    whole = detector_sample(picture, config, rng())
+    assert partly["counted"].sum() < whole["counted"].sum()
+    np.testing.assert_array_equal(partly["centres"], whole["centres"])
+    nobody = detector_sample(replace(picture, people=()), config, rng())
+    assert nobody["centres"].max() == 0 and (nobody["counted"] == 1).all()
+
+
+def test_joints_without_labels_are_not_asked_for(people: str) -> None:
+    config = detector_config(people, **STILL)
+    picture = open_set(people).pictures[0]
+    no_joints = tuple(replace(p, joints=np.zeros((17, 3), np.float32)) for p in picture.people)
+    sample = detector_sample(replace(picture, people=no_joints), config, np.random.default_rng(1))
+    assert sample["joints"].max() == 0
+    assert (sample["joints_counted"] == 0).any()
+    body = picture.people[0].joints.copy()
+    body[:5] = 0
+    single = (replace(picture.people[0], joints=body),)
+    sample = detector_sample(replace(picture, people=single), config, np.random.default_rng(1))
+    assert sample["joints_known"].tolist() == [0] * 5 + [1] * 12
+
+
+def test_detector_losses_are_least_at_the_target(people: str) -> None:
+    task = DetectorTask(detector_config(people))
+    samples = batch([task.sample(0, n) for n in range(4)])
+    centres, counted = samples["centres"].float(), samples["counted"].float()
+    perfect = torch.where(centres == 1, 12.0, -12.0)
+    assert centre_loss(perfect, centres, counted) < 0.01
+    assert centre_loss(-perfect, centres, counted) > 10
+    edges, share = samples["edges"].float(), samples["share"].float()
+    assert box_loss(edges, edges, share) == pytest.approx(0, abs=1e-4)
+    assert box_loss(edges * 1.2, edges, share) > 0.1
+    joints = samples["joints"].float() / 255
+    logits = torch.logit(joints.clamp(1e-4, 1 - 1e-4))
+    ones = torch.ones_like(joints)
+    assert joint_loss(logits, joints, ones) < joint_loss(logits + 0.5, joints, ones)
+
+
+def test_gradients_of_detector_losses() -> None:
+    rng = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.rand(*shape, generator=rng, dtype=torch.float64)  # noqa: E731
+    logits = (draw(2, 4, 5) * 4 - 2).requires_grad_()
+    centres = draw(2, 4, 5)
+    centres[:, 1, 2] = 1
+    counted = (draw(2, 4, 5) > 0.3).double()
+    assert torch.autograd.gradcheck(lambda x: centre_loss(x, centres, counted), (logits,))
+    sizes = (draw(2, 4, 4, 5) * 9 + 1).requires_grad_()
+    edges, share = draw(2, 4, 4, 5) * 9 + 1, draw(2, 4, 5)
+    assert torch.autograd.gradcheck(lambda x: box_loss(x, edges, share), (sizes,))
+
+
+def test_the_detector_learns_and_exports(people: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    task = DetectorTask(detector_config(people, **STILL, window_wh=(96, 96)))
+    net = task.network().train()
+    optimiser = torch.optim.AdamW(net.parameters(), 2e-3)
+    losses = []
+    for step in range(12):
+        loss, _ = task.loss(net, batch([task.sample(step, n) for n in range(4)]))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] * 0.9
+    result = task.validate(net.eval())
+    assert {"recall", "f1", result.best_by} <= set(result.numbers)
+    assert result.sheet.std() > 10
+    path = tmp_path / "detector.onnx"
+    task.write(net, str(path), "12 steps")
+    from engines.load import load
+
+    network = load(path, "detector", precision="f32")
+    assert network.spec.input_wh == (160, 128)
+    pixels = task.sample(0, 0)["image"]
+    whole = np.zeros((2, 128, 160, 3), np.uint8)
+    whole[:, :96, :96] = pixels
+    with torch.no_grad():
+        wanted = net.detector(torch.from_numpy(whole))  # type: ignore[operator]
+    for got, want in zip(network(whole), wanted):
+        assert np.abs(got - want.numpy()).max() < 0.02 * float(want.abs().max())
+    network.close()
+
+
+def test_the_detector_is_as_small_as_promised() -> None:
+    net = PersonDetector().eval()
+    weights = sum(p.numel() for p in net.parameters())
+    assert weights * 2 < 6e6  # fp16
+    macs = 0
+
+    def count(layer: torch.nn.Module, _: object, out: torch.Tensor) -> None:
+        nonlocal macs
+        macs += out.shape[2] * out.shape[3] * layer.weight.numel()  # type: ignore[operator]
+
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(count)
+    net(torch.zeros(1, 320, 320, 3, dtype=torch.uint8))
+    assert macs <= 1.0e9
+
+
+def test_the_loss_reaches_every_weight(people: str) -> None:
+    task = DetectorTask(detector_config(people))
+    net = DetectorTrainer()
+    loss, _ = detector_loss(net, batch([task.sample(0, n) for n in range(4)]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
