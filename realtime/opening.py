@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
-from engines import choose
+from engines import bundled, choose
 from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
@@ -159,7 +159,9 @@ def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
     no default is bundled, the tiny networks that know nothing but that scene. Raises ModelError."""
     if given and (spec := choose.named(task, given)):
         return spec
-    path = find_default(task) if given is None or str(given) == choose.AUTO else given
+    if given is not None and str(given) != choose.AUTO:
+        return identify(given)
+    path = find_default(task)
     if path is None and info.kind == "demo":
         path = find_tiny(task)
     if path is None:
@@ -167,7 +169,7 @@ def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
             f"no {task} network is bundled yet; give one with --{task} FILE.onnx, or fetch public "
             "weights (python -m engines list)"
         )
-    return identify(path)
+    return identify(bundled.checked(path))
 
 
 def check_report(settings: Settings) -> None:

@@ -85,7 +85,7 @@ def weights_line(folder: Path, rng: random.Random) -> list[str]:
     path = str(mutants.weights(folder, rng))
     task = rng.choice(("pose", "detector"))
     demo = ["--input", "demo", "--headless", "--end", "2", "--quiet", f"--{task}", path]
-    more = ["convert", path, "--out", "c.onnx"]
+    more = ["import", path, "--out", "c.onnx"]
     return rng.choice((["engines", "check", path], ["run", *demo], ["train", *more]))
 
 
