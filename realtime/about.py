@@ -9,7 +9,7 @@ from engines.identify import identify
 from engines.load import find_default, find_tiny
 from realtime.version import VERSION
 
-LIBRARIES = ("numpy", "opencv-python", "av", "scipy", "openvino", "torch")
+LIBRARIES = ("numpy", "opencv-python", "av", "scipy", "openvino", "onnxruntime", "torch", "tensorrt")
 
 
 def versions() -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engines.load import BACKENDS, PRECISIONS
 from realtime.errors import UsageError
 from realtime.formats.target import parse_target
 from realtime.hints import camera_number, near
@@ -219,8 +220,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("networks").add_argument
     add("--detector", type=Path, metavar="FILE", help="person detector: .onnx, NAME or auto")
     add("--pose", type=Path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto")
-    add("--engine", choices=("auto", "openvino", "torch"), help="what runs the networks")
-    add("--precision", choices=("auto", "f32", "bf16", "f16"), help="arithmetic (default auto)")
+    add("--engine", choices=("auto", *BACKENDS), help="what runs the networks")
+    add("--precision", choices=PRECISIONS, help="arithmetic (default auto)")
     add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")
     add("--detect-every", type=int, metavar="N", help="run the detector on every Nth frame")
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")

@@ -83,8 +83,9 @@ def _accounts(ledger: Ledger, counts: Sequence[SinkCount], ended: bool) -> dict[
 
 
 def _engine(network: Network) -> dict[str, str]:
-    """What really runs a network."""
-    return {"engine": network.engine, "precision": network.precision, "device": network.device}
+    """What really runs a network, and why that was chosen where nobody said."""
+    names = ("engine", "precision", "device", "why")
+    return {name: getattr(network, name) for name in names}
 
 
 def _model(network: Network) -> dict[str, str]:
