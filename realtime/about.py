@@ -9,7 +9,9 @@ from engines.identify import identify
 from engines.load import find_default, find_tiny
 from realtime.version import VERSION
 
-LIBRARIES = ("numpy", "opencv-python", "av", "scipy", "openvino", "onnxruntime", "torch", "tensorrt")
+LIBRARIES = (
+    "numpy", "opencv-python", "av", "scipy", "openvino", "onnxruntime", "torch", "tensorrt",
+)  # fmt: skip
 
 
 def versions() -> str:

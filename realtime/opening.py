@@ -155,15 +155,14 @@ def _networks(settings: Settings) -> tuple[tuple[Task, Path | None], ...]:
 
 
 def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
-    """The file or the fetched weights given, else the bundled default; for the demo scene, where
-    no default is bundled, the tiny networks that know nothing but that scene. Raises ModelError."""
+    """The file or the fetched weights given, else the bundled default; for the demo scene the tiny
+    networks, which know nothing but that scene and that very well. Raises ModelError."""
     if given and (spec := choose.named(task, given)):
         return spec
     if given is not None and str(given) != choose.AUTO:
         return identify(given)
-    path = find_default(task)
-    if path is None and info.kind == "demo":
-        path = find_tiny(task)
+    path = find_tiny(task) if info.kind == "demo" else None
+    path = path or find_default(task)
     if path is None:
         raise ModelError(
             f"no {task} network is bundled yet; give one with --{task} FILE.onnx, or fetch public "
