@@ -1,8 +1,9 @@
-"""The commands of posestream-engines that run networks: check, bench, calibrate and build."""
+"""The commands of posestream-engines that run and write networks."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
@@ -12,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import containers
 from engines.base import ModelSpec, Network, Options
-from engines.identify import identify, read
+from engines.identify import METADATA_KEY, identify, read
 from engines.load import BACKENDS, PRECISIONS, PREFERENCE, find_default, load
 from realtime.errors import InputError, ModelError, OutputError, UsageError
 
@@ -47,6 +49,14 @@ def add_commands(commands: Any) -> None:
     )
     calibrate.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
     calibrate.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    describe = commands.add_parser("describe", help="a copy of our own network, described anew")
+    describe.add_argument("file", type=Path, help="the network (.onnx), of a training for example")
+    describe.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
+    describe.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    describe.add_argument("--name", help="what reports call it")
+    describe.add_argument("--licence", help="of the weights")
+    describe.add_argument("--trained", help="on what, and how long")
+    describe.add_argument("--accuracy", type=float, help="its AP, 0 to 1, for --pose auto")
     calibrate.add_argument("--detector", type=Path, help="finds the people (default: the bundled)")
     calibrate.add_argument("--people", type=int, default=600, help="to look at (default 600)")
 
@@ -170,6 +180,25 @@ def calibrate(options: argparse.Namespace) -> None:
     print(f"{options.output}: runs in int8 by default and with --precision int8")
 
 
+def describe(options: argparse.Namespace) -> None:
+    """Write a copy with the given texts in its description; the weights stay bit by bit."""
+    spec, data = identify(options.file), read(options.file)
+    try:
+        texts = containers.read(data).metadata
+        known = json.loads(texts[METADATA_KEY])
+        names = ("name", "licence", "trained", "accuracy")
+        known |= {n: v for n in names if (v := getattr(options, n)) is not None}
+        data = containers.with_texts(data, {METADATA_KEY: json.dumps(known, sort_keys=True)})
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"model {spec.path}: not an .onnx file that this project wrote") from error
+    if options.accuracy is not None and not 0 <= options.accuracy <= 1:
+        raise UsageError(f"--accuracy {options.accuracy}: an AP is from 0 to 1")
+    if options.output.exists() and not options.overwrite:
+        raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
+    _write(options.output, data)
+    print(f"{options.output}: {identify(options.output).name}, {len(data) / 1e6:.1f} MB")
+
+
 def _write(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     try:
@@ -211,4 +240,10 @@ def _pictures(folder: Path, count: int) -> list[Path]:
     return found[:: max(1, len(found) // max(count, 1))]
 
 
-COMMANDS = {"check": check, "bench": bench, "calibrate": calibrate, "build": build}
+COMMANDS = {
+    "check": check,
+    "describe": describe,
+    "bench": bench,
+    "calibrate": calibrate,
+    "build": build,
+}

@@ -106,3 +106,21 @@ def test_noise_is_always_the_same(tmp_path):
     spec = load(pose_file(tmp_path / "a.onnx"), "pose", "openvino").spec
     assert (build_command.noise(spec, 2) == build_command.noise(spec, 2)).all()
     assert build_command.noise(spec, 2).dtype == np.uint8
+
+
+def test_describe_changes_words_and_no_weights(tiny, tmp_path, capsys):
+    pose, detector = tiny
+    output = tmp_path / "mine.onnx"
+    asked = ["describe", str(pose), "--output", str(output), "--name", "mine", "--accuracy", "0.5"]
+    assert main([*asked, "--licence", "CC0"]) == 0, capsys.readouterr().err
+    one, other = load(pose, "pose", precision="f32"), load(output, "pose", precision="f32")
+    assert (other.spec.name, other.spec.licence) == ("mine", "CC0")
+    assert other.spec.input_wh == one.spec.input_wh
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 256, 192, 3), np.uint8)
+    np.testing.assert_array_equal(one(pixels)[0], other(pixels)[0])
+    assert main(asked) == 4
+    assert main([*asked[:-1], "7", "--overwrite"]) == 2
+    assert "from 0 to 1" in capsys.readouterr().err
+    other_file = tmp_path / "x.onnx"
+    other_file.write_bytes(b"no network")
+    assert main(["describe", str(other_file), "--output", str(tmp_path / "y.onnx")]) == 5
