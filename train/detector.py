@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from realtime import geometry
 from realtime.errors import UsageError
 from realtime.records import Image
-from train.augment import mixed_order
 from train.coco import Picture, open_set
 from train.config import Config
 from train.detector_data import boxes_of, detector_sample
@@ -22,9 +20,10 @@ from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer
 from train.images import ImageCache
 from train.measured import Run, Running, open_frame, spread
+from train.mixture import Mixture
 from train.task import Batch, Sample, Validation
 
-CACHE_BYTES = 3 << 30
+CACHE_BYTES = 1 << 30
 """Of decoded pictures kept in memory by each process."""
 SHOWN = 12
 """Pictures on the sheet."""
@@ -41,15 +40,9 @@ class DetectorTask:
             raise UsageError("--teacher, --unlabelled: not for the detector")
         self.config = config
         sets = [open_set(text) for text in config.data]
-        self._pictures = [picture for each in sets for picture in each.pictures]
-        self._counts, self._weights = [len(s.pictures) for s in sets], [s.weight for s in sets]
+        self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
         self._val = [picture for text in config.val for picture in open_set(text).pictures]
         self._images = ImageCache(CACHE_BYTES)
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For processes that make samples: with an empty cache."""
-        return self.__dict__ | {"_images": ImageCache(CACHE_BYTES)}
 
     def network(self) -> nn.Module:
         net = DetectorTrainer()
@@ -60,11 +53,11 @@ class DetectorTask:
         return net
 
     def __len__(self) -> int:
-        return len(self._epoch(0))
+        return len(self._pictures)
 
     def sample(self, epoch: int, index: int) -> Sample:
         """See train.detector_data.detector_sample."""
-        picture = self._pictures[self._epoch(epoch)[index]]
+        picture = self._pictures.item(epoch, index)
         rng = np.random.default_rng((self.config.seed, epoch, index))
         return detector_sample(picture, self.config, rng, self._images)
 
@@ -98,12 +91,6 @@ class DetectorTask:
         example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
         detector: nn.Module = net.detector  # type: ignore[assignment]
         to_onnx(detector, spec, Path(path), example, outputs=("centers", "sizes"))
-
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        if self._order[0] != epoch:
-            order = mixed_order(self._counts, self._weights, self.config.seed, epoch)
-            self._order = (epoch, order)
-        return self._order[1]
 
 
 def _runner(net: nn.Module) -> Run:

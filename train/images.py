@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,6 +53,10 @@ class ImageCache:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
         self._kept: dict[tuple[Path, bool], Image] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: empty."""
+        return {"limit_bytes": self.limit_bytes, "used_bytes": 0, "_kept": {}}
 
     def read(self, path: Path, half: bool = False) -> Image:
         """As read_image; the array is read-only."""

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from realtime.errors import UsageError
-from train.augment import mixed_order, pose_sample
+from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
 from train.config import Config
 from train.images import ImageCache
+from train.mixture import Mixture
 from train.pose_loss import LOSSES, weighted_mean
 from train.pose_net import PoseNet
 from train.targets import heatmaps
@@ -40,16 +41,14 @@ class PoseTask:
         self.config = config
         sets = [open_set(text).with_joints(LEAST_JOINTS) for text in config.data]
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
-        self._people = [person for each in sets for person in each.people]
-        self._counts, self._weights = [len(s.people) for s in sets], [s.weight for s in sets]
+        self._people = Mixture([(each.people, each.weight) for each in sets], config.seed)
         self._val = [person for text in config.val for person in open_set(text).people]
         self._images = ImageCache(CACHE_BYTES)
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
         self._teacher: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For processes that make samples: without the teacher, and with an empty cache."""
-        return self.__dict__ | {"_teacher": None, "_images": ImageCache(CACHE_BYTES)}
+        """For processes that make samples: without the teacher."""
+        return self.__dict__ | {"_teacher": None}
 
     def network(self) -> nn.Module:
         net = PoseNet(self.config.depth)
@@ -62,11 +61,11 @@ class PoseTask:
         return net
 
     def __len__(self) -> int:
-        return len(self._epoch(0))
+        return len(self._people)
 
     def sample(self, epoch: int, index: int) -> Sample:
         """crop uint8 (H, W, 3), joints float32 (17, 2) in crop pixels, visible float32 (17,)."""
-        person = self._people[self._epoch(epoch)[index]]
+        person = self._people.item(epoch, index)
         rng = np.random.default_rng((self.config.seed, epoch, index))
         sample = pose_sample(person, self.config, rng, True, self._images)
         return {name: sample[name] for name in ("crop", "joints", "visible")}
@@ -121,12 +120,6 @@ class PoseTask:
         }
         example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
         to_onnx(net, spec, Path(path), example)
-
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        if self._order[0] != epoch:
-            order = mixed_order(self._counts, self._weights, self.config.seed, epoch)
-            self._order = (epoch, order)
-        return self._order[1]
 
     def _ask(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         if self._teacher is None:
