@@ -134,15 +134,16 @@ def pipeline_options(settings: Settings) -> Options:
 
 def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:
     """The person detector and the pose network, ready to run. Raises ModelError."""
+    specs = [(task, model_spec(task, given, info)) for task, given in _networks(settings)]
     networks = [
         load(
-            model_spec(task, given, info),
+            spec,
             task,
             engine=settings.engine,
             precision=cast(Precision, settings.precision),
             compute=settings.compute,
         )
-        for task, given in _networks(settings)
+        for task, spec in specs
     ]
     bundled = networks[1].spec.path == find_default("pose")
     if bundled and not settings.quiet and (line := choose.offer("pose")):

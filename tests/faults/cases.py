@@ -308,7 +308,7 @@ CASES = (
         "test_engines.py::test_other_files_are_refused",
         "test_engines.py::test_a_known_name_with_other_content_is_refused",
         "test_engines_cache.py::test_changed_and_missing_files_are_refused",
-        "faults/test_fuzz_quick.py::test_flipped_bits_of_the_bundled_networks",
+        "test_bundled.py",
     ),
     _case(
         "F40",

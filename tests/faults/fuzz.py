@@ -189,8 +189,9 @@ class Child:
             found, told = json.loads(line)
             return bool(found), str(told)
         process.kill()
-        code = process.wait()
-        self._process = None
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate()
+        code, self._process = process.returncode, None
         ended = signal.Signals(-code).name if code < 0 and code != -9 else f"code {code}"
         return True, f"hang or {ended}" if code == -9 else f"process died: {ended}"
 
@@ -217,6 +218,7 @@ class Child:
         if self._process:
             self._process.kill()
             self._process.communicate()
+            self._process = None
 
 
 def _cpu(pid: int) -> float:
