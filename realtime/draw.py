@@ -46,12 +46,21 @@ class Style:
     mirror: the picture and everything on it but the text is flipped left to right.
     show_boxes: also draw the person boxes.
     show_angles: also write the joint angles.
+    black: on black instead of the picture.
+    blur_faces: the faces of the picture are made unrecognisable (realtime/blur.py).
     """
 
     min_joint_score: float = 0.3
     mirror: bool = False
     show_boxes: bool = False
     show_angles: bool = False
+    black: bool = False
+    blur_faces: bool = False
+
+    @property
+    def private(self) -> bool:
+        """Whether faces cannot be recognised."""
+        return self.black or self.blur_faces
 
 
 def tint(person_id: int) -> Colour:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.base import Network
+from realtime.blur import NOBODY, Heads, heads_of
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.detect import Detector
@@ -46,6 +47,7 @@ class Options:
     batch: int = 8
     smooth: Where = "off"
     fix_swaps: bool = False
+    find_heads: bool = False
 
 
 class Pipeline:
@@ -69,6 +71,7 @@ class Pipeline:
         self._ledger, self._options = ledger, options
         self._tracker = Tracker()
         self._repair = SwapRepair() if options.fix_swaps else None
+        self._heads = Heads()
         idle = options.smooth == "off" or (options.smooth == "display" and draw is None)
         self._smoother = None if idle or source.info.independent else Smoother()
         live = source.info.live
@@ -137,7 +140,16 @@ class Pipeline:
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
             poses, failed = to_poses(points, scores, crops, detections)
             kept = [self._keep(people) for people in poses]
-        return [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
+        posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
+        return self._with_heads(posed, poses, detections) if self._options.find_heads else posed
+
+    def _with_heads(
+        self, posed: list[PosedFrame], poses: list[Poses], detections: list[Detections]
+    ) -> list[PosedFrame]:
+        """With the heads of everybody who was detected, also of those left out of the poses."""
+        left = [d.boxes_xyxy if item.failed else NOBODY for item, d in zip(posed, detections)]
+        heads = [heads_of(people, boxes) for people, boxes in zip(poses, left, strict=True)]
+        return [replace(item, heads=found) for item, found in zip(posed, heads, strict=True)]
 
     def _keep(self, poses: Poses) -> Poses:
         """Those sure enough, without second poses of the same person."""
@@ -153,6 +165,8 @@ class Pipeline:
 
     def _render(self, item: PosedFrame) -> PosedFrame:
         with self.meters["render"].on([item.frame.index]):
+            if item.heads is not None and not self._source.info.independent:
+                item = replace(item, heads=self._heads.update(item.heads, item.frame.time))
             shown, kept = self._steady(item)
             done = replace(kept, picture=self._draw(shown)) if self._draw else kept
         self._ledger.render(item.frame.grabbed)

@@ -159,9 +159,12 @@ class PosedFrame:
     failed: people left out because a joint was not finite.
     picture: uint8 (H, W, 3) BGR with the people drawn, None until rendered or when no sink
         wants it.
+    heads: float32 (H, 4), boxes in frame pixels of what hides the faces, also of people who are
+        not in poses; None where nobody looked for them.
     """
 
     frame: Frame
     poses: Poses
     failed: int = 0
     picture: Image | None = None
+    heads: Float | None = None

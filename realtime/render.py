@@ -11,9 +11,10 @@ import numpy as np
 
 from realtime.angle_marks import draw_angles
 from realtime.angles import joint_angles
+from realtime.blur import cover
 from realtime.draw import Style, draw_boxes, draw_skeletons
 from realtime.overlay import Overlay, draw_card, draw_ids, draw_overlay
-from realtime.records import Frame, Image, Poses
+from realtime.records import Float, Frame, Image, Poses
 from realtime.strokes import place
 
 __all__ = ["Overlay", "Style", "draw", "draw_state"]
@@ -22,14 +23,21 @@ DIMMED = 0.35  # brightness of the old picture behind a message
 CARD_GREY = 32  # of the background when there is no picture yet
 
 
-def draw(frame: Frame, poses: Poses, style: Style, overlay: Overlay | None = None) -> Image:
+def draw(
+    frame: Frame,
+    poses: Poses,
+    style: Style,
+    overlay: Overlay | None = None,
+    heads: Float | None = None,
+) -> Image:
     """A new picture (H, W, 3) BGR: the frame with its people, ids and, if given, the overlay.
 
     poses are in the frame's own pixels, also when style.mirror flips the picture. Joints may lie
     anywhere; the frame is not changed. The same input gives the same bytes (with one version of
     OpenCV), so recordings are drawn without an overlay.
+    heads: what style.blur_faces covers, (H, 4) in frame pixels; None covers the whole picture.
     """
-    picture = _flipped(frame.image) if style.mirror else frame.image.copy()
+    picture = _ground(frame.image, style, heads)
     if len(poses):
         people = place(poses, frame.size_wh, style.min_joint_score, style.mirror)
         if style.show_boxes:
@@ -56,6 +64,17 @@ def draw_state(picture: Image | None, state: str, size_wh: tuple[int, int] = (64
         card = np.asarray(cv2.convertScaleAbs(picture, alpha=DIMMED), np.uint8)
     draw_card(card, state)
     return card
+
+
+def _ground(image: Image, style: Style, heads: Float | None) -> Image:
+    """A new picture of what people are drawn on."""
+    if style.black:
+        return np.zeros_like(image)
+    if style.blur_faces:
+        covered = image.copy()
+        cover(covered, heads)
+        return _flipped(covered) if style.mirror else covered
+    return _flipped(image) if style.mirror else image.copy()
 
 
 def _flipped(image: Image) -> Image:
