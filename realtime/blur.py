@@ -1,0 +1,220 @@
+"""Faces made unrecognisable, failing closed: where it is not sure, more is covered, not less.
+
+- Every person the detector found counts, also those whose pose is too poor to be shown.
+- A head that the joints show is covered with a wide margin. Where fewer than two joints of the
+  face are sure, the upper fifth of the person's box is covered as well.
+- A head that was seen stays covered for a second: where it was, where it would have moved to, and
+  around that more and more.
+- A picture about which nothing is known is covered as a whole.
+
+What nobody detected cannot be covered. Boxes are (x0, y0, x1, y1) in frame pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.records import Float, Image, Poses
+from realtime.similarity import assign
+
+Floats = NDArray[np.float64]
+
+KEPT = 1.0
+"""Seconds for which a head that is not seen any more stays covered."""
+SURE = 0.5
+"""Score from which a joint of the face says where the head is."""
+GUESS = 0.1
+"""Score under which a joint says nothing at all."""
+UPPER = 0.2
+"""Share of the box, from its top, in which a head is looked for that no joint shows."""
+
+FACE = slice(0, 5)  # nose, eyes, ears
+SPANS = np.array(
+    [(3, 4, 1.6), (1, 2, 3.9), (0, 3, 2.0), (0, 4, 2.0), (1, 3, 2.4), (2, 4, 2.4), (5, 6, 0.65)]
+)
+"""Pairs of joints and the height of a head, 0.24 m with hair, in units of their distance on an
+adult from the front or, for nose or eye to ear, from the side."""
+OF_BOX = 0.13  # height of a head as a share of the longer side of a standing person's box
+REACH = 0.75  # from the middle of the face to where the cover ends, in heights of the head
+AROUND = 0.35  # from any sure joint of the face
+ABOVE = 0.05  # how far above the box its upper fifth begins, as a share of the box
+
+GROWTH = 0.8  # a head not seen is looked for so many of its sizes farther away each second
+FASTEST = 8.0  # sizes a head moves in a second, at most: a runner
+BLOCKS = 4  # averages along the shorter side of what is covered
+LEAST_BLOCK = 4  # pixels
+WHOLE_BLOCK = 40  # pixels along the shorter side of a picture that is covered as a whole: its 1/n
+
+
+def heads_of(poses: Poses, boxes_xyxy: Float) -> Float:
+    """The heads (N + M, 4) of people with poses (N) and of boxes (M, 4) of whom nothing is known.
+
+    Everything is finite; boxes may reach over the border of the picture.
+    """
+    boxes = np.nan_to_num(np.concatenate([poses.boxes_xyxy, boxes_xyxy])).astype(np.float64)
+    upper = _upper(boxes)
+    known = len(poses)
+    if not known:
+        return upper.astype(np.float32)
+    scores = np.where(np.isfinite(poses.joints_xy).all(2), np.nan_to_num(poses.joint_scores), 0)
+    joints = np.nan_to_num(poses.joints_xy).astype(np.float64)
+    heads = _by_joints(joints, scores, boxes[:known])
+    unsure = (scores[:, FACE] >= SURE).sum(1) < 2
+    guessed = (scores[:, FACE] >= GUESS).any(1)
+    upper[:known] = np.where(guessed[:, None], _hull(upper[:known], heads), upper[:known])
+    heads = np.where(unsure[:, None], upper[:known], heads)
+    return np.concatenate([heads, upper[known:]]).astype(np.float32)
+
+
+def _upper(boxes: Floats) -> Floats:
+    """The upper fifth of each box, and a little above it and beside it."""
+    wide, tall = np.maximum(boxes[:, 2:] - boxes[:, :2], 1).T
+    x0, y0, x1, _ = boxes.T
+    return np.stack(
+        [x0 - ABOVE * wide, y0 - ABOVE * tall, x1 + ABOVE * wide, y0 + (UPPER + ABOVE) * tall], 1
+    )
+
+
+def _by_joints(joints_xy: Floats, scores: Floats, boxes: Floats) -> Floats:
+    """Heads (N, 4) around the surest joints of the face, as large as any joint says."""
+    a, b = SPANS[:, :2].astype(int).T
+    length = np.linalg.norm(joints_xy[:, a] - joints_xy[:, b], axis=2) * SPANS[:, 2]
+    both = np.minimum(scores[:, a], scores[:, b]) >= 0.5 * SURE
+    longest = np.maximum(boxes[:, 2:] - boxes[:, :2], 1).max(1)
+    size = np.maximum((length * both).max(1), OF_BOX * longest)
+    size = np.minimum(size, longest)[:, None]
+    face = joints_xy[:, FACE]
+    sure = (scores[:, FACE] >= SURE)[..., None]
+    used = np.where(sure.any(1, keepdims=True), sure, scores[:, FACE, None] >= GUESS)
+    count = np.maximum(used.sum(1), 1)
+    middle = np.where(used, face, 0).sum(1) / count
+    low = np.where(used, face, np.inf).min(1) - AROUND * size
+    high = np.where(used, face, -np.inf).max(1) + AROUND * size
+    low, high = np.minimum(low, middle - REACH * size), np.maximum(high, middle + REACH * size)
+    return np.concatenate([low, high], 1)
+
+
+def _hull(a: Floats, b: Floats) -> Floats:
+    """The smallest boxes (N, 4) around both."""
+    return np.concatenate([np.minimum(a[:, :2], b[:, :2]), np.maximum(a[:, 2:], b[:, 2:])], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Heads as they were last seen: boxes (H, 4), velocities (H, 2) in pixels per second, times
+    (H,) in seconds."""
+
+    boxes: Floats
+    velocity: Floats
+    time: Floats
+
+    def __getitem__(self, which: NDArray[np.int64]) -> _Seen:
+        return _Seen(self.boxes[which], self.velocity[which], self.time[which])
+
+    @property
+    def size(self) -> Floats:
+        """The shorter side (H,) of each box."""
+        size: Floats = np.maximum((self.boxes[:, 2:] - self.boxes[:, :2]).min(1, initial=1e6), 1)
+        return size
+
+
+class Heads:
+    """Remembers heads for a second; used by one thread, frame after frame."""
+
+    def __init__(self, kept: float = KEPT) -> None:
+        self._kept = kept
+        self._seen = _Seen(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0))
+
+    def update(self, heads_xyxy: Float, time: float) -> Float:
+        """What to cover (K, 4) in the frame of this time, in seconds: the heads found in it and
+        those of the last second that are none of them."""
+        found = heads_xyxy.astype(np.float64)
+        old = self._seen[np.flatnonzero(abs(time - self._seen.time) <= self._kept)]
+        rows, columns = self._pairs(old, found, time)
+        velocity = np.zeros((len(found), 2))
+        velocity[columns] = _velocity(old[rows], found[columns], time)
+        gone = old[np.setdiff1d(np.arange(len(old.time)), rows)]
+        self._seen = _Seen(
+            np.concatenate([found, gone.boxes]),
+            np.concatenate([velocity, gone.velocity]),
+            np.concatenate([np.full(len(found), time), gone.time]),
+        )
+        return np.concatenate([found, _carried(gone, time)]).astype(np.float32)
+
+    def _pairs(
+        self, old: _Seen, found: Floats, time: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which remembered head is which found one; each is at most one."""
+        elapsed = abs(time - old.time)[:, None]
+        at = _middle(old.boxes) + old.velocity * elapsed
+        apart = np.linalg.norm(at[:, None] - _middle(found)[None], axis=2)
+        reach = old.size[:, None] * (1 + FASTEST * elapsed)
+        return assign((1 - apart / reach).astype(np.float32), 1e-3)
+
+
+def _middle(boxes: Floats) -> Floats:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _velocity(old: _Seen, found: Floats, time: float) -> Floats:
+    """Velocities (H, 2) of heads that were seen again, half of the old one in it."""
+    elapsed = np.maximum(abs(time - old.time), 1e-3)[:, None]
+    now = (_middle(found) - _middle(old.boxes)) / elapsed
+    mixed = np.where(old.velocity.any(1, keepdims=True), (now + old.velocity) / 2, now)
+    speed = np.linalg.norm(mixed, axis=1, keepdims=True)
+    most = FASTEST * old.size[:, None]
+    slower: Floats = mixed * np.minimum(1, most / np.maximum(speed, 1e-9))
+    return slower
+
+
+def _carried(gone: _Seen, time: float) -> Floats:
+    """Where heads that are not seen may be (H, 4): between their last place and where they were
+    going to, and around that."""
+    elapsed = abs(time - gone.time)[:, None]
+    boxes = _hull(gone.boxes, gone.boxes + np.tile(gone.velocity * elapsed, 2))
+    room = gone.size[:, None] * GROWTH * elapsed
+    grown: Floats = boxes + room * np.array([-1, -1, 1, 1])
+    return grown
+
+
+def cover(picture: Image, heads_xyxy: Float | None) -> None:
+    """Make heads (H, 4) in a picture (H, W, 3) unrecognisable, in place; all of it for None."""
+    tall, wide = picture.shape[:2]
+    if heads_xyxy is None:
+        block = max(LEAST_BLOCK, min(tall, wide) // WHOLE_BLOCK)
+        picture[:] = _blurred(picture, block)
+        return
+    low = np.floor(np.clip(heads_xyxy[:, :2], 0, [wide, tall])).astype(int)
+    high = np.ceil(np.clip(heads_xyxy[:, 2:] + 1, 0, [wide, tall])).astype(int)
+    for (x0, y0), (x1, y1) in zip(low.tolist(), high.tolist()):
+        if x1 > x0 and y1 > y0:
+            part = picture[y0:y1, x0:x1]
+            block = max(LEAST_BLOCK, -(-min(part.shape[:2]) // BLOCKS))
+            cv2.copyTo(_blurred(part, block), _rounded(x1 - x0, y1 - y0), part)
+
+
+def _blurred(part: Image, block: int) -> Image:
+    """The averages of blocks of so many pixels, blended into each other."""
+    tall, wide = part.shape[:2]
+    few = max(1, wide // block), max(1, tall // block)
+    small = cv2.resize(part, few, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (wide, tall), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _rounded(wide: int, tall: int) -> Image:
+    """A mask (tall, wide): 255 but in the corners, which are round."""
+    mask = np.zeros((tall, wide), np.uint8)
+    radius = min(wide, tall) // 3
+    cv2.rectangle(mask, (radius, 0), (wide - 1 - radius, tall - 1), (255,), -1)
+    cv2.rectangle(mask, (0, radius), (wide - 1, tall - 1 - radius), (255,), -1)
+    for x in (radius, wide - 1 - radius):
+        for y in (radius, tall - 1 - radius):
+            cv2.circle(mask, (x, y), radius, (255,), -1)
+    return mask
+
+
+NOBODY: Float = np.zeros((0, 4), np.float32)

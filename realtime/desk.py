@@ -1,0 +1,173 @@
+"""Carries out what keys, and other controls, ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+import cv2
+
+from realtime.controls import KEYS, changed, told
+from realtime.draw import Style
+from realtime.records import Image, PosedFrame
+from realtime.stop import Stop
+
+logger = logging.getLogger(__name__)
+
+TOLD_FOR = 2.0
+"""Seconds for which a note stays on screen."""
+ACTIONS = frozenset(key.action for key in KEYS)
+
+
+class Recording(Protocol):
+    """What the desk needs of the recorder."""
+
+    def cut(self, time: float) -> None: ...
+
+
+class Desk:
+    """The state of the controls of one run. ask() may be called by any thread and style and the
+    switches read by any; the rest belongs to the main thread.
+
+    style: how pictures are drawn from now on. help, fullscreen: whether they are on.
+    recording: whether the video gets frames. item: the frame on show.
+    pictures: screenshots are named PICTURES_frame000123.png; a bare name is put into the current
+        folder. recorder: the video, None without one. live: a camera cannot wait.
+    """
+
+    def __init__(
+        self,
+        style: Style,
+        stop: Stop,
+        *,
+        live: bool,
+        pictures: Path = Path("posestream"),
+        recorder: Recording | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.style = style
+        self.paused = self.help = self.fullscreen = False
+        self.recording = recorder is not None
+        self.item: PosedFrame | None = None
+        self.redraw: Callable[[PosedFrame], PosedFrame] = lambda item: item
+        self._stop, self._live, self._pictures, self._recorder = stop, live, pictures, recorder
+        self._clock = clock
+        self._asked: deque[str] = deque()
+        self._steps = 0
+        self._cut = False
+        self._note, self._until = "", 0.0
+
+    @property
+    def can_record(self) -> bool:
+        """Whether there is a video to be switched off and on."""
+        return self._recorder is not None
+
+    @property
+    def note(self) -> str:
+        """What to say on screen now; "" for nothing."""
+        if self._clock() < self._until:
+            return self._note
+        return "paused" if self.paused else ""
+
+    def ask(self, action: str) -> None:
+        """Have an action of realtime.controls.KEYS done soon. Raises ValueError for another."""
+        if action not in ACTIONS:
+            raise ValueError(f"action {action!r}: expected one of {', '.join(sorted(ACTIONS))}")
+        self._asked.append(action)
+
+    def work(self) -> None:
+        """Do what was asked for since."""
+        while self._asked:
+            self._do(self._asked.popleft())
+
+    def holds(self) -> bool:
+        """Whether the next frame of a file has to wait."""
+        return self.paused and not self._live and not self._steps
+
+    def show(self, item: PosedFrame) -> bool:
+        """Whether to show this frame, as the newest one; not so while a camera is paused."""
+        if self.paused and not self._steps:
+            return False
+        self._steps = max(0, self._steps - 1)
+        self.item = item
+        return True
+
+    def records(self, item: PosedFrame) -> bool:
+        """Whether the video gets this frame."""
+        if self._cut and self.recording and self._recorder:
+            self._cut = False
+            self._recorder.cut(item.frame.time)
+        return self.recording
+
+    def _do(self, action: str) -> None:
+        if action == "quit":
+            self._stop.ask("quit asked for")
+        elif action == "help":
+            self.help = not self.help
+        elif action == "fullscreen":
+            self.fullscreen = not self.fullscreen
+        elif action == "pause":
+            self.paused, self._steps = not self.paused, 0
+            self._tell("" if self.paused else "going on")
+        elif action == "step":
+            self.paused, self._steps = True, 1
+        elif action == "record":
+            self._switch_recording()
+        elif action == "screenshot":
+            self._save()
+        else:
+            self.style = changed(self.style, action)
+            self._tell(told(self.style, action))
+            if self.item:
+                self.item = self.redraw(self.item)
+
+    def _tell(self, note: str) -> None:
+        self._note, self._until = note, self._clock() + (TOLD_FOR if note else 0)
+
+    def _switch_recording(self) -> None:
+        if self._recorder is None:
+            self._tell("no recording: start with --output FILE.mp4")
+            return
+        self.recording = not self.recording
+        self._cut = self.recording
+        self._tell("recording on, into a new file" if self.recording else "recording off")
+
+    def _save(self) -> None:
+        """The picture on show as PNG; what went wrong is said, and the run goes on."""
+        if self.item is None or self.item.picture is None:
+            self._tell("no picture yet")
+            return
+        name = f"{self._pictures.stem}_frame{self.item.frame.index:06d}"
+        try:
+            path = write_png(self._pictures.with_name(f"{name}.png"), self.item.picture)
+        except OSError as error:
+            self._tell(f"not saved: {error.strerror or error}")
+            logger.warning("screenshot %s.png: %s", name, error.strerror or error)
+        else:
+            self._tell(f"saved {path.name}")
+            logger.info("saved %s", path)
+
+
+def write_png(path: Path, picture: Image) -> Path:
+    """Write a picture (H, W, 3) BGR under this name or, where that is taken, NAME_2.png and so on;
+    the path. Never replaces anything. Raises OSError, and then leaves no file."""
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    for number in count(1):
+        free = path.with_name(f"{path.stem}_{number}{path.suffix}") if number > 1 else path
+        try:
+            file = free.open("xb")
+        except FileExistsError:
+            continue
+        try:
+            with file:
+                file.write(data)
+        except OSError:
+            free.unlink(missing_ok=True)
+            raise
+        return free
+    raise AssertionError  # count() does not end
