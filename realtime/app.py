@@ -6,14 +6,18 @@ import logging
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from engines.base import Network
 from realtime.cli import Settings
 from realtime.console import complain
+from realtime.controls import with_overlay
 from realtime.demo_score import DemoScore
+from realtime.desk import Desk
 from realtime.detect import Detector
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.faults import parse_fault
@@ -39,6 +43,7 @@ from realtime.screen import Screen
 from realtime.sinks.base import Sink
 from realtime.sinks.exit_guard import on_exit
 from realtime.sinks.jsonl import PipeClosed
+from realtime.sinks.record import Recorder
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
 from realtime.sources.demo import DemoSource
@@ -125,24 +130,38 @@ class _Job:
             min_joint_score=settings.min_joint_score,
             mirror=settings.mirror,
             show_angles=settings.angles,
+            blur_faces=settings.blur_faces,
         )
-        hud = Hud(self.ledger, source, style, any(sink.name == "record" for sink in sinks))
+        recorder = next((sink for sink in sinks if isinstance(sink, Recorder)), None)
+        self.desk = Desk(
+            with_overlay(style, settings.overlay),
+            stop,
+            live=live,
+            pictures=settings.output or Path("posestream"),
+            recorder=recorder,
+        )
+        hud = Hud(self.ledger, source, lambda: self.desk.style, lambda: self.desk.recording)
+        self.desk.redraw = hud.again
         pictures = show or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None
-        options = pipeline_options(settings)
+        # With a window somebody may switch the blur on at any time.
+        options = replace(pipeline_options(settings), find_heads=settings.blur_faces or show)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
         self.screen = None
         if show:
-            self.screen = _open_screen(source, paced=not live and not sinks, alone=not sinks)
+            paced = not live and not sinks
+            self.screen = _open_screen(source, self.desk, paced=paced, alone=not sinks)
         self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
         self.whole = Run(
             source,
             self.pipeline,
             self.workers,
             self.screen,
+            self.desk,
+            hud,
             self.ledger,
             stop,
             Progress(source.info.frames, enabled=not settings.quiet and not live),
@@ -179,10 +198,10 @@ class _Job:
         return report
 
 
-def _open_screen(source: Source, paced: bool, alone: bool) -> Screen | None:
+def _open_screen(source: Source, desk: Desk, paced: bool, alone: bool) -> Screen | None:
     """The window; None when the display went away since it was looked for."""
     try:
-        return Screen(Window(f"posestream - {source.info.name}"), source, paced, alone)
+        return Screen(Window(f"posestream - {source.info.name}"), source, desk, paced, alone)
     except OSError as error:
         logger.warning("no window: %s", error)
         return None

@@ -60,11 +60,12 @@ def heads_of(poses: Poses, boxes_xyxy: Float) -> Float:
     known = len(poses)
     if not known:
         return upper.astype(np.float32)
-    scores = np.where(np.isfinite(poses.joints_xy).all(2), np.nan_to_num(poses.joint_scores), 0)
+    finite = np.isfinite(poses.joints_xy).all(2)
+    scores: Floats = np.where(finite, np.nan_to_num(poses.joint_scores), 0).astype(np.float64)
     joints = np.nan_to_num(poses.joints_xy).astype(np.float64)
     heads = _by_joints(joints, scores, boxes[:known])
     unsure = (scores[:, FACE] >= SURE).sum(1) < 2
-    guessed = (scores[:, FACE] >= GUESS).any(1)
+    guessed = np.asarray((scores[:, FACE] >= GUESS).any(1))
     upper[:known] = np.where(guessed[:, None], _hull(upper[:known], heads), upper[:known])
     heads = np.where(unsure[:, None], upper[:known], heads)
     return np.concatenate([heads, upper[known:]]).astype(np.float32)

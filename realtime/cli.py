@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engines.load import BACKENDS, PRECISIONS
+from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
 from realtime.formats.target import parse_target
 from realtime.hints import camera_number, near
@@ -23,12 +24,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-EPILOG = """examples:
+EPILOG = f"""examples:
   python run_camera.py --device 0                                  live window, q quits
   python run_camera.py --input walk.mp4 --output walk_poses.mp4    annotated video
   python run_camera.py --input rtsp://host/cam --json poses.jsonl --headless
   python run_camera.py --input frames/ --json poses.jsonl          a folder of images
   python run_camera.py --input demo --output demo.mp4              built-in scene
+
+keys in the window:
+{help_text()}
 
 networks: the bundled ones unless told; python -m engines list shows the NAMEs of public weights,
 python -m engines pull NAME fetches them, auto takes the most accurate that is there
@@ -67,6 +71,8 @@ class Settings:
     show: bool
     headless: bool
     mirror: bool
+    overlay: str
+    blur_faces: bool
     min_joint_score: float
     detector: Path | None
     pose: Path | None
@@ -160,7 +166,7 @@ _DEFAULTS: dict[str, Any] = {
     "data": (), "smooth": "display",
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
     "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
-    "verbose": 0, "min_free": 200,
+    "verbose": 0, "min_free": 200, "overlay": "skeleton",
 }  # fmt: skip
 
 
@@ -215,6 +221,8 @@ def build_parser() -> argparse.ArgumentParser:
     _switch(add, "--show", "open a window also when there are outputs")
     _switch(add, "--headless", "never open a window")
     _switch(add, "--mirror", "flip the picture like a mirror; the data stays as it is")
+    add("--overlay", choices=OVERLAYS, help="what is drawn (default skeleton); black: no picture")
+    _switch(add, "--blur-faces", "make faces unrecognisable in window, video and screenshots")
     add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
 
     add = parser.add_argument_group("networks").add_argument

@@ -6,8 +6,10 @@ Nothing here does anything; what an action does is said in realtime/desk.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from realtime.draw import Style
+if TYPE_CHECKING:  # it loads cv2, which the command line does without
+    from realtime.draw import Style
 
 STEP = 0.05
 """By how much one key changes the least score of the joints that are drawn."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 
 import cv2
@@ -18,17 +20,41 @@ WINDOW = 30
 
 
 class Hud:
-    """Draws posed frames; live ones with figures, files without, so that two runs are alike."""
+    """Draws posed frames; live ones with figures, files without, so that two runs are alike.
 
-    def __init__(self, ledger: Ledger, source: Source, style: Style, recording: bool) -> None:
+    style and recording are asked for each picture.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        source: Source,
+        style: Callable[[], Style],
+        recording: Callable[[], bool],
+    ) -> None:
         self._ledger, self._source, self._style = ledger, source, style
         self._recording = recording
+        self._last_open = -1  # number of the last frame drawn with faces to be seen
         self._ends: deque[float] = deque(maxlen=WINDOW)
         self._size_wh: tuple[int, int] | None = None  # of the first of independent images
 
     def draw(self, item: PosedFrame) -> Image:
-        overlay = self._overlay(item) if self._ledger.live else None
-        picture = draw(item.frame, item.poses, self._style, overlay)
+        style = self._style()
+        if not style.private:
+            self._last_open = item.frame.index
+        return self._draw(item, style, self._overlay(item) if self._ledger.live else None)
+
+    def checked(self, item: PosedFrame) -> PosedFrame:
+        """The frame, drawn again when that was done before faces were to be hidden."""
+        was_open = item.picture is not None and item.frame.index <= self._last_open
+        return self.again(item) if was_open and self._style().private else item
+
+    def again(self, item: PosedFrame) -> PosedFrame:
+        """The frame drawn anew in the present style, without figures: they were of that moment."""
+        return replace(item, picture=self._draw(item, self._style(), None))
+
+    def _draw(self, item: PosedFrame, style: Style, overlay: Overlay | None) -> Image:
+        picture = draw(item.frame, item.poses, style, overlay, item.heads)
         if not self._source.info.independent:
             return picture
         self._size_wh = self._size_wh or item.frame.size_wh
@@ -43,7 +69,7 @@ class Hud:
             latency_ms=1e3 * (now - item.frame.grabbed) if item.frame.grabbed else None,
             dropped=self._ledger.stale(),
             state=self._source.status.describe(),
-            recording=self._recording,
+            recording=self._recording(),
         )
 
 

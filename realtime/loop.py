@@ -10,8 +10,10 @@ from contextlib import closing
 from time import perf_counter, sleep
 
 from realtime.demo_score import DemoScore
+from realtime.desk import Desk
 from realtime.errors import SourceLost, StageError
 from realtime.flow import Crew
+from realtime.hud import Hud
 from realtime.ledger import ALARM, Ledger
 from realtime.outputs import SinkWorker
 from realtime.pipeline import TICK, Pipeline
@@ -46,6 +48,8 @@ class Run:
         pipeline: Pipeline,
         workers: list[SinkWorker],
         screen: Screen | None,
+        desk: Desk,
+        hud: Hud,
         ledger: Ledger,
         stop: Stop,
         progress: Progress,
@@ -56,6 +60,7 @@ class Run:
         self.ended = False
         self._source, self._pipeline, self._workers = source, pipeline, workers
         self._screen, self._ledger, self._stop = screen, ledger, stop
+        self._desk, self._hud = desk, hud
         self._progress, self._score, self._record_required = progress, score, record_required
         self._given_up: set[str] = set()
         self._crew = Crew()
@@ -102,7 +107,11 @@ class Run:
 
     def _deliver(self, item: PosedFrame) -> bool:
         """Give a frame to every sink and the screen; False when the run is to stop."""
+        item = self._hud.checked(item)
         for worker in self._workers:
+            if worker.sink.name == "record" and not self._desk.records(item):
+                worker.withhold()
+                continue
             if self._ledger.live:
                 if not worker.offer(item, 0):
                     worker.refuse()
@@ -115,7 +124,7 @@ class Run:
         if self._score:
             self._score.add(item.frame.index, item.poses)
         self._progress.update(self._ledger.delivered)
-        return self._screen is None or self._wait_for_screen(item, self._screen)
+        return self._present(item)
 
     def _check_joints(self) -> None:
         """Say once when the pose network gives nothing but numbers that are none."""
@@ -125,19 +134,28 @@ class Run:
             self._source.status.note(line)
             logger.warning("%s: %s", self._source.info.name, line)
 
-    def _wait_for_screen(self, item: PosedFrame, screen: Screen) -> bool:
+    def _present(self, item: PosedFrame) -> bool:
         """Show a frame when its time has come; False when the run is to stop meanwhile."""
-        while (early := screen.early(item)) > 0:
+        while (early := self._early(item)) > 0:
             if self._look_after():
                 return False
             sleep(min(early, TICK))
-        screen.show(item)
+        item = self._hud.checked(item)  # a key may have asked for it while the frame waited
+        if self._desk.show(item) and self._screen:
+            self._screen.show(item)
         return True
+
+    def _early(self, item: PosedFrame) -> float:
+        """Seconds until this frame is to be shown; a paused file waits."""
+        if self._desk.holds():
+            return TICK
+        return self._screen.early(item) if self._screen else 0.0
 
     def _look_after(self) -> bool:
         """Keys, signals, hangs and failed sinks; True when the run is to stop."""
         if self._screen:
             self._screen.look_after(self._stop)
+        self._desk.work()
         self._check_hangs(self._watched())
         self._log_stall()
         self._check_sinks()

@@ -40,6 +40,10 @@ class SinkWorker:
         """Count a frame that this sink does not get because it is behind (live sources)."""
         self.count.dropped[f"{self.sink.name}.full"] += 1
 
+    def withhold(self) -> None:
+        """Count a frame that this sink does not get because it is switched off."""
+        self.count.dropped[f"{self.sink.name}.off"] += 1
+
     def finish(self, clean: bool) -> None:
         """No more frames will come; clean says whether the run ended as it should."""
         self._clean = clean

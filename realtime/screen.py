@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 
+from realtime.controls import action_of, usable
+from realtime.desk import Desk
+from realtime.help_card import with_help, with_note
 from realtime.records import Image, PosedFrame
 from realtime.render import draw_state
 from realtime.sinks.window import Window
@@ -13,7 +16,6 @@ from realtime.stop import Stop
 
 logger = logging.getLogger(__name__)
 
-QUIT_KEYS = ("q", "esc", "closed")
 REDRAW = 0.5
 """Seconds between redraws of the state while no frame comes."""
 
@@ -22,9 +24,13 @@ class Screen:
     """Shows finished frames. paced: not faster than their own times (a file being watched).
     alone: there is no other output, so the run ends when the display goes away."""
 
-    def __init__(self, window: Window, source: Source, paced: bool, alone: bool = False) -> None:
+    def __init__(
+        self, window: Window, source: Source, desk: Desk, paced: bool, alone: bool = False
+    ) -> None:
         self.shown = 0
         self._window, self._source, self._paced, self._alone = window, source, paced, alone
+        self._desk = desk
+        self._written: tuple[str, bool, int] = ("", False, 0)  # over the picture now
         self._zero: float | None = None  # perf_counter() at Frame.time 0
         self._picture: Image | None = None
         self._drawn = 0.0
@@ -41,10 +47,22 @@ class Screen:
 
     def show(self, item: PosedFrame) -> None:
         if item.picture is not None and not self._lost:
-            self._picture = item.picture
-            self._window.show(item.picture)
-            self._drawn = perf_counter()
+            self._put(item.picture)
             self.shown += 1
+
+    def _put(self, picture: Image) -> None:
+        """Show a picture, with what there is to be said over it."""
+        self._picture = picture
+        self._written = self._to_write()
+        if self._desk.note:
+            picture = with_note(picture, self._desk.note)
+        if self._desk.help:
+            picture = with_help(picture, usable(self._desk.can_record))
+        self._window.show(picture)
+        self._drawn = perf_counter()
+
+    def _to_write(self) -> tuple[str, bool, int]:
+        return self._desk.note, self._desk.help, id(self._desk.item)
 
     def look_after(self, stop: Stop) -> None:
         """Handle keys and a closed window; draw the source's state when it is not live."""
@@ -55,12 +73,24 @@ class Screen:
                 stop.ask("display lost")
             then = "nothing else to do, so the run ends" if self._alone else "going on without it"
             logger.warning("the display went away; %s", then)
-        if key in QUIT_KEYS:
+        action = action_of(key)
+        if key == "closed" or action == "quit":
             stop.ask("window closed" if key == "closed" else f"key {key}")
+        elif action:
+            self._desk.ask(action)
+        self._desk.work()
+        self._window.fill_screen(self._desk.fullscreen)
+        if self._to_write() != self._written and not self._lost:
+            self._refresh()
         now = perf_counter()
         if now - self._drawn > REDRAW and self._source.status.state not in ("live", "ended"):
             self._window.show(draw_state(self._picture, self._source.status.describe()))
             self._drawn = now
+
+    def _refresh(self) -> None:
+        """Draw again because what is to be said, or how people are drawn, has changed."""
+        if self._desk.item and self._desk.item.picture is not None:
+            self._put(self._desk.item.picture)
 
     def close(self) -> None:
         self._window.close()

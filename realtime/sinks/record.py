@@ -70,6 +70,7 @@ class Recorder:
         self._done: list[OutputFile] = []  # earlier parts
         self._failed = False
         self._closed = False
+        self._cut_at: float | None = None
 
     def write(self, item: PosedFrame) -> None:
         """Append item.picture, which must be there. Nothing more is written after an error."""
@@ -85,11 +86,18 @@ class Recorder:
             self._failed = True
             raise
 
+    def cut(self, time: float) -> None:
+        """Begin the next file with the frame of this time; called by another thread."""
+        self._cut_at = time
+
     def _write(self, picture: Image, time: float) -> None:
         zero = self._zero(time)
+        cut = self._cut_at is not None and time >= self._cut_at
+        if cut:
+            self._cut_at = None
         if self._part is None:
             self._part = self._open(picture, zero)
-        elif not self._part.fits(picture, time - zero):
+        elif cut or not self._part.fits(picture, time - zero):
             self._roll(picture, time)
             zero = time
         self._part.write(picture, time - zero)

@@ -46,6 +46,7 @@ class Window:
         self._shown = False
         self._lost = False
         self._closed = False
+        self._full = False
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         cv2.namedWindow(title, flags)
 
@@ -71,6 +72,14 @@ class Window:
             self._closed = True
             return "closed"
         return key_name(code)
+
+    def fill_screen(self, on: bool) -> None:
+        """Let the window have the whole screen, or its own size again."""
+        if on == self._full or not self._usable():
+            return
+        self._full = on
+        wanted = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
+        cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, wanted)
 
     def close(self) -> None:
         """Take the window away; further calls do nothing."""
