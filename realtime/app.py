@@ -29,6 +29,7 @@ from realtime.loop import Run
 from realtime.opening import (
     check_report,
     load_networks,
+    open_page,
     open_sinks,
     open_source,
     pipeline_options,
@@ -94,10 +95,14 @@ def _perform(
         show = wants_window(settings, source.info)
         sinks = open_sinks(settings, source.info, cleanup)
         check_report(settings)
+        page = open_page(settings, stop, not sinks, source.info, cleanup)
+        sinks += [page] if page else []
         detector, pose = load_networks(settings, source.info)
         job = _Job(settings, stop, source, sinks, detector, pose, show)
         if told:
             told.follow(source, job.ledger, job.lost)
+        if page:
+            page.follow(job.pipeline, job.ledger, source, job.workers, job.desk)
         if job.screen:
             on_exit(lambda: _display_lost(settings, stop, job, utc))
         failure = job.run(startup_s=perf_counter() - began)
@@ -144,8 +149,9 @@ class _Job:
         self.desk.redraw = hud.again
         pictures = show or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None
-        # With a window somebody may switch the blur on at any time.
-        options = replace(pipeline_options(settings), find_heads=settings.blur_faces or show)
+        # With a window or a page somebody may switch the blur on at any time.
+        heads = settings.blur_faces or show or settings.serve is not None
+        options = replace(pipeline_options(settings), find_heads=heads)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]

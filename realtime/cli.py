@@ -16,6 +16,7 @@ from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
 from realtime.formats.target import parse_target
 from realtime.hints import camera_number, near
+from realtime.serve.address import parse_address
 from realtime.sinks.outfile import check_not_input
 from realtime.sources.base import Span
 
@@ -70,6 +71,7 @@ class Settings:
     min_free: int
     show: bool
     headless: bool
+    serve: str | None
     mirror: bool
     overlay: str
     blur_faces: bool
@@ -220,6 +222,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _switch(add, "--show", "open a window also when there are outputs")
     _switch(add, "--headless", "never open a window")
+    add(
+        "--serve",
+        nargs="?",
+        const="127.0.0.1:8000",
+        type=_served,
+        metavar="[HOST:]PORT",
+        help="a page for browsers, by default on this machine at port 8000",
+    )
     _switch(add, "--mirror", "flip the picture like a mirror; the data stays as it is")
     add("--overlay", choices=OVERLAYS, help="what is drawn (default skeleton); black: no picture")
     _switch(add, "--blur-faces", "make faces unrecognisable in window, video and screenshots")
@@ -318,7 +328,9 @@ def _typed(action: argparse.Action, value: Any) -> Any:
         return _is(value, int, "a whole number")
     if action.type is float:
         return float(_is(value, (int, float), "a number"))
-    text = str(value) if action.dest in ("start", "end") and type(value) is int else value
+    if action.dest == "serve" and isinstance(value, bool):
+        return action.const if value else None
+    text = str(value) if action.dest in ("start", "end", "serve") and type(value) is int else value
     text = _is(text, str, "a string")
     return action.type(text) if callable(action.type) else text
 
@@ -338,6 +350,10 @@ def _camera(text: str) -> int:
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a camera number (0, 1, ...)")
     return number
+
+
+def _served(text: str) -> str:
+    return str(parse_address(text))
 
 
 def _size(text: str) -> tuple[int, int]:

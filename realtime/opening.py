@@ -6,7 +6,7 @@ import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from engines import bundled, choose
 from engines.base import ModelSpec, Network, Precision, Task
@@ -32,6 +32,10 @@ from realtime.sources.demo import open_demo
 from realtime.sources.file import open_file
 from realtime.sources.images import is_image, open_images
 from realtime.sources.url import is_url, open_url
+from realtime.stop import Stop
+
+if TYPE_CHECKING:  # it needs a library that only --serve needs
+    from realtime.serve.page import Page
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
     kept of the run.
     """
     outputs = settings.output or settings.json or settings.data or settings.report
+    outputs = outputs or settings.serve
     asked = settings.show or info.live or not outputs
     if settings.headless or not asked:
         return False
@@ -118,6 +123,20 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     about = About(info.name, info.independent, settings.angles, settings.min_joint_score, info.rate)
     sinks += open_data(targets, about, overwrite=settings.overwrite, cleanup=cleanup)
     return sinks
+
+
+def open_page(
+    settings: Settings, stop: Stop, alone: bool, info: SourceInfo, cleanup: ExitStack
+) -> Page | None:
+    """The page in the browser, if asked for; alone: there are no other outputs. Raises OutputError
+    when it cannot listen there and ModelError without its library."""
+    if settings.serve is None:
+        return None
+    from realtime.serve.page import Page
+
+    page = Page(settings.serve, stop, alone and not info.live, settings.min_joint_score)
+    cleanup.callback(page.close)
+    return page
 
 
 def pipeline_options(settings: Settings) -> Options:

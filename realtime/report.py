@@ -49,7 +49,7 @@ def build_report(
         "live": source.info.live,
         "ended": ended,
         "frames_shown": shown,
-        **_accounts(ledger, [worker.count for worker in workers], ended),
+        **_accounts(ledger, [w.count for w in workers if w.sink.name != "page"], ended),
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
         "latency_ms": _latency(ledger),

@@ -1,0 +1,139 @@
+"""The numbers beside the picture: how fast, how late, what was lost, who is seen."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from realtime.ledger import Ledger
+from realtime.outputs import SinkWorker
+from realtime.pipeline import Pipeline
+from realtime.records import PosedFrame, Poses
+from realtime.sources.base import Source
+from realtime.stages import Meter
+
+EVERY = 0.25
+"""Seconds between two tellings."""
+RECENT = 100
+"""Pictures over which the latency is told."""
+MOST = 50
+"""People in the table."""
+
+
+class Figures:
+    """Followed from the start of the run. saw() in the sink's thread, told() in the server's.
+
+    Rates and times per frame are those since the telling before; a new one is made at most every
+    EVERY seconds, for all viewers.
+    """
+
+    def __init__(self, min_joint_score: float = 0.3) -> None:
+        self._min_joint_score = min_joint_score
+        self._run: tuple[Pipeline, Ledger, Source, Sequence[SinkWorker]] | None = None
+        self._ages: deque[float] = deque(maxlen=RECENT)
+        self.item: PosedFrame | None = None  # the newest
+        self.since = 0.0  # perf_counter() when it came
+        self._then, self._before = perf_counter(), _Totals(0, 0, {})
+        self._told: dict[str, Any] = {"state": "starting", "people": []}
+
+    def follow(
+        self, pipeline: Pipeline, ledger: Ledger, source: Source, others: Sequence[SinkWorker]
+    ) -> None:
+        """What to tell about from now on; others are the other sinks."""
+        self._run = pipeline, ledger, source, others
+
+    def saw(self, item: PosedFrame) -> None:
+        """This picture is now the newest."""
+        now = perf_counter()
+        if item.frame.grabbed:
+            self._ages.append(now - item.frame.grabbed)
+        self.item, self.since = item, now
+
+    def told(self) -> dict[str, Any]:
+        """Plain JSON values; those not known yet are null."""
+        now = perf_counter()
+        if self._run and now - self._then >= EVERY * 0.9:
+            self._told = self._tell(now - self._then, *self._run)
+            self._then = now
+        return self._told
+
+    def _tell(
+        self,
+        seconds: float,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        source: Source,
+        others: Sequence[SinkWorker],
+    ) -> dict[str, Any]:
+        work = [m for m in pipeline.meters.values() if not (ledger.live and m.name == "grab")]
+        totals = _Totals(ledger.delivered, ledger.dropped(), {m.name: _so_far(m) for m in work})
+        before, self._before = self._before, totals
+        item, ages = self.item, list(self._ages)
+        return {
+            "state": source.status.describe(),
+            "source": source.info.name,
+            "live": ledger.live,
+            "fps": round((totals.frames - before.frames) / seconds, 1),
+            "latency_ms": _ms(ages, 50) if ledger.live else None,
+            "latency_p95_ms": _ms(ages, 95) if ledger.live else None,
+            "frames": ledger.delivered,
+            "of": source.info.frames,
+            "dropped": totals.dropped,
+            "dropped_now": totals.dropped - before.dropped,
+            "failed": ledger.failed,
+            "reconnects": source.status.reconnects,
+            "stages": {name: _per_frame(t, before.stages) for name, t in totals.stages.items()},
+            "outputs": {worker.sink.name: _output(worker) for worker in others},
+            "people": self._people(item.poses) if item else [],
+        }
+
+    def _people(self, poses: Poses) -> list[dict[str, Any]]:
+        """The surest first."""
+        order = np.argsort(-poses.scores, kind="stable")[:MOST].tolist()
+        shown = (poses.joint_scores >= self._min_joint_score).sum(1)
+        return [
+            {
+                "id": int(poses.ids[n]) if poses.ids[n] >= 0 else None,
+                "score": round(float(poses.scores[n]), 3),
+                "joints": int(shown[n]),
+            }
+            for n in order
+        ]
+
+
+class _Totals:
+    def __init__(self, frames: int, dropped: int, stages: dict[str, _Stage]) -> None:
+        self.frames, self.dropped, self.stages = frames, dropped, stages
+
+
+_Stage = tuple[str, float, int]
+"""Its name, seconds and frames so far."""
+
+
+def _so_far(meter: Meter) -> _Stage:
+    return meter.name, meter.seconds, meter.frames
+
+
+def _per_frame(total: _Stage, before: dict[str, _Stage]) -> float | None:
+    """Milliseconds a frame since then; None when the stage has done none."""
+    name, seconds, frames = total
+    _, seconds_then, frames_then = before.get(name, (name, 0.0, 0))
+    if frames <= frames_then:
+        return None
+    return round(1e3 * (seconds - seconds_then) / (frames - frames_then), 2)
+
+
+def _ms(seconds: list[float], percent: float) -> float | None:
+    return round(1e3 * float(np.percentile(seconds, percent)), 1) if seconds else None
+
+
+def _output(worker: SinkWorker) -> dict[str, Any]:
+    return {
+        "frames": worker.count.frames,
+        "dropped": sum(list(worker.count.dropped.values())),
+        "error": str(worker.error) if worker.error else None,
+    }

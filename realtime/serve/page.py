@@ -1,0 +1,88 @@
+"""The sink behind --serve: shows finished frames in the browser."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from time import perf_counter, sleep
+
+from realtime.desk import Desk
+from realtime.errors import ModelError
+from realtime.ledger import Ledger
+from realtime.outputs import SinkWorker
+from realtime.pipeline import TICK, Pipeline
+from realtime.records import PosedFrame
+from realtime.serve.address import listen, parse_address
+from realtime.serve.buttons import Buttons
+from realtime.serve.figures import Figures
+from realtime.sources.base import Source
+from realtime.stop import Stop
+
+try:
+    from realtime.serve.guard import Guard, new_token
+    from realtime.serve.server import Server
+except ImportError as error:
+    raise ModelError(
+        f'--serve needs a library ({error}); run pip install "posestream[serve]"'
+    ) from error
+
+LONGEST = 1.0
+"""Seconds a frame of a file is waited for at most: slides and gaps go by faster."""
+
+
+class Page:
+    """See Sink. Never waits for a viewer. paced: not faster than the frames' own times, for a file
+    that is only watched.
+
+    Raises OutputError when the address cannot be had. Says on standard error where to look.
+    """
+
+    def __init__(self, address: str, stop: Stop, paced: bool, min_joint_score: float) -> None:
+        self.name, self.wants_picture = "page", True
+        self.notes: list[str] = []
+        self._stop, self._paced = stop, paced
+        self._zero: float | None = None  # perf_counter() at Frame.time 0
+        wanted = parse_address(address)
+        listener, self.address = listen(wanted)
+        self.token = "" if wanted.loopback else new_token()
+        self._figures, self._buttons = Figures(min_joint_score), Buttons(stop)
+        self._server = Server(
+            listener, Guard(self.address, self.token), self._figures, self._buttons
+        )
+        print(f"posestream: the page is at {self.url}", file=sys.stderr, flush=True)
+
+    @property
+    def url(self) -> str:
+        """What to open; with the token, if there is one."""
+        return f"http://{self.address.reachable}/" + (f"?token={self.token}" if self.token else "")
+
+    def follow(
+        self,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        source: Source,
+        workers: Sequence[SinkWorker],
+        desk: Desk,
+    ) -> None:
+        """Whose numbers to show, and what buttons do from now on."""
+        others = [worker for worker in workers if worker.sink is not self]
+        self._figures.follow(pipeline, ledger, source, others)
+        self._buttons.follow(desk, ledger.live)
+
+    def write(self, item: PosedFrame) -> None:
+        if self._paced:
+            self._wait_for(item.frame.time)
+        self._figures.saw(item)
+        self._server.show(item)
+
+    def close(self, clean: bool = True) -> None:
+        self._server.close()
+
+    def _wait_for(self, moment: float) -> None:
+        """Return when a frame of this time is due, or the run is to stop."""
+        now = perf_counter()
+        early = 0.0 if self._zero is None else self._zero + moment - now
+        if self._zero is None or not -0.5 < early < LONGEST:  # the first one, behind, or a gap
+            self._zero = now - moment + (LONGEST if early >= LONGEST else 0.0)
+        while (early := self._zero + moment - perf_counter()) > 0 and not self._stop.reason:
+            sleep(min(early, TICK))

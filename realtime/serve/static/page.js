@@ -1,0 +1,304 @@
+// The page of one viewer: pictures and numbers come over one WebSocket, newest only. Each picture
+// shown is answered with its serial; a page that answers slowly, or is hidden, gets fewer.
+"use strict";
+
+const HEAD = 16; // bytes before a picture: serial, frame index (uint32), time it was read (float64)
+const SAMPLES = 240; // a minute, four a second
+const $ = (id) => document.getElementById(id);
+const pen = $("picture").getContext("2d", { alpha: false });
+const history = { fps: [], latency: [], screen: [], drops: [], stages: [] };
+let socket = null;
+let frozen = false;
+let unseen = []; // serials not answered yet because the page is hidden
+let actions = [];
+let ended = false;
+const shown = { index: -1, read: 0 }; // the picture on the canvas
+
+function connect() {
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  socket = new WebSocket(`${scheme}//${location.host}/live`);
+  socket.binaryType = "arraybuffer";
+  socket.onmessage = ({ data }) => (typeof data === "string" ? tell(JSON.parse(data)) : show(data));
+  socket.onclose = ({ code }) => {
+    ended = ended || code === 1001;
+    setState(ended ? "ended" : "no connection");
+    setMessage(ended ? "The run has ended" : "No connection; trying again");
+    $("stage").classList.add("old");
+    unseen = [];
+    setTimeout(connect, 2000);
+  };
+}
+
+async function show(data) {
+  const head = new DataView(data, 0, HEAD);
+  const serial = head.getUint32(0, true);
+  if (!frozen) {
+    const picture = await createImageBitmap(new Blob([new Uint8Array(data, HEAD)], { type: "image/jpeg" }));
+    if (!frozen) draw(picture, head.getUint32(4, true), head.getFloat64(8, true));
+    picture.close();
+  }
+  unseen.push(serial);
+  if (!document.hidden) answer();
+}
+
+function draw(picture, index, read) {
+  const canvas = $("picture");
+  if (canvas.width !== picture.width || canvas.height !== picture.height) {
+    canvas.width = picture.width;
+    canvas.height = picture.height;
+    $("stage").style.aspectRatio = `${picture.width} / ${picture.height}`;
+  }
+  pen.drawImage(picture, 0, 0);
+  Object.assign(shown, { index, read });
+  ended = false;
+  $("stage").classList.remove("old");
+}
+
+function answer() {
+  for (const serial of unseen.splice(0)) send({ seen: serial });
+}
+
+function send(message) {
+  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+function tell(news) {
+  setButtons(news.buttons);
+  setState(news.state);
+  $("source").textContent = news.source ?? "";
+  if (!("fps" in news)) return setMessage("Getting ready");
+  const waits = news.state !== "live" && news.state !== "ended";
+  setMessage(shown.index < 0 ? "Waiting for the first picture" : waits ? news.state : frozen ? "Frozen" : "");
+  $("stage").classList.toggle("old", waits && shown.index >= 0);
+  setNumbers(news);
+  setPeople(news.people);
+  remember(news);
+  drawCharts(news);
+}
+
+function setState(text) {
+  if ($("state").textContent !== text) $("state").textContent = text;
+  $("state").dataset.kind = text === "live" ? "good" : /^(lost|ended|no conn)/.test(text) ? "bad" : "";
+}
+
+function setMessage(text) {
+  if ($("message").textContent !== text) $("message").textContent = text;
+}
+
+const rounded = (value, digits = 0) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+
+function setNumbers(news) {
+  $("fps").textContent = rounded(news.fps, 1);
+  $("latency").textContent = rounded(news.latency_ms);
+  $("screen").textContent = news.live ? rounded(news.screen_ms) : "–";
+  $("dropped").textContent = news.dropped;
+  const of = news.of ? ` of ${news.of}` : "";
+  const parts = [`${news.frames}${of} frames`, `${news.viewers} ${news.viewers === 1 ? "viewer" : "viewers"}`];
+  if (news.failed) parts.push(`${news.failed} failed`);
+  if (news.reconnects) parts.push(`${news.reconnects} reconnects`);
+  for (const [name, output] of Object.entries(news.outputs)) {
+    parts.push(output.error ? `${name}: ${output.error}` : `${name}: ${output.frames} frames`);
+  }
+  $("counts").textContent = parts.join(" · ");
+}
+
+function setPeople(people) {
+  $("count").textContent = people.length ? `(${people.length})` : "";
+  const rows = people.map((person) => {
+    const row = document.createElement("tr");
+    const cells = [person.id ?? "–", person.score.toFixed(2), `${person.joints} of 17`];
+    row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+    return row;
+  });
+  if (!rows.length) {
+    const row = document.createElement("tr");
+    row.append(Object.assign(document.createElement("td"), { colSpan: 3, textContent: "nobody in the picture" }));
+    rows.push(row);
+  }
+  $("people").replaceChildren(...rows);
+}
+
+// Buttons keep their elements, and with them the focus, as long as the same ones are offered.
+function setButtons(buttons) {
+  const names = (list) => list.map((one) => one.name).join();
+  if (names(buttons) !== names(actions)) $("buttons").replaceChildren(...buttons.map(makeButton));
+  actions = buttons;
+  $("freeze").hidden = buttons.some((one) => one.name === "pause");
+  buttons.forEach((action, number) => {
+    const button = $("buttons").children[number];
+    if ("on" in action) button.setAttribute("aria-pressed", String(action.on));
+    const detail = button.querySelector("small");
+    if (detail.textContent !== (action.detail ?? "")) detail.textContent = action.detail ?? "";
+  });
+}
+
+function makeButton(action) {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const part = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+  const key = action.key === "space" ? "Space" : action.key.toUpperCase();
+  button.append(`${action.label} `, part("small", ""), part("kbd", key));
+  button.setAttribute("aria-keyshortcuts", key);
+  button.classList.toggle("danger", Boolean(action.ask));
+  button.onclick = () => act(action);
+  return button;
+}
+
+function act(action) {
+  if (!action.ask) return send({ do: action.name });
+  const dialog = $("confirm");
+  $("question").textContent = action.ask;
+  $("yes").textContent = action.label;
+  dialog.returnValue = "";
+  dialog.onclose = () => dialog.returnValue === "yes" && send({ do: action.name });
+  dialog.showModal();
+}
+
+function freeze() {
+  frozen = !frozen;
+  $("freeze").setAttribute("aria-pressed", String(frozen));
+  setMessage(frozen ? "Frozen" : "");
+}
+
+function fullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("stage").requestFullscreen?.();
+}
+
+// --- charts -------------------------------------------------------------------------------------
+
+function remember(news) {
+  const seconds = 0.25;
+  const add = (list, value) => {
+    list.push(value);
+    if (list.length > SAMPLES) list.shift();
+  };
+  add(history.fps, news.fps);
+  add(history.latency, news.latency_ms);
+  add(history.screen, news.live ? news.screen_ms : null);
+  add(history.drops, news.dropped_now / seconds);
+  add(history.stages, news.stages);
+}
+
+function drawCharts(news) {
+  if (document.hidden) return;
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+  chart("chart-fps", [{ values: history.fps, colour: colour("a"), fill: true }], colour, 10);
+  const lines = [
+    { values: history.screen, colour: colour("b") },
+    { values: history.latency, colour: colour("a"), fill: true },
+  ];
+  chart("chart-latency", lines, colour, 20);
+  chart("chart-drops", [{ values: history.drops, colour: colour("b"), fill: true }], colour, 5);
+  drawStages(Object.keys(news.stages), colour);
+}
+
+function drawStages(names, colour) {
+  let below = history.stages.map(() => 0);
+  const layers = names.map((name, number) => {
+    below = below.map((height, n) => height + (history.stages[n][name] ?? 0));
+    return { values: below, colour: colour(`s${number % 7}`), fill: true, solid: true };
+  });
+  chart("chart-stages", layers.reverse(), colour, 10);
+  const last = history.stages.at(-1);
+  const items = names.map((name, number) => {
+    const item = document.createElement("li");
+    item.append(Object.assign(document.createElement("i"), { className: `s${number % 7}` }));
+    item.append(`${name} ${rounded(last[name], 1)}`);
+    return item;
+  });
+  $("stages").replaceChildren(...items);
+}
+
+// Round number at or above the highest value, at least `least`.
+function ceiling(layers, least) {
+  const highest = Math.max(least, ...layers.flatMap((layer) => layer.values.map((value) => value ?? 0)));
+  const power = 10 ** Math.floor(Math.log10(highest));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((n) => n * power).find((n) => n >= highest * 0.999);
+}
+
+function chart(id, layers, colour, least) {
+  const canvas = $(id);
+  const scale = devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
+  if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
+  const pen = canvas.getContext("2d");
+  pen.setTransform(scale, 0, 0, scale, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  const top = ceiling(layers, least);
+  const left = 34;
+  const [low, high] = [height - 16, 6];
+  const x = (n, count) => width - ((count - 1 - n) / (SAMPLES - 1)) * (width - left);
+  const y = (value) => low - (value / top) * (low - high);
+  grid(pen, [left, width, low, high], top, colour);
+  for (const layer of layers) trace(pen, layer, x, y, low);
+}
+
+function grid(pen, [left, right, low, high], top, colour) {
+  pen.strokeStyle = colour("line");
+  pen.fillStyle = colour("soft");
+  pen.lineWidth = 1;
+  pen.font = "11px system-ui, sans-serif";
+  pen.textAlign = "right";
+  pen.textBaseline = "middle";
+  for (const share of [0, 0.5, 1]) {
+    const y = Math.round(low - share * (low - high)) + 0.5;
+    pen.beginPath();
+    pen.moveTo(left, y);
+    pen.lineTo(right, y);
+    pen.stroke();
+    pen.fillText(String(+(share * top).toPrecision(3)), left - 6, y);
+  }
+  pen.textBaseline = "alphabetic";
+  pen.fillText("now", right, low + 14);
+  pen.textAlign = "left";
+  pen.fillText("1 min ago", left, low + 14);
+}
+
+function trace(pen, layer, x, y, low) {
+  const count = layer.values.length;
+  let start = 0;
+  while (start < count) {
+    if (layer.values[start] === null) {
+      start += 1;
+      continue;
+    }
+    let end = start;
+    while (end + 1 < count && layer.values[end + 1] !== null) end += 1;
+    pen.beginPath();
+    for (let n = start; n <= end; n += 1) pen.lineTo(x(n, count), y(layer.values[n]));
+    pen.strokeStyle = pen.fillStyle = layer.colour;
+    pen.lineWidth = 1.75;
+    pen.stroke();
+    if (layer.fill) {
+      pen.lineTo(x(end, count), low);
+      pen.lineTo(x(start, count), low);
+      pen.globalAlpha = layer.solid ? 1 : 0.16;
+      pen.fill();
+      pen.globalAlpha = 1;
+    }
+    start = end + 1;
+  }
+}
+
+// --- keyboard -----------------------------------------------------------------------------------
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || $("confirm").open) return;
+  const key = event.key.toLowerCase();
+  const pressing = event.target.closest("button, a") && (key === " " || key === "enter");
+  if (pressing) return; // the element with the focus takes these
+  const name = key === " " ? "space" : key === "=" ? "+" : key === "_" ? "-" : key;
+  const action = actions.find((one) => one.key === name);
+  if (action) act(action);
+  else if (key === "s") $("screenshot").click();
+  else if (key === "f") fullscreen();
+  else if (key === " ") freeze();
+  else return;
+  event.preventDefault();
+});
+document.addEventListener("visibilitychange", () => document.hidden || answer());
+$("freeze").onclick = freeze;
+$("fullscreen").onclick = fullscreen;
+connect();
