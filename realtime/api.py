@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from engines.base import Network
 from realtime.app import perform
 from realtime.cli import Settings, settings_of
+from realtime.errors import UsageError
 from realtime.flow import Crew
 from realtime.formats.registry import load
 from realtime.formats.rows import LoadedFrame
@@ -112,6 +113,8 @@ class Stream:
     """
 
     def __init__(self, settings: Settings) -> None:
+        if settings.blur_faces:
+            raise UsageError("blur_faces is for pictures that run() writes; stream() gives raw ones")
         parts = _Parts(settings)
         self.info: SourceInfo = parts.source.info
         self._parts = parts

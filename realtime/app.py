@@ -152,7 +152,10 @@ class _Job:
         # With a window or a page somebody may switch the blur on at any time.
         heads = settings.blur_faces or show or settings.serve is not None
         options = replace(pipeline_options(settings), find_heads=heads)
+        if settings.blur_faces:
+            options = replace(options, detect_every=1)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
+        self.pipeline.watchful = lambda: self.desk.style.blur_faces  # nobody comes in unseen
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})

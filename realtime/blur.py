@@ -43,7 +43,8 @@ REACH = 0.75  # from the middle of the face to where the cover ends, in heights 
 AROUND = 0.35  # from any sure joint of the face
 ABOVE = 0.05  # how far above the box its upper fifth begins, as a share of the box
 
-GROWTH = 0.8  # a head not seen is looked for so many of its sizes farther away each second
+GROWTH = 1.5  # a head not seen is looked for so many of its sizes farther away each second
+STRANGE = 4.0  # the same for a head that was seen once only: it may walk either way
 FASTEST = 8.0  # sizes a head moves in a second, at most: a runner
 BLOCKS = 4  # averages along the shorter side of what is covered
 LEAST_BLOCK = 4  # pixels
@@ -107,14 +108,15 @@ def _hull(a: Floats, b: Floats) -> Floats:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """Heads as they were last seen: boxes (H, 4), velocities (H, 2) in pixels per second, times
-    (H,) in seconds."""
+    (H,) in seconds. known: bool (H,), seen twice or more, so that the velocity means something."""
 
     boxes: Floats
     velocity: Floats
     time: Floats
+    known: NDArray[np.bool_]
 
     def __getitem__(self, which: NDArray[np.int64]) -> _Seen:
-        return _Seen(self.boxes[which], self.velocity[which], self.time[which])
+        return _Seen(self.boxes[which], self.velocity[which], self.time[which], self.known[which])
 
     @property
     def size(self) -> Floats:
@@ -128,7 +130,7 @@ class Heads:
 
     def __init__(self, kept: float = KEPT) -> None:
         self._kept = kept
-        self._seen = _Seen(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0))
+        self._seen = _Seen(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0, np.bool_))
 
     def update(self, heads_xyxy: Float, time: float) -> Float:
         """What to cover (K, 4) in the frame of this time, in seconds: the heads found in it and
@@ -138,11 +140,13 @@ class Heads:
         rows, columns = self._pairs(old, found, time)
         velocity = np.zeros((len(found), 2))
         velocity[columns] = _velocity(old[rows], found[columns], time)
+        known = np.isin(np.arange(len(found)), columns)
         gone = old[np.setdiff1d(np.arange(len(old.time)), rows)]
         self._seen = _Seen(
             np.concatenate([found, gone.boxes]),
             np.concatenate([velocity, gone.velocity]),
             np.concatenate([np.full(len(found), time), gone.time]),
+            np.concatenate([known, gone.known]),
         )
         return np.concatenate([found, _carried(gone, time)]).astype(np.float32)
 
@@ -165,7 +169,7 @@ def _velocity(old: _Seen, found: Floats, time: float) -> Floats:
     """Velocities (H, 2) of heads that were seen again, half of the old one in it."""
     elapsed = np.maximum(abs(time - old.time), 1e-3)[:, None]
     now = (_middle(found) - _middle(old.boxes)) / elapsed
-    mixed = np.where(old.velocity.any(1, keepdims=True), (now + old.velocity) / 2, now)
+    mixed = np.where(old.known[:, None], (now + old.velocity) / 2, now)
     speed = np.linalg.norm(mixed, axis=1, keepdims=True)
     most = FASTEST * old.size[:, None]
     slower: Floats = mixed * np.minimum(1, most / np.maximum(speed, 1e-9))
@@ -177,7 +181,7 @@ def _carried(gone: _Seen, time: float) -> Floats:
     going to, and around that."""
     elapsed = abs(time - gone.time)[:, None]
     boxes = _hull(gone.boxes, gone.boxes + np.tile(gone.velocity * elapsed, 2))
-    room = gone.size[:, None] * GROWTH * elapsed
+    room = gone.size[:, None] * np.where(gone.known, GROWTH, STRANGE)[:, None] * elapsed
     grown: Floats = boxes + room * np.array([-1, -1, 1, 1])
     return grown
 

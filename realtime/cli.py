@@ -232,7 +232,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _switch(add, "--mirror", "flip the picture like a mirror; the data stays as it is")
     add("--overlay", choices=OVERLAYS, help="what is drawn (default skeleton); black: no picture")
-    _switch(add, "--blur-faces", "make faces unrecognisable in window, video and screenshots")
+    _switch(add, "--blur-faces", "make faces unrecognisable; detects in every frame")
     add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
 
     add = parser.add_argument_group("networks").add_argument

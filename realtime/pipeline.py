@@ -72,6 +72,7 @@ class Pipeline:
         self._tracker = Tracker()
         self._repair = SwapRepair() if options.fix_swaps else None
         self._heads = Heads()
+        self.watchful: Callable[[], bool] = lambda: False  # detect in every live frame
         idle = options.smooth == "off" or (options.smooth == "display" and draw is None)
         self._smoother = None if idle or source.info.independent else Smoother()
         live = source.info.live
@@ -115,7 +116,9 @@ class Pipeline:
 
     def _live(self, crew: Crew) -> Generator[PosedFrame, None, None]:
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", 1, drop=True)))
-        schedule = LiveSchedule(self._detect, self._tracker, self._options.detect_every)
+        schedule = LiveSchedule(
+            self._detect, self._tracker, self._options.detect_every, lambda: self.watchful()
+        )
 
         def infer(frame: Frame) -> PosedFrame:
             return self._track(self._estimate([(frame, schedule(frame))])[0])

@@ -211,22 +211,30 @@ class LiveSchedule:
     somebody, and on every frame while nobody is there; between, boxes come from the tracker.
 
     For live sources, where nothing can look ahead. The tracker must have had the poses of a frame
-    before the next frame comes here; new people appear at the next detection.
+    before the next frame comes here; new people appear at the next detection. always: asked
+    for each frame, whether to detect in it whatever every says.
     """
 
-    def __init__(self, detect: Detect, tracker: Tracker, every: int) -> None:
+    def __init__(
+        self,
+        detect: Detect,
+        tracker: Tracker,
+        every: int,
+        always: Callable[[], bool] = lambda: False,
+    ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
         self._detect = detect
         self._tracker = tracker
         self._every = every
+        self._always = always
         self._since = every  # frames since the last detection
         self._found = Detections.empty()  # in that frame
 
     def __call__(self, frame: Frame) -> Detections:
         """The people of a frame, to find poses in."""
         self._since += 1
-        if self._since < self._every and not self._tracker.lost:
+        if self._since < self._every and not self._tracker.lost and not self._always():
             boxes = self._tracker.predicted(frame.time, frame.size_wh, self._found)
             if len(boxes):
                 return boxes
