@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
 import sys
+
+if __name__ == "__main__":  # nothing is open yet that would have to be closed; Stop takes over
+    for _name, _code in (("SIGINT", 130), ("SIGTERM", 0), ("SIGHUP", 0)):
+        if hasattr(signal, _name):
+            signal.signal(getattr(signal, _name), lambda *_, code=_code: os._exit(code))
+
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -69,6 +76,11 @@ def dispatch(settings: Settings, stop: Stop) -> int:
         from realtime.sources.camera import list_cameras
 
         return answer(list_cameras())
+    if settings.explain:
+        from realtime import explain
+
+        explain.run(settings)
+        return 0
     from realtime.app import run
 
     code, must_leave = run(settings, stop)

@@ -114,7 +114,7 @@ class Stream:
 
     def __init__(self, settings: Settings) -> None:
         if settings.blur_faces:
-            raise UsageError("blur_faces is for pictures that run() writes; stream() gives raw ones")
+            raise UsageError("blur_faces is for what run() writes; stream() gives raw frames")
         parts = _Parts(settings)
         self.info: SourceInfo = parts.source.info
         self._parts = parts

@@ -75,6 +75,8 @@ class Settings:
     mirror: bool
     overlay: str
     blur_faces: bool
+    explain: Path | None
+    explain_frame: int | None
     min_joint_score: float
     detector: Path | None
     pose: Path | None
@@ -233,6 +235,10 @@ def build_parser() -> argparse.ArgumentParser:
     _switch(add, "--mirror", "flip the picture like a mirror; the data stays as it is")
     add("--overlay", choices=OVERLAYS, help="what is drawn (default skeleton); black: no picture")
     _switch(add, "--blur-faces", "make faces unrecognisable; detects in every frame")
+    add(
+        "--explain", type=Path, metavar="FOLDER", help="five pictures of how one frame is worked on"
+    )
+    add("--explain-frame", type=int, metavar="N", help="that frame (default the first with people)")
     add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
 
     add = parser.add_argument_group("networks").add_argument
@@ -407,6 +413,10 @@ def _validate(s: Settings) -> None:
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
+    if s.explain and (s.output or s.json or s.data or s.report):
+        raise UsageError("--explain works on one frame and leaves; give it without other outputs")
+    if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
+        raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
     own = (s.output, s.json, s.report, s.log_file, s.status_file)
     outputs = [str(p) for p in own if p and str(p) != "-"]
     outputs += [str(parse_target(text).path) for text in s.data]

@@ -1,0 +1,314 @@
+"""Five pictures of one frame that show how people's joints are found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engines.base import Network
+from realtime import geometry
+from realtime.blur import NOBODY, cover, heads_of
+from realtime.cli import Settings
+from realtime.crop import cut
+from realtime.decode import decode, to_poses
+from realtime.detect import Detector
+from realtime.draw import LIGHT, Style, tint
+from realtime.errors import InputError, OutputError
+from realtime.opening import load_networks, open_source, pipeline_options
+from realtime.pipeline import Options
+from realtime.pose import estimate
+from realtime.records import Crops, Detections, Float, Frame, Image, Poses
+from realtime.render import draw
+from realtime.sheet import GAP, WIDE, Tile, enlarged, grid, page
+from realtime.sinks.outfile import OutputFile, check_writable
+from realtime.skeleton import JOINTS
+from realtime.sources.base import Source
+from realtime.text import RIM, text_size, write
+
+NAMES = ("1_detections", "2_crops", "3_heatmaps", "4_joints", "5_poses")
+COLUMNS = 6
+TAG = 15  # height in pixels of the letters at boxes
+MOST = 12
+"""People whose crops are shown, the surest first."""
+TILE = (WIDE - (COLUMNS + 1) * GAP) // COLUMNS  # width of a tile in pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What each step made of one frame with N people, the surest first.
+
+    picture: uint8 (H, W, 3), the frame as it is shown, faces blurred if asked for. crops: of that
+    picture, as the pose network saw them but for the blur. heatmaps: float32 (N, 17, h, w).
+    points_xy: float32 (N, 17, 2) in crop pixels. poses: in frame pixels, ids from 1 up.
+    """
+
+    number: int
+    picture: Image
+    detections: Detections
+    crops: Crops
+    heatmaps: Float
+    points_xy: Float
+    poses: Poses
+
+    @property
+    def scale(self) -> float:
+        """From crop pixels to those of a tile."""
+        return TILE / int(self.crops.pixels.shape[2])
+
+
+def run(settings: Settings) -> None:
+    """Write the pictures that settings.explain asks for. Raises PosestreamError."""
+    assert settings.explain is not None
+    with closing(open_source(settings)) as source:
+        paths = _paths(settings.explain, settings.overwrite)
+        detector, pose = load_networks(settings, source.info)
+        try:
+            found = find(source, detector, settings.explain_frame)
+            steps = take_steps(
+                found, detector, pose, pipeline_options(settings), settings.blur_faces
+            )
+            pictures = explained(steps, settings.min_joint_score)
+        finally:
+            detector.network.close()
+            pose.close()
+    for path, picture in zip(paths, pictures, strict=True):
+        file = OutputFile(path, settings.overwrite)
+        _write(file, picture)
+    if not settings.quiet:
+        print(f"frame {steps.number} explained in {settings.explain}", file=sys.stderr)
+
+
+def _paths(folder: Path, overwrite: bool) -> list[Path]:
+    """Where the pictures go; the folder is made. Raises OutputError."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError:
+        raise OutputError(f"{folder}: is not a folder; give another name") from None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
+    paths = [folder / f"{name}.png" for name in NAMES]
+    for path in paths:
+        check_writable(path, overwrite)
+    return paths
+
+
+def _write(file: OutputFile, picture: Image) -> None:
+    try:
+        file.write(cv2.imencode(".png", picture)[1].tobytes())
+        file.commit()
+    except OSError as error:
+        file.keep()
+        raise OutputError(f"{file.path}: cannot be written: {error.strerror}") from error
+
+
+def find(source: Source, detector: Detector, number: int | None) -> tuple[Frame, Detections]:
+    """The frame of this number, or the first one with people, and who is in it. Raises
+    InputError when there is none."""
+    looked = 0
+    with closing(source.frames()) as frames:
+        for frame in frames:
+            looked += 1
+            if number is not None and frame.index < number:
+                continue
+            found = detector([frame])[0]
+            if len(found):
+                return frame, found
+            if number is not None:
+                text = f"frame {frame.index} shows nobody; give another --explain-frame"
+                raise InputError(f"{source.info.name}: {text}")
+    if number is not None:
+        text = f"there is no frame {number}; {looked} frames were read"
+        raise InputError(f"{source.info.name}: {text}")
+    raise InputError(f"{source.info.name}: nobody was found in {looked} frames")
+
+
+def take_steps(
+    found: tuple[Frame, Detections],
+    detector: Detector,
+    pose: Network,
+    options: Options,
+    blur_faces: bool = False,
+) -> Steps:
+    """Everything the networks make of one frame with people."""
+    frame, detections = found
+    spec = pose.spec
+    crops = cut([frame], [detections], spec.input_wh)
+    heatmaps = estimate(pose, crops)
+    points, scores = decode(heatmaps, options.method, spec.grid, spec.input_wh, spec.sigma)
+    people = Poses(
+        geometry.apply(crops.crop_to_frame, points),
+        scores,
+        detections.boxes_xyxy,
+        to_poses(points, scores, crops, [detections])[0][0].scores
+        if np.isfinite(points).all()
+        else detections.scores,
+        np.arange(1, len(points) + 1),
+    )
+    picture = frame.image
+    if blur_faces:
+        picture = frame.image.copy()
+        cover(picture, heads_of(people, NOBODY))
+        crops = cut([Frame(frame.index, frame.time, picture)], [detections], spec.input_wh)
+    return Steps(frame.index, picture, detections, crops, heatmaps, points, people)
+
+
+def explained(steps: Steps, min_joint_score: float = 0.3) -> list[Image]:
+    """The five pictures, uint8 (H, W, 3) BGR, in the order of NAMES."""
+    style = Style(min_joint_score)
+    pictures: Sequence[Callable[[], Image]] = (
+        lambda: detections_page(steps),
+        lambda: crops_page(steps),
+        lambda: heatmaps_page(steps),
+        lambda: joints_page(steps, style),
+        lambda: poses_page(steps, style),
+    )
+    return [make() for make in pictures]
+
+
+def detections_page(steps: Steps) -> Image:
+    picture, scale = _whole(steps.picture)
+    boxes = (steps.detections.boxes_xyxy + 0.5) * scale - 0.5
+    for n, box in enumerate(boxes, 1):
+        _box(picture, box, n)
+    taken: list[Float] = []
+    for n, (box, score) in enumerate(zip(boxes, steps.detections.scores.tolist()), 1):
+        taken.append(_tag(picture, f"{n}: {score:.2f}", box, n, taken))
+    text = (
+        f"The detector looks at the whole frame {steps.number}, made smaller, and gives a box and a"
+        " score for each person."
+    )
+    return page("1 Who is there", text, picture)
+
+
+def crops_page(steps: Steps) -> Image:
+    tiles = []
+    boxes = _boxes_in_crops(steps)
+    for n in range(min(len(steps.poses), MOST)):
+        tile = enlarged(steps.crops.pixels[n], steps.scale)
+        _box(tile, boxes[n], n + 1)
+        tiles.append(Tile(tile, f"person {n + 1}"))
+    wide, tall = steps.crops.pixels.shape[2], steps.crops.pixels.shape[1]
+    text = (
+        f"Each box grows to the network's aspect of {wide} x {tall}, with some air around it, and"
+        f" is scaled to that size. What lies outside of the frame is black. {_shown(steps)}"
+    )
+    return page("2 One picture for each person", text, grid(tiles, COLUMNS))
+
+
+def heatmaps_page(steps: Steps) -> Image:
+    ground = enlarged(steps.crops.pixels[0], steps.scale)
+    grey = cv2.cvtColor(cv2.cvtColor(ground, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    maps = steps.heatmaps[0]
+    points = (steps.points_xy[0] + 0.5) * steps.scale - 0.5
+    tiles = []
+    for name, heat, point, score in zip(
+        JOINTS, maps, points, steps.poses.joint_scores[0].tolist(), strict=True
+    ):
+        tile = _heated(np.asarray(grey, np.uint8), heat)
+        _cross(tile, point)
+        tiles.append(Tile(tile, f"{name.replace('_', ' ')} {score:.2f}"))
+    tiles.append(Tile(_heated(np.asarray(grey, np.uint8), maps.max(0)), "all joints"))
+    size = f"{maps.shape[2]} x {maps.shape[1]}"
+    text = (
+        f"For person 1 the network gives a map of {size} cells for each of the {len(maps)} joints:"
+        " how likely the joint is there. The cross is the peak, refined below one cell; its height"
+        " is the score."
+    )
+    return page("3 Where is each joint", text, grid(tiles, COLUMNS))
+
+
+def joints_page(steps: Steps, style: Style) -> Image:
+    tiles = []
+    boxes = _boxes_in_crops(steps)
+    for n in range(min(len(steps.poses), MOST)):
+        joints = ((steps.points_xy[n] + 0.5) * steps.scale - 0.5).astype(np.float32)
+        one = steps.poses[n : n + 1]
+        here = Poses(
+            joints[None], one.joint_scores, boxes[n][None], one.scores, np.array([-1], np.int64)
+        )
+        tile = draw(Frame(0, 0.0, enlarged(steps.crops.pixels[n], steps.scale)), here, style)
+        known = int((one.joint_scores >= style.min_joint_score).sum())
+        tiles.append(Tile(tile, f"person {n + 1}: {known} of {len(JOINTS)} joints"))
+    text = (
+        f"The peaks of all maps make a pose. Joints below a score of {style.min_joint_score:g} are"
+        f" hidden. Blue is the person's own left, orange the right. {_shown(steps)}"
+    )
+    return page("4 One pose for each person", text, grid(tiles, COLUMNS))
+
+
+def poses_page(steps: Steps, style: Style) -> Image:
+    picture, scale = _whole(steps.picture)
+    poses = Poses(
+        ((steps.poses.joints_xy + 0.5) * scale - 0.5).astype(np.float32),
+        steps.poses.joint_scores,
+        ((steps.poses.boxes_xyxy + 0.5) * scale - 0.5).astype(np.float32),
+        steps.poses.scores,
+        steps.poses.ids,
+    )
+    text = (
+        "The way each crop was cut, backwards, takes the joints to where they are in the frame."
+        " A video goes on from here: the tracker gives numbers that stay, smoothing takes the"
+        " tremble away."
+    )
+    return page("5 Back in the frame", text, draw(Frame(0, 0.0, picture), poses, style))
+
+
+def _shown(steps: Steps) -> str:
+    """A word about those left out."""
+    return f"The surest {MOST} of {len(steps.poses)} people." if len(steps.poses) > MOST else ""
+
+
+def _whole(picture: Image) -> tuple[Image, float]:
+    """A copy of the frame as wide as a page, and its scale."""
+    scale = WIDE / picture.shape[1]
+    return enlarged(picture, scale), scale
+
+
+def _boxes_in_crops(steps: Steps) -> Float:
+    """The detected boxes (N, 4) in the pixels of their tiles."""
+    to_crop = geometry.invert(steps.crops.crop_to_frame)
+    corners = geometry.apply(to_crop, steps.detections.boxes_xyxy.reshape(-1, 2, 2))
+    return ((corners + 0.5) * steps.scale - 0.5).reshape(-1, 4).astype(np.float32)
+
+
+def _box(picture: Image, box_xyxy: Float, number: int) -> None:
+    x0, y0, x1, y1 = np.rint(np.clip(box_xyxy, -1e5, 1e5)).astype(int).tolist()
+    cv2.rectangle(picture, (x0, y0), (x1, y1), RIM, 4, cv2.LINE_AA)
+    cv2.rectangle(picture, (x0, y0), (x1, y1), tint(number), 2, cv2.LINE_AA)
+
+
+def _tag(picture: Image, text: str, box_xyxy: Float, number: int, taken: list[Float]) -> Float:
+    """Write a label at the box where no other is: above, inside or below; its place (4,)."""
+    wide, tall = text_size(text, TAG)
+    x0, y0, _, y1 = np.rint(box_xyxy).astype(int).tolist()
+    x = max(0, min(x0, picture.shape[1] - wide))
+    lines = [y for y in (y0 - tall - 2, y0 + 3, y1 - tall - 3, y1 + 2) if y >= 0]
+    places = np.array([(x, y, x + wide, y + tall) for y in lines], np.float32)
+    others = np.array(taken, np.float32).reshape(-1, 4)
+    free = np.flatnonzero(~(geometry.iou(places, others) > 0).any(1))
+    place = places[free[0] if len(free) else 0]
+    write(picture, text, (x, round(float(place[1]))), TAG, tint(number))
+    return np.asarray(place)
+
+
+def _heated(grey: Image, heat: Float) -> Image:
+    """The picture with the map over it: the warmer, the more it covers."""
+    size = grey.shape[1], grey.shape[0]
+    share = np.clip(cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR), 0, 1)[..., None]
+    warm = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    mix = np.minimum(1.6 * share, 0.92)
+    return np.asarray(np.rint(grey * 0.55 * (1 - mix) + warm * mix), np.uint8)
+
+
+def _cross(picture: Image, point: Float) -> None:
+    if not np.isfinite(point).all():
+        return
+    at = np.rint(np.clip(point, -1e5, 1e5)).astype(int).tolist()
+    cv2.drawMarker(picture, at, RIM, cv2.MARKER_CROSS, 15, 4, cv2.LINE_AA)
+    cv2.drawMarker(picture, at, LIGHT, cv2.MARKER_CROSS, 13, 1, cv2.LINE_AA)
