@@ -83,8 +83,10 @@ def labels_line(folder: Path, rng: random.Random) -> list[str]:
 
 def weights_line(folder: Path, rng: random.Random) -> list[str]:
     path = str(mutants.weights(folder, rng))
-    task = rng.choice(("pose", "detector"))
-    demo = ["--input", "demo", "--headless", "--end", "2", "--quiet", f"--{task}", path]
+    task, other = rng.sample(("pose", "detector"), 2)
+    video = str(mutants.seeds(folder.parent / "seeds")[0])
+    demo = ["--input", video, "--headless", "--end", "2", "--quiet", f"--{task}", path]
+    demo += [f"--{other}", str(TINY / f"tiny_{other}.onnx")]
     more = ["import", path, "--out", "c.onnx"]
     return rng.choice((["engines", "check", path], ["run", *demo], ["train", *more]))
 

@@ -63,9 +63,11 @@ def test_canaries_stay_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     from train.__main__ import main as train
 
     monkeypatch.chdir(tmp_path)
+    video = mutants.seeds(tmp_path / "seeds")[0]
     for path in mutants.canaries(tmp_path):
-        for task in ("pose", "detector"):
-            arguments = ["--input", "demo", "--headless", "--end", "1", f"--{task}", str(path)]
+        for task, other in (("pose", "detector"), ("detector", "pose")):
+            arguments = ["--input", str(video), "--headless", f"--{task}", str(path)]
+            arguments += [f"--{other}", str(mutants.TINY / f"tiny_{other}.onnx")]
             assert run_camera.carry_out(arguments, run_camera.Stop()) == 5, path.name
         if path.suffix == ".pth":
             pytest.importorskip("torch")
