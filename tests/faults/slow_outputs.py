@@ -107,13 +107,13 @@ needs_mounts = pytest.mark.skipif(
 
 @needs_mounts
 @pytest.mark.parametrize(
-    ("floor", "required", "code"), [("0", False, 0), ("0", True, 4), ("6", False, 0)]
+    ("floor", "required", "code"), [("0", False, 0), ("0", True, 4), ("215", False, 0)]
 )
 def test_a_small_disk(tmp_path: Path, floor: str, required: bool, code: int) -> None:
-    """A disk of 8 MiB in a name space of its own fills up, or comes under the floor of 6 MiB."""
+    """A disk in a name space of its own fills up, or comes under the floor."""
     disk, data, told = tmp_path / "disk", tmp_path / "d.jsonl", tmp_path / "r.json"
     disk.mkdir()
-    size = "8m" if floor == "6" else "1m"
+    size = "6m" if floor == "0" else "220m"
     mount = f'mount -t tmpfs -o size={size} none "$0"'
     script = mount + ' && "$@"; code=$?; cp "$0"/v.mp4 "$0".mp4; exit $code'
     command = [
