@@ -86,8 +86,8 @@ class Buttons:
         style = self._desk.style
         if name == "overlay":
             return {"detail": overlay_of(style)}
-        if name in ("raise", "lower"):
-            return {"detail": f"{style.min_joint_score:.2f}"}
+        if name == "raise":
+            return {"detail": f"from {style.min_joint_score:.2f}"}
         switches = {
             "pause": self._desk.paused,
             "blur": style.blur_faces,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -14,10 +15,11 @@ from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame, Poses
 from realtime.sources.base import Source
-from realtime.stages import Meter
 
 EVERY = 0.25
 """Seconds between two tellings."""
+SPAN = 8
+"""Tellings over which rates and times are taken: steady at low rates too."""
 RECENT = 100
 """Pictures over which the latency is told."""
 MOST = 50
@@ -27,7 +29,7 @@ MOST = 50
 class Figures:
     """Followed from the start of the run. saw() in the sink's thread, told() in the server's.
 
-    Rates and times per frame are those since the telling before; a new one is made at most every
+    Rates and times per frame are those of the last SPAN tellings; a new one is made at most every
     EVERY seconds, for all viewers.
     """
 
@@ -37,7 +39,7 @@ class Figures:
         self._ages: deque[float] = deque(maxlen=RECENT)
         self.item: PosedFrame | None = None  # the newest
         self.since = 0.0  # perf_counter() when it came
-        self._then, self._before = perf_counter(), _Totals(0, 0, {})
+        self._past: deque[_Totals] = deque([_Totals(perf_counter(), 0, 0, {})], maxlen=SPAN)
         self._told: dict[str, Any] = {"state": "starting", "people": []}
 
     def follow(
@@ -56,22 +58,24 @@ class Figures:
     def told(self) -> dict[str, Any]:
         """Plain JSON values; those not known yet are null."""
         now = perf_counter()
-        if self._run and now - self._then >= EVERY * 0.9:
-            self._told = self._tell(now - self._then, *self._run)
-            self._then = now
+        if self._run and now - self._past[-1].time >= EVERY * 0.9:
+            self._told = self._tell(now, *self._run)
         return self._told
 
     def _tell(
         self,
-        seconds: float,
+        now: float,
         pipeline: Pipeline,
         ledger: Ledger,
         source: Source,
         others: Sequence[SinkWorker],
     ) -> dict[str, Any]:
         work = [m for m in pipeline.meters.values() if not (ledger.live and m.name == "grab")]
-        totals = _Totals(ledger.delivered, ledger.dropped(), {m.name: _so_far(m) for m in work})
-        before, self._before = self._before, totals
+        stages = {m.name: (m.seconds, m.frames) for m in work}
+        totals = _Totals(now, ledger.delivered, ledger.dropped(), stages)
+        before = self._past[0]
+        self._past.append(totals)
+        seconds = now - before.time
         item, ages = self.item, list(self._ages)
         return {
             "state": source.status.describe(),
@@ -83,10 +87,10 @@ class Figures:
             "frames": ledger.delivered,
             "of": source.info.frames,
             "dropped": totals.dropped,
-            "dropped_now": totals.dropped - before.dropped,
+            "dropped_per_s": round((totals.dropped - before.dropped) / seconds, 1),
             "failed": ledger.failed,
             "reconnects": source.status.reconnects,
-            "stages": {name: _per_frame(t, before.stages) for name, t in totals.stages.items()},
+            "stages": {m.name: _per_frame(m.name, totals, before) for m in work},
             "outputs": {worker.sink.name: _output(worker) for worker in others},
             "people": self._people(item.poses) if item else [],
         }
@@ -105,23 +109,20 @@ class Figures:
         ]
 
 
+@dataclass(frozen=True, slots=True)
 class _Totals:
-    def __init__(self, frames: int, dropped: int, stages: dict[str, _Stage]) -> None:
-        self.frames, self.dropped, self.stages = frames, dropped, stages
+    """So far, at a time; stages: seconds and frames of each."""
+
+    time: float
+    frames: int
+    dropped: int
+    stages: dict[str, tuple[float, int]]
 
 
-_Stage = tuple[str, float, int]
-"""Its name, seconds and frames so far."""
-
-
-def _so_far(meter: Meter) -> _Stage:
-    return meter.name, meter.seconds, meter.frames
-
-
-def _per_frame(total: _Stage, before: dict[str, _Stage]) -> float | None:
+def _per_frame(name: str, totals: _Totals, before: _Totals) -> float | None:
     """Milliseconds a frame since then; None when the stage has done none."""
-    name, seconds, frames = total
-    _, seconds_then, frames_then = before.get(name, (name, 0.0, 0))
+    seconds, frames = totals.stages[name]
+    seconds_then, frames_then = before.stages.get(name, (0.0, 0))
     if frames <= frames_then:
         return None
     return round(1e3 * (seconds - seconds_then) / (frames - frames_then), 2)

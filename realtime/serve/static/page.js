@@ -63,7 +63,7 @@ function send(message) {
 }
 
 function tell(news) {
-  setButtons(news.buttons);
+  setButtons([...news.buttons.filter((one) => !one.ask), ...news.buttons.filter((one) => one.ask)]);
   setState(news.state);
   $("source").textContent = news.source ?? "";
   if (!("fps" in news)) return setMessage("Getting ready");
@@ -167,7 +167,6 @@ function fullscreen() {
 // --- charts -------------------------------------------------------------------------------------
 
 function remember(news) {
-  const seconds = 0.25;
   const add = (list, value) => {
     list.push(value);
     if (list.length > SAMPLES) list.shift();
@@ -175,7 +174,7 @@ function remember(news) {
   add(history.fps, news.fps);
   add(history.latency, news.latency_ms);
   add(history.screen, news.live ? news.screen_ms : null);
-  add(history.drops, news.dropped_now / seconds);
+  add(history.drops, news.dropped_per_s);
   add(history.stages, news.stages);
 }
 
