@@ -36,7 +36,7 @@ class Key:
 KEYS = (
     Key("help", ("h", "?"), "h", "show or hide this help"),
     Key("quit", ("q", "esc"), "q, Esc", "end the run; outputs are finished"),
-    Key("pause", ("space",), "space", "pause, go on; recordings of a camera go on"),
+    Key("pause", ("space",), "space", "pause or go on; a camera is still recorded"),
     Key("step", (".",), ".", "one frame further, then pause"),
     Key("screenshot", ("s",), "s", "save the picture as PNG"),
     Key("overlay", ("o",), "o", "skeleton, with boxes, on black", "--overlay"),

@@ -300,6 +300,7 @@ def _tag(picture: Image, text: str, box_xyxy: Float, number: int, taken: list[Fl
 def _heated(grey: Image, heat: Float) -> Image:
     """The picture with the map over it: the warmer, the more it covers."""
     size = grey.shape[1], grey.shape[0]
+    heat = np.nan_to_num(heat, posinf=0, neginf=0)
     share = np.clip(cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR), 0, 1)[..., None]
     warm = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)
     mix = np.minimum(1.6 * share, 0.92)

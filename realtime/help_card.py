@@ -29,13 +29,13 @@ def with_help(picture: Image, keys: Sequence[Key]) -> Image:
     gap, line = 2 * height, round(LINE * height)
     left, right = _columns(keys, height)
     wide = min(left + gap + right + 2 * gap, canvas.shape[1])
-    tall = line * (len(keys) + 1) + 2 * gap
+    tall = line * (len(keys) + 1) + gap
     x, y = (canvas.shape[1] - wide) // 2, max(0, (canvas.shape[0] - tall) // 2)
     behind = canvas[y : y + tall, x : x + wide]
     behind[:] = cv2.convertScaleAbs(behind, alpha=DARKER)
-    write(canvas, TITLE, (x + gap, y + gap), height, LIGHT)
+    write(canvas, TITLE, (x + gap, y + gap // 4), height, LIGHT)
     for n, key in enumerate(keys, 1):
-        at = y + gap + n * line
+        at = y + gap // 4 + n * line
         write(canvas, key.shown, (x + gap, at), height, YELLOW)
         room = x + wide - gap // 2 - (x + gap + left + gap)
         write(
@@ -68,10 +68,12 @@ def _columns(keys: Sequence[Key], height: int) -> tuple[int, int]:
 
 
 def with_note(picture: Image, note: str) -> Image:
-    """A new picture with one line at the bottom, in the middle."""
+    """A new picture with one line at the bottom, in the middle; without it where none fits."""
     canvas: Image = picture.copy()
     height = letter_height(canvas, 1 / 30)
     text = shortened(note, height, canvas.shape[1] - 2 * height)
+    if not text or canvas.shape[0] < 4 * height:
+        return canvas
     wide, tall = text_size(text, height)
     x, y = (canvas.shape[1] - wide) // 2, canvas.shape[0] - tall - height
     behind = canvas[max(0, y - height // 2) : y + tall + height // 2, max(0, x - height) :]

@@ -9,17 +9,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from commandline import demo
+from commandline import demo, lines
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scene_heads import Mask, head_pixels, owned
 
+from realtime.api import Stream
 from realtime.blur import KEPT, NOBODY, Heads, cover, heads_of
+from realtime.cli import settings_of
 from realtime.draw import Style
-from realtime.records import Frame, Image, Poses
+from realtime.errors import UsageError
+from realtime.records import Detections, Frame, Image, Poses
 from realtime.render import draw
 from realtime.scene import Scene
-from realtime.scene.easel import Easel
+from realtime.schedule import LiveSchedule
+from realtime.track import Tracker
 
 SIZE_WH = (640, 360)
 RATE = 10.0  # people move far between frames
@@ -29,38 +34,9 @@ SHOWN = 6
 
 
 @lru_cache(1)
-def filmed() -> list[tuple[Image, np.ndarray]]:
-    """The demo scene's frames and which of their pixels show a head (H, W): those that change when
-    the heads are not painted."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Easel, "head", lambda *_: None)
-        headless = Scene(3, FRAMES, SIZE_WH, RATE)
-        without = [headless.image(n).copy() for n in range(FRAMES)]
-    scene = Scene(3, FRAMES, SIZE_WH, RATE)
-    found = []
-    for n in range(FRAMES):
-        changes = np.abs(scene.image(n).astype(int) - without[n]).max(2) > 16
-        found.append((scene.image(n), changes))
-    return found
-
-
-def truths() -> Scene:
-    filmed()
-    scene = Scene(3, FRAMES, SIZE_WH, RATE)
-    return scene
-
-
-def face_of(joints_xy: np.ndarray) -> np.ndarray:
-    return np.asarray(joints_xy[:5].mean(0))
-
-
-def owned(head: np.ndarray, faces: np.ndarray, tall: np.ndarray) -> list[np.ndarray]:
-    """The pixels of head (H, W) that belong to each person: those nearest to their face."""
-    rows, columns = np.nonzero(head)
-    apart = np.hypot(columns[:, None] - faces[:, 0], rows[:, None] - faces[:, 1])
-    nearest = apart.argmin(1)
-    near = apart[np.arange(len(rows)), nearest] < 0.15 * tall[nearest]
-    return [np.stack([rows, columns], 1)[near & (nearest == n)] for n in range(len(faces))]
+def filmed() -> tuple[Scene, list[tuple[Image, Mask]]]:
+    """The scene, its truth known already, and its frames with the pixels that show a head."""
+    return head_pixels(3, range(FRAMES), SIZE_WH, RATE)
 
 
 def network(rng: np.random.Generator, scene: Scene, n: int, faults: set[str]) -> Poses:
@@ -90,11 +66,11 @@ def survivors(
 ) -> Iterator[tuple[int, int, int]]:
     """For each frame and person found within the last second: how many raw pixels of the head are
     in the picture, and how many the head has."""
-    rng, scene, memory = np.random.default_rng(5), truths(), Heads()
+    rng, memory = np.random.default_rng(5), Heads()
+    scene, frames = filmed()
     last: dict[int, float] = {}
-    for n, (image, head) in enumerate(filmed()):
+    for n, (image, head) in enumerate(frames):
         time = n / RATE
-        scene.image(n)
         truth = scene.truth(n)
         poses = network(rng, scene, n, faults)
         if n % seen_every:
@@ -109,11 +85,10 @@ def survivors(
             seen = draw(Frame(n, time, one), poses, style, heads=heads)
             same = (seen == ground).all(2)
             raw &= same[:, ::-1] if style.mirror else same
-        faces = np.array([face_of(j) for j in truth.joints_xy]).reshape(-1, 2)
-        tall = truth.boxes_xyxy[:, 3] - truth.boxes_xyxy[:, 1]
-        for person, pixels in zip(truth.ids.tolist(), owned(head, faces, tall), strict=True):
-            if time - last.get(person, -9) <= KEPT and len(pixels):
-                yield n, int(raw[pixels[:, 0], pixels[:, 1]].sum()), len(pixels)
+        masks = owned(head, truth.joints_xy, truth.boxes_xyxy)
+        for person, mask in zip(truth.ids.tolist(), masks, strict=True):
+            if time - last.get(person, -9) <= KEPT and mask.any():
+                yield n, int((raw & mask).sum()), int(mask.sum())
 
 
 @pytest.mark.parametrize(
@@ -136,3 +111,162 @@ def test_nor_in_a_mirror_or_on_black() -> None:
 def test_the_check_itself_sees_raw_pixels() -> None:
     found = list(survivors(set(), Style()))
     assert sum(raw for _, raw, _ in found) > 0.5 * sum(size for _, _, size in found)
+
+
+def test_a_recorded_video_shows_no_head(tmp_path: Path) -> None:
+    """The real networks, the real encoder: whoever was found has no face in the video, however
+    rarely the detector was to run."""
+    video, data = tmp_path / "d.mp4", tmp_path / "d.jsonl"
+    result = demo(
+        "--output", video, "--json", data, "--blur-faces", "--detect-every", "4", "--end", "6",
+        "--min-joint-score", "1",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    with av.open(str(video)) as container:
+        pictures = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)]
+    scene, frames = head_pixels(0, range(6), (1280, 720), 30.0)
+    checked = 0
+    for n, (image, head) in enumerate(frames):
+        truth, people = scene.truth(n), lines(data)[n]["people"]
+        masks = owned(head, truth.joints_xy, truth.boxes_xyxy)
+        for mask, joints in zip(masks, truth.joints_xy, strict=True):
+            found = any(
+                np.hypot(*(np.array(p["keypoints"])[:5, :2].mean(0) - joints[:5].mean(0))) < 12
+                for p in people
+            )
+            if found and mask.sum() > 300:
+                checked += 1
+                raw, seen = (fine(p, mask) for p in (image, pictures[n]))
+                assert seen < 0.35 * raw, (n, seen, raw)
+    assert checked >= 6
+
+
+def fine(picture: Image, mask: Mask) -> float:
+    """How much neighbouring pixels of a part differ, on average."""
+    grey = picture.astype(float).mean(2)
+    across = np.abs(np.diff(grey, axis=1))[mask[:, 1:] & mask[:, :-1]].mean()
+    down = np.abs(np.diff(grey, axis=0))[mask[1:] & mask[:-1]].mean()
+    return float(across + down)
+
+
+def one_person(scores: float, joints: float = 50.0) -> Poses:
+    return Poses(
+        np.full((1, 17, 2), joints, np.float32),
+        np.full((1, 17), scores, np.float32),
+        np.array([[40, 20, 80, 220]], np.float32),
+        np.array([0.5], np.float32),
+        np.array([-1], np.int64),
+    )
+
+
+def holds(outer: np.ndarray, inner: tuple[float, ...]) -> bool:
+    return bool((outer[:2] <= inner[:2]).all() and (outer[2:] >= inner[2:]).all())
+
+
+def test_the_upper_fifth_covers_those_of_whom_nothing_is_sure() -> None:
+    upper = (40, 20, 80, 60)
+    for score in (0.0, 0.3, np.nan):
+        assert holds(heads_of(one_person(score), NOBODY)[0], upper)
+    assert holds(heads_of(one_person(0.9, np.nan), NOBODY)[0], upper)
+    assert holds(heads_of(Poses.empty(), one_person(0).boxes_xyxy)[0], upper)
+    assert not holds(heads_of(one_person(0.9), NOBODY)[0], upper)
+    assert heads_of(Poses.empty(), NOBODY).shape == (0, 4)
+
+
+def test_a_guess_outside_of_the_upper_fifth_is_covered_as_well() -> None:
+    """Somebody who bends down, in a bad light."""
+    bent = one_person(0.3)
+    bent.joints_xy[0, :5] = (90, 180)
+    assert holds(heads_of(bent, NOBODY)[0], (40, 20, 95, 185))
+
+
+def test_a_head_is_remembered_for_a_second_and_not_longer() -> None:
+    memory, head = Heads(), np.array([[100, 100, 140, 140]], np.float32)
+    for n in range(5):
+        memory.update(head + np.float32(10 * n), n * 0.1)  # 100 pixels a second
+    for time in (0.5, 0.9, 1.39):
+        (kept,) = memory.update(NOBODY, time)
+        there = 100 * time
+        assert holds(kept, (100 + there, 100 + there, 140 + there, 140 + there))  # it walked on
+        assert holds(kept, (140, 140, 180, 180))  # it stopped
+    assert len(memory.update(NOBODY, 1.41)) == 0
+
+
+def test_another_head_does_not_take_the_place_of_one_that_is_gone() -> None:
+    memory = Heads()
+    two = np.array([[100, 100, 140, 140], [180, 100, 220, 140]], np.float32)
+    memory.update(two, 0.0)
+    memory.update(two, 0.1)
+    kept = memory.update(two[1:], 0.2)
+    assert len(kept) == 2 and any(holds(k, (100, 100, 140, 140)) for k in kept)
+
+
+def test_a_source_that_starts_over_keeps_what_was_just_seen() -> None:
+    memory, head = Heads(), np.array([[100, 100, 140, 140]], np.float32)
+    memory.update(head, 20.0)
+    assert len(memory.update(NOBODY, 19.5)) == 1 and len(memory.update(NOBODY, 0.0)) == 0
+
+
+numbers = st.floats(width=32)
+
+
+@given(
+    arrays(np.float32, (3, 17, 2), elements=numbers),
+    arrays(np.float32, (3, 17), elements=numbers),
+    arrays(np.float32, (3, 4), elements=st.floats(-2000, 2000, width=32)),
+    st.sampled_from([(1, 1), (5, 90), (64, 48)]),
+)
+def test_any_numbers_on_any_picture(
+    joints: np.ndarray, scores: np.ndarray, boxes: np.ndarray, size_wh: tuple[int, int]
+) -> None:
+    ones = np.ones(3, np.float32)
+    heads = heads_of(Poses(joints, scores, boxes, ones, np.arange(3)), boxes)
+    assert heads.shape == (6, 4) and np.isfinite(heads).all()
+    memory = Heads()
+    for time in (0.0, 0.0, 0.5, -0.2):
+        heads = memory.update(heads[:3], time)
+        assert np.isfinite(heads).all()
+    picture = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    cover(picture, heads)
+
+
+@pytest.mark.parametrize("heads", [None, np.array([[-50, -50, 900, 900]], np.float32)])
+def test_what_is_covered_has_no_detail(heads: np.ndarray | None) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    raw = picture.copy()
+    cover(picture, heads)
+    everything = np.zeros(picture.shape[:2], bool)
+    everything[80:160, 110:210] = True
+    assert fine(picture, everything) < 0.1 * fine(raw, everything)
+
+
+def test_a_frame_nobody_looked_at_is_covered_as_a_whole() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    seen = draw(Frame(0, 0.0, image), Poses.empty(), Style(blur_faces=True), heads=None)
+    assert (seen == image).all(2).mean() < 0.001
+
+
+def test_with_the_blur_on_every_live_frame_is_searched() -> None:
+    """Else somebody who comes in would be seen until the next detection."""
+    calls: list[int] = []
+
+    def detect(frames: object) -> list[Detections]:
+        calls.append(1)
+        box = np.array([[10, 10, 30, 60]], np.float32)
+        return [Detections(box, np.ones(1, np.float32))]
+
+    tracker, blurred = Tracker(), False
+    schedule = LiveSchedule(detect, tracker, 5, lambda: blurred)
+    for n in range(20):
+        blurred = n >= 10
+        found = schedule(Frame(n, n / 30, np.zeros((80, 80, 3), np.uint8)))
+        joints = np.full((1, 17, 2), 20, np.float32)
+        scores = np.full((1, 17), 0.9, np.float32)
+        ids = np.array([-1], np.int64)
+        tracker.update(Poses(joints, scores, found.boxes_xyxy, found.scores, ids), n / 30)
+    assert len(calls) == 2 + 10
+
+
+def test_a_stream_that_gives_raw_frames_refuses_to_promise() -> None:
+    with pytest.raises(UsageError, match="raw frames"):
+        Stream(settings_of(input="demo", blur_faces=True))

@@ -1,0 +1,136 @@
+"""The five pictures of --explain, from the real networks and from made-up steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from commandline import demo
+from scene_heads import heads_of_frame
+
+from realtime import geometry
+from realtime.cli import parse
+from realtime.crop import cut
+from realtime.errors import InputError, UsageError
+from realtime.explain import COLUMNS, MOST, NAMES, Steps, explained, find
+from realtime.records import Detections, Frame, Poses
+from realtime.sheet import GAP, GROUND, WIDE, Tile, grid, page
+from realtime.sources.base import Span
+from realtime.sources.demo import open_demo
+
+
+def steps(people: int, size_wh: tuple[int, int] = (640, 480)) -> Steps:
+    """People side by side whose every joint peaks at a quarter of the crop's width."""
+    rng = np.random.default_rng(people)
+    image = rng.integers(60, 200, (size_wh[1], size_wh[0], 3), np.uint8)
+    x = np.linspace(20, size_wh[0] - 60, people)
+    boxes = np.stack([x, np.full(people, 50.0), x + 40, np.full(people, 200.0)], 1)
+    scores = np.linspace(0.9, 0.5, people).astype(np.float32)
+    found = Detections(boxes.astype(np.float32), scores)
+    crops = cut([Frame(7, 0.0, image)], [found], (192, 256))
+    y, x = np.mgrid[:64, :48]
+    bell = 0.8 * np.exp(-((x - 12) ** 2 + (y - 40) ** 2) / (2 * 4**2))
+    heatmaps = np.broadcast_to(bell.astype(np.float32), (people, 17, 64, 48)).copy()
+    points = np.full((people, 17, 2), (12.5 * 4 - 0.5, 40.5 * 4 - 0.5), np.float32)
+    poses = Poses(
+        geometry.apply(crops.crop_to_frame, points),
+        np.full((people, 17), 0.8, np.float32),
+        found.boxes_xyxy,
+        scores,
+        np.arange(1, people + 1),
+    )
+    return Steps(7, image, found, crops, heatmaps, points, poses)
+
+
+def test_five_pictures_of_a_demo_frame(tmp_path: Path) -> None:
+    folder = tmp_path / "how"
+    result = demo("--explain", folder, "--explain-frame", "40")
+    assert result.code == 0 and "frame 40 explained" in result.err
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"{name}.png" for name in NAMES]
+    shapes = [cv2.imread(str(folder / name)).shape for name in names]
+    assert {shape[1] for shape in shapes} == {WIDE}
+    again = demo("--explain", folder)
+    assert again.code == 4 and "--overwrite" in again.errors[0]
+
+
+def test_blurred_faces_are_blurred_here_as_well(tmp_path: Path) -> None:
+    assert demo("--explain", tmp_path / "how", "--explain-frame", "40", "--blur-faces").code == 0
+    pictures = [cv2.imread(str(tmp_path / "how" / f"{NAMES[n]}.png")) for n in (0, 4)]
+    raw, heads = heads_of_frame(0, 40)
+    assert heads
+    for picture in pictures:
+        body = picture[-GAP - raw.shape[0] : -GAP]  # the frame lies above the lower edge
+        for head in heads.values():
+            assert (body[head] == raw[head]).all(1).mean() < 0.01
+
+
+@pytest.mark.parametrize("people", [1, 3, COLUMNS, MOST + 3])
+def test_any_number_of_people(people: int) -> None:
+    pictures = explained(steps(people))
+    assert len(pictures) == len(NAMES)
+    assert all(p.dtype == np.uint8 and p.shape[1] == WIDE for p in pictures)
+    rows = -(-min(people, MOST) // COLUMNS)
+    assert pictures[1].shape[0] > rows * 250
+
+
+def test_the_peak_is_marked_where_it_is() -> None:
+    """In each tile the warm spot lies where the map peaks, and a white cross in its middle."""
+    ground, cell = explained(steps(1))[2].astype(int), (WIDE - GAP) / COLUMNS
+    warm = (ground[..., 2] > 150) & (ground[..., 0] < 140)
+    white = (ground.min(2) > 235) & (np.ptp(ground, axis=2) < 12)
+    for mask in (warm, white):
+        mask[:145] = False  # title and text
+        columns = np.nonzero(mask)[1]
+        assert set(np.unique(((columns - GAP) // cell).astype(int))) == set(range(COLUMNS))
+        across = np.median(np.mod(columns - GAP, cell)) / (cell - GAP)
+        assert across == pytest.approx(12.5 / 48, abs=0.02)
+
+
+def test_a_joint_that_is_no_number_is_left_out() -> None:
+    some = steps(1)
+    some.points_xy[0, 3] = np.nan
+    some.heatmaps[0, 3] = np.nan
+    assert len(explained(some)) == len(NAMES)
+
+
+def test_frames_that_cannot_be_explained() -> None:
+    class Blind:
+        """Finds nobody."""
+
+        def __call__(self, frames: list[Frame]) -> list[Detections]:
+            return [Detections.empty() for _ in frames]
+
+    def look(number: int | None) -> None:
+        find(open_demo(0, Span(0, 3)), Blind(), number)  # type: ignore[arg-type]
+
+    with pytest.raises(InputError, match="nobody was found in 3 frames"):
+        look(None)
+    with pytest.raises(InputError, match="frame 1 shows nobody"):
+        look(1)
+    with pytest.raises(InputError, match="there is no frame 9; 3 frames were read"):
+        look(9)
+
+
+def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
+    for wrong in (
+        ["--explain", "a", "--output", "b.mp4"],
+        ["--explain-frame", "3"],
+        ["--explain", "a", "--explain-frame", "-1"],
+    ):
+        with pytest.raises(UsageError, match="--explain"):
+            parse(wrong)
+    (tmp_path / "file").touch()
+    result = demo("--explain", tmp_path / "file")
+    assert result.code == 4 and "not a folder" in result.errors[0]
+
+
+def test_pages_and_grids() -> None:
+    red = np.full((30, 20, 3), (0, 0, 255), np.uint8)
+    tiles = grid([Tile(red, "one"), Tile(red, "a name that is much too long"), Tile(red)], 2)
+    assert (tiles == (0, 0, 255)).all(2).sum() == 3 * 600
+    sheet = page("title", "word " * 100, tiles)
+    assert sheet.shape[1] == WIDE and (sheet[-1] == GROUND).all()
+    assert (sheet == (0, 0, 255)).all(2).sum() == 3 * 600
