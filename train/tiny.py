@@ -158,7 +158,7 @@ def _schedule(step: int, steps: int) -> float:
 
 # ---- command ------------------------------------------------------------------------------------
 
-PACE = {"detector": (116, 170), "pose": (174, 200)}
+PACE = {"detector": (260, 380), "pose": (330, 380)}
 """Small and whole steps of 16 samples for each minute asked for, on one core with bf16; fixed
 numbers keep runs repeatable."""
 
