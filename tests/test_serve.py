@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -23,6 +24,8 @@ import pytest
 from browser import chromium, find_chromium, reading
 from commandline import ROOT, Result, finish, run, start
 
+from realtime.desk import Desk
+from realtime.draw import Style
 from realtime.errors import OutputError, UsageError
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.serve.address import Address, listen, parse_address
@@ -30,6 +33,7 @@ from realtime.stop import Stop
 
 aiohttp = pytest.importorskip("aiohttp", reason='needs pip install "posestream[serve]"')
 
+from realtime.serve.buttons import STILL, Buttons  # noqa: E402
 from realtime.serve.newest import Newest, to_jpeg  # noqa: E402
 from realtime.serve.page import Page  # noqa: E402
 
@@ -357,6 +361,50 @@ def test_newest_keeps_only_the_newest() -> None:
     assert asyncio.run(work()) == 99
 
 
+def test_buttons_are_what_the_run_offers(stop: Stop) -> None:
+    def names(live: bool) -> list[str]:
+        buttons = Buttons(stop)
+        assert [button["name"] for button in buttons.told()] == ["quit"]
+        buttons.follow(Desk(Style(), stop, live=live), live)
+        return [button["name"] for button in buttons.told()]
+
+    always = {"quit", "overlay", "blur", "mirror", "raise", "lower"}
+    assert set(names(live=True)) == always
+    assert set(names(live=False)) == always | {"pause", "step"}
+
+
+def test_buttons_do_what_keys_do_and_no_more(stop: Stop) -> None:
+    desk, buttons = Desk(Style(), stop, live=True), Buttons(stop)
+    buttons.press("mirror")  # nothing to press yet
+    buttons.follow(desk, live=True)
+    for name in ("blur", "screenshot", "record", "explode", "pause"):
+        buttons.press(name)
+    desk.work()
+    assert desk.style.blur_faces and not desk.style.mirror and not desk.paused
+    assert next(b for b in buttons.told() if b["name"] == "blur")["on"] is True
+    buttons.press("quit")
+    assert stop.reason == "page"
+
+
+def test_a_standing_picture_follows_the_buttons(stop: Stop) -> None:
+    """Faces blurred while a stream has stalled: the picture on show must not stay as it was."""
+    desk, buttons = Desk(Style(), stop, live=True), Buttons(stop)
+    drawn = []
+    desk.redraw = lambda item: drawn.append(item) or posed(1)
+    buttons.follow(desk, live=True)
+    shown = posed(0)
+    assert buttons.redrawn(shown, 60) is None
+    buttons.press("blur")
+    desk.work()
+    assert buttons.redrawn(shown, STILL / 2) is None  # others come
+    again = buttons.redrawn(shown, 60)
+    assert again is not None and drawn == [shown]
+    assert buttons.redrawn(again, 60) is None
+    buttons.press("blur")
+    desk.work()
+    assert buttons.redrawn(again, 60) is not None
+
+
 def url_of(process: subprocess.Popen[str]) -> str:
     """Where a started program says that its page is."""
     assert process.stderr
@@ -432,7 +480,8 @@ def test_the_library_is_not_loaded_without_serve() -> None:
 @pytest.mark.skipif(not find_chromium(), reason="no Chromium is installed")
 def test_in_a_real_browser(page: Page, stop: Stop, tmp_path: Path) -> None:
     """Pictures arrive in time, nothing breaks the page's own policy, the keyboard is enough."""
-    with chromium(tmp_path / "profile") as browser, Feed(page) as feed:
+    with chromium(tmp_path / "profile") as browser, ExitStack() as feeding:
+        feed = feeding.enter_context(Feed(page))
         tab = browser.tab()
         tab.size(390, 844, 2, phone=True)
         tab.open(local(page))
@@ -457,6 +506,7 @@ def test_in_a_real_browser(page: Page, stop: Stop, tmp_path: Path) -> None:
         while not stop.reason and time.monotonic() < deadline:
             time.sleep(0.05)
         assert stop.reason == "page"
+        feeding.close()
         page.close()
         tab.wait("document.getElementById('message').textContent === 'The run has ended'")
         assert tab.errors == []
