@@ -38,6 +38,7 @@ from realtime.hud import Hud
 from realtime.ledger import Ledger
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.screen import Screen
+from realtime.sinks.record import Recorder
 from realtime.sinks.window import _framework, key_name
 from realtime.sources.base import SourceInfo
 from realtime.status import SourceStatus
@@ -427,3 +428,15 @@ def test_overlay_black_shows_no_picture(tmp_path: Path) -> None:
     assert demo("--output", video, "--overlay", "black", "--end", "2").code == 0
     ok, picture = cv2.VideoCapture(str(video)).read()
     assert ok and (picture.max(2) < 40).mean() > 0.95 and picture.max() > 120
+
+
+def test_a_recording_that_was_off_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mp4", rate=30.0, time_base=None)
+    for n in (0, 1, 2, 30, 31):
+        if n == 30:
+            recorder.cut(1.0)
+        recorder.write(replace(item(n), picture=item(n).frame.image.copy()))
+    recorder.close()
+    assert times(tmp_path / "a.mp4") == pytest.approx([0, 1 / 30, 2 / 30], abs=1e-4)
+    assert times(tmp_path / "a_2.mp4") == pytest.approx([0, 1 / 30], abs=1e-4)
+    assert "from 1.000 s" in recorder.notes[0]
