@@ -478,6 +478,21 @@ def test_the_library_is_not_loaded_without_serve() -> None:
 
 
 @pytest.mark.skipif(not find_chromium(), reason="no Chromium is installed")
+def test_the_picture_is_there_without_scripts(page: Page, tmp_path: Path) -> None:
+    with chromium(tmp_path / "profile") as browser, Feed(page):
+        tab = browser.tab()
+        tab.size(1000, 800)
+        tab("Emulation.setScriptExecutionDisabled", value=True)
+        tab("Page.navigate", url=local(page))
+        for _ in range(100):
+            seen = cv2.imdecode(np.frombuffer(tab.picture(), np.uint8), cv2.IMREAD_COLOR)
+            if abs(int(seen[200, 300].mean()) - 90) < 5:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"no picture: {seen[200, 300]}")
+
+
+@pytest.mark.skipif(not find_chromium(), reason="no Chromium is installed")
 def test_in_a_real_browser(page: Page, stop: Stop, tmp_path: Path) -> None:
     """Pictures arrive in time, nothing breaks the page's own policy, the keyboard is enough."""
     with chromium(tmp_path / "profile") as browser, ExitStack() as feeding:

@@ -12,7 +12,7 @@ let frozen = false;
 let unseen = []; // serials not answered yet because the page is hidden
 let actions = [];
 let ended = false;
-const shown = { index: -1, read: 0 }; // the picture on the canvas
+const shown = { serial: 0, index: -1, read: 0 }; // the picture on the canvas
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
@@ -25,6 +25,9 @@ function connect() {
     setMessage(ended ? "The run has ended" : "No connection; trying again");
     $("stage").classList.add("old");
     unseen = [];
+    shown.serial = 0;
+    setButtons([]);
+    $("screenshot").hidden = $("freeze").hidden = true;
     setTimeout(connect, 2000);
   };
 }
@@ -32,16 +35,22 @@ function connect() {
 async function show(data) {
   const head = new DataView(data, 0, HEAD);
   const serial = head.getUint32(0, true);
-  if (!frozen) {
-    const picture = await createImageBitmap(new Blob([new Uint8Array(data, HEAD)], { type: "image/jpeg" }));
-    if (!frozen) draw(picture, head.getUint32(4, true), head.getFloat64(8, true));
-    picture.close();
+  try {
+    if (!frozen) {
+      const picture = await createImageBitmap(new Blob([new Uint8Array(data, HEAD)], { type: "image/jpeg" }));
+      if (!frozen && serial > shown.serial) {
+        draw(picture);
+        Object.assign(shown, { serial, index: head.getUint32(4, true), read: head.getFloat64(8, true) });
+      }
+      picture.close();
+    }
+  } finally {
+    unseen.push(serial); // answered also when it could not be shown: the next one may be
+    if (!document.hidden) answer();
   }
-  unseen.push(serial);
-  if (!document.hidden) answer();
 }
 
-function draw(picture, index, read) {
+function draw(picture) {
   const canvas = $("picture");
   if (canvas.width !== picture.width || canvas.height !== picture.height) {
     canvas.width = picture.width;
@@ -49,7 +58,6 @@ function draw(picture, index, read) {
     $("stage").style.aspectRatio = `${picture.width} / ${picture.height}`;
   }
   pen.drawImage(picture, 0, 0);
-  Object.assign(shown, { index, read });
   ended = false;
   $("stage").classList.remove("old");
 }
@@ -64,6 +72,7 @@ function send(message) {
 
 function tell(news) {
   setButtons([...news.buttons.filter((one) => !one.ask), ...news.buttons.filter((one) => one.ask)]);
+  $("screenshot").hidden = false;
   setState(news.state);
   $("source").textContent = news.source ?? "";
   if (!("fps" in news)) return setMessage("Getting ready");
@@ -299,5 +308,8 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("visibilitychange", () => document.hidden || answer());
 $("freeze").onclick = freeze;
+$("fullscreen").hidden = !document.fullscreenEnabled;
+setState("connecting");
+setMessage("Waiting for the first picture");
 $("fullscreen").onclick = fullscreen;
 connect();
