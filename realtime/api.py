@@ -68,6 +68,7 @@ class RunOptions(TypedDict, total=False):
     batch: int
     smooth: Literal["display", "data", "all", "off"]
     fix_swaps: bool
+    select: str | int
 
 
 class _Parts:

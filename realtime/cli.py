@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from engines.load import BACKENDS, PRECISIONS
 from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
+from realtime.follow import EVERYBODY, parse_choice
 from realtime.formats.target import parse_target
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
@@ -90,6 +91,7 @@ class Settings:
     batch: int
     smooth: str
     fix_swaps: bool
+    select: str
     list_cameras: bool
     version: bool
     print_config: bool
@@ -171,6 +173,7 @@ _DEFAULTS: dict[str, Any] = {
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
     "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
+    "select": EVERYBODY,
 }  # fmt: skip
 
 
@@ -256,6 +259,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("display", "data", "all", "off"),
         help="steady joints in the picture (default), in the data, in both or nowhere",
     )
+    add("--select", type=_choice, metavar="WHO", help="one person: largest, center or an id")
     _switch(add, "--fix-swaps", "undo swaps of left and right that last some frames")
     add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
@@ -336,7 +340,8 @@ def _typed(action: argparse.Action, value: Any) -> Any:
         return float(_is(value, (int, float), "a number"))
     if action.dest == "serve" and isinstance(value, bool):
         return action.const if value else None
-    text = str(value) if action.dest in ("start", "end", "serve") and type(value) is int else value
+    numbered = action.dest in ("start", "end", "serve", "select")
+    text = str(value) if numbered and type(value) is int else value
     text = _is(text, str, "a string")
     return action.type(text) if callable(action.type) else text
 
@@ -356,6 +361,10 @@ def _camera(text: str) -> int:
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a camera number (0, 1, ...)")
     return number
+
+
+def _choice(text: str) -> str:
+    return str(parse_choice(text))
 
 
 def _served(text: str) -> str:

@@ -17,6 +17,7 @@ from realtime.cli import Settings
 from realtime.decode import Method
 from realtime.detect import Detector
 from realtime.errors import ModelError
+from realtime.follow import parse_choice
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.pipeline import Options
@@ -148,6 +149,7 @@ def pipeline_options(settings: Settings) -> Options:
         settings.batch,
         cast(Where, settings.smooth),
         settings.fix_swaps,
+        select=parse_choice(settings.select),
     )
 
 

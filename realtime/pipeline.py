@@ -19,6 +19,7 @@ from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
+from realtime.follow import EVERYBODY, Follower
 from realtime.ledger import Ledger
 from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
@@ -48,6 +49,7 @@ class Options:
     smooth: Where = "off"
     fix_swaps: bool = False
     find_heads: bool = False
+    select: str | int = EVERYBODY
 
 
 class Pipeline:
@@ -69,7 +71,8 @@ class Pipeline:
         self.edges: dict[str, Edge[Any]] = {}
         self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
         self._ledger, self._options = ledger, options
-        self._tracker = Tracker()
+        self._tracker = Tracker(least=options.min_score)
+        self._follow = None if options.select == EVERYBODY else Follower(options.select)
         self._repair = SwapRepair() if options.fix_swaps else None
         self._heads = Heads()
         self.watchful: Callable[[], bool] = lambda: False  # detect in every live frame
@@ -155,8 +158,10 @@ class Pipeline:
         return [replace(item, heads=found) for item, found in zip(posed, heads, strict=True)]
 
     def _keep(self, poses: Poses) -> Poses:
-        """Those sure enough, without second poses of the same person."""
-        sure = poses[poses.scores >= self._options.min_score]
+        """Those sure enough, without second poses of the same person. The tracker may know people
+        who are half as sure, and leaves the others out."""
+        half = 1 if self._source.info.independent else 0.5
+        sure = poses[poses.scores >= half * self._options.min_score]
         return sure[suppress(sure)]
 
     def _track(self, item: PosedFrame) -> PosedFrame:
@@ -170,6 +175,9 @@ class Pipeline:
         with self.meters["render"].on([item.frame.index]):
             if item.heads is not None and not self._source.info.independent:
                 item = replace(item, heads=self._heads.update(item.heads, item.frame.time))
+            if self._follow:
+                found = self._follow(item.poses, item.frame.time, item.frame.size_wh)
+                item = replace(item, poses=found)
             shown, kept = self._steady(item)
             done = replace(kept, picture=self._draw(shown)) if self._draw else kept
         self._ledger.render(item.frame.grabbed)

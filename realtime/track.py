@@ -1,11 +1,13 @@
 """Who is who: people of one frame get the ids they had in the frames before.
 
-A track is moved to the time of the new frame at constant velocity and compared with every person
-by its box and its joints; the best one-to-one assignment decides. Whoever is left over on both
-sides is compared again with a tolerance that grows faster with the time since the track was seen.
+A Kalman filter (kalman.py) moves every track to the time of the new frame; boxes (IoU) and joints
+(OKS, with the doubt about the prediction as tolerance) say how alike it is to every person there,
+and the best one-to-one assignment decides. Whoever is left over on both sides is compared again
+by wider rules. People who are not sure enough to be new may still be somebody known, as in
+ByteTrack (Zhang et al., ECCV 2022, arXiv:2110.06864); without a place they are left out.
 
-The constants were chosen on simulated groups of five who walk through each other, at 5 to 30
-frames a second, with noise and misses (as in tests/test_track.py).
+The constants were chosen on simulated groups who walk through each other, at 5 to 60 frames a
+second, with noise and misses (tests/test_track.py), and on the demo scene (benchmarks/ids.py).
 """
 
 from __future__ import annotations
@@ -17,23 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.geometry import areas, clip_boxes, iou
+from realtime.kalman import Floats, Motion
 from realtime.records import Detections, Float, Poses
 from realtime.similarity import BODY_SHARE, assign, oks
 
-Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-MATCH = 0.5  # least similarity of a person and a track
-MATCH_LATE = 0.15  # the same for those left over
-JOINTS = 5.0  # how much the joints count in the similarity, where they are sure; the box counts 1
+MAX_AGE = 3.0
+"""Seconds for which a person who is not seen keeps the id."""
 SURE = 2.0  # sum of products of joint scores from which the joints are sure
-DOUBT = 0.3  # body sizes per second by which a track may leave its prediction
-DOUBT_LATE = 1.0  # the same for those left over
-STOPPED = 0.5  # share of its predicted movement a track may be off, times DOUBT
-UNSTEADY = 5.0  # how many times more before a velocity is known
-DOUBT_LIMIT = 0.5  # body sizes by which a track may leave its prediction at all
-SETTLE = 0.1  # seconds over which the velocity follows what is measured
-SETTLE_FIRST = 0.02  # the same for the first measurement
 COAST = 0.5  # seconds without any pose after which no box is predicted
 CONFIDENT = 0.3  # joint score from which a predicted box must hold the joint
 INSIDE = 0.25  # share of a predicted box that must be in the picture
@@ -41,19 +35,41 @@ FADED = 0.5  # a person whose joint scores fell below this share of their value 
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """When a track and a person are one.
+
+    least: similarity. doubt: standard deviations of the predicted place that joints may be off,
+    limit: the most of that in body sizes. joints: how much joints count where they are sure; the
+    box counts 1. grown: standard deviation of the logarithm of the change of size.
+    """
+
+    least: float
+    doubt: float
+    limit: float
+    joints: float
+    grown: float = np.inf
+
+
+FIRST = Rule(0.5, doubt=0.25, limit=0.5, joints=5.0)
+LATE = Rule(0.15, doubt=3.0, limit=0.5, joints=5.0)  # seen last of all
+BACK = Rule(0.15, doubt=2.0, limit=3.0, joints=1.0, grown=0.3)  # seen before that
+WEAK = Rule(0.3, doubt=2.0, limit=0.5, joints=1.0)  # people who are not sure
+LATEST = 1.0  # seconds since a person was seen after which only BACK applies
+WEAK_AGE = 0.3  # seconds since a person was seen after which those who are not sure are nobody
+
+
+@dataclass(frozen=True, slots=True)
 class _Tracks:
     """T people the tracker knows of, one row each.
 
     last: as last seen, with ids. detected: as in the last frame with a detection; what predicted
-    boxes are measured from. velocity: (T, 2) pixels per second. seen: (T,) seconds. steady: (T,)
-    whether the velocity was measured.
+    boxes are measured from. motion: at the time last seen. seen: (T,) seconds.
     """
 
     last: Poses
     detected: Poses
-    velocity: Floats
+    motion: Motion
     seen: Floats
-    steady: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -63,29 +79,31 @@ class _Tracks:
 
     @staticmethod
     def start(poses: Poses, time: float) -> _Tracks:
-        count = len(poses)
-        times = np.full(count, time, np.float64)
-        return _Tracks(poses, poses, np.zeros((count, 2)), times, np.zeros(count, np.bool_))
+        times = np.full(len(poses), time, np.float64)
+        return _Tracks(
+            poses, poses, Motion.start(_size(poses.boxes_xyxy).astype(np.float64)), times
+        )
 
     def elapsed(self, time: float) -> Floats:
         """Seconds (T,) since each was seen; 0 where time runs backwards."""
         passed: Floats = np.maximum(time - self.seen, 0)
         return passed
 
-    def shift(self, time: float) -> Floats:
-        """How far (T, 2) each has moved by then."""
-        return self.velocity * self.elapsed(time)[:, None]
+    def ahead(self, time: float) -> Motion:
+        """Their motion by then."""
+        return self.motion.ahead(self.elapsed(time), _size(self.last.boxes_xyxy).astype(np.float64))
 
 
 class Tracker:
     """Gives ids, from 1 up and never twice; used by one thread.
 
     max_age: seconds for which a person who is not seen keeps the id.
+    least: score from which a person may get a new id.
     A jump back in time by more than max_age (a source that starts over) ends all tracks.
     """
 
-    def __init__(self, max_age: float = 1.0) -> None:
-        self._max_age = max_age
+    def __init__(self, max_age: float = MAX_AGE, least: float = 0.0) -> None:
+        self._max_age, self._least = max_age, least
         self._tracks = _Tracks.start(Poses.empty(), 0.0)
         self._time = 0.0
         self._next_id = 1
@@ -100,7 +118,8 @@ class Tracker:
         return self._lost
 
     def update(self, poses: Poses, time: float) -> Poses:
-        """The same people in the same order with their ids; nothing else changes.
+        """The same people in the same order with their ids; nothing else changes, but those
+        whose score is below ``least`` and who are nobody known are left out.
 
         time: Frame.time in seconds; gaps of any length are fine. Boxes are taken as detected
         unless predicted() was asked for exactly this time.
@@ -109,10 +128,14 @@ class Tracker:
         tracks = self._alive(time)
         known = len(tracks)
         recent = tracks.seen == self._time
-        rows, people = _match(tracks, poses, time)
+        rows, people = _match(tracks, poses, time, self._least)
 
         ids = np.full(len(poses), -1, np.int64)
         ids[people] = tracks.last.ids[rows]
+        kept = (ids >= 0) | (poses.scores >= self._least)
+        if not kept.all():
+            people = np.cumsum(kept)[people] - 1
+            poses, ids = poses[kept], ids[kept]
         fresh = np.flatnonzero(ids < 0)
         ids[fresh] = np.arange(self._next_id, self._next_id + len(fresh))
         self._next_id += len(fresh)
@@ -140,7 +163,7 @@ class Tracker:
         tracks = self._tracks[self._tracks.seen == self._time]
         if time - self._time > COAST or len(tracks) == 0 or len(last) == 0:
             return Detections.empty()
-        boxes = _carried(tracks) + np.tile(tracks.shift(time), 2)
+        boxes = _carried(tracks) + np.tile(tracks.ahead(time).off, 2)
         cut = clip_boxes(boxes.astype(np.float32), size_wh)
         inside = areas(cut) > INSIDE * areas(boxes.astype(np.float32))
         scores = last.scores[iou(tracks.detected.boxes_xyxy, last.boxes_xyxy).argmax(1)]
@@ -156,39 +179,50 @@ class Tracker:
         return self._tracks[self._tracks.elapsed(time) <= self._max_age]
 
 
-def _match(tracks: _Tracks, poses: Poses, time: float) -> tuple[Indices, Indices]:
+def _match(tracks: _Tracks, poses: Poses, time: float, least: float) -> tuple[Indices, Indices]:
     """Rows of tracks and the people they are.
 
-    First all tracks compete with a narrow tolerance, then those left over with a wide one: the
-    tracks seen last before the older ones, which would be near to everybody.
+    First all tracks compete by the narrow rule, then those left over by wide ones: the tracks
+    seen last before the older ones, which would be near to everybody. People whose score is below
+    least come last.
     """
-    everyone = np.ones(len(tracks), np.bool_)
     newest = tracks.seen == tracks.seen.max(initial=-np.inf)
-    late = DOUBT_LATE, MATCH_LATE
+    newest &= tracks.elapsed(time) <= LATEST
+    recent = tracks.elapsed(time) <= WEAK_AGE
+    sure = poses.scores >= least
     rows = people = np.zeros(0, np.int64)
-    for chosen, (doubt, least) in ((everyone, (DOUBT, MATCH)), (newest, late), (~newest, late)):
+    for chosen, whom, rule in (
+        (tracks.elapsed(time) <= LATEST, sure, FIRST),
+        (newest, sure, LATE),
+        (~newest, sure, BACK),
+        (recent, ~sure, WEAK),
+    ):
         free = np.setdiff1d(np.flatnonzero(chosen), rows)
-        left = np.setdiff1d(np.arange(len(poses)), people)
-        more, who = assign(_similarity(tracks[free], poses[left], time, doubt), least)
-        rows, people = np.append(rows, free[more]), np.append(people, left[who])
+        left = np.setdiff1d(np.flatnonzero(whom), people)
+        if len(free) and len(left):
+            alike = _similarity(tracks[free], poses[left], time, rule)
+            more, who = assign(alike, rule.least)
+            rows, people = np.append(rows, free[more]), np.append(people, left[who])
     return rows, people
 
 
-def _similarity(tracks: _Tracks, poses: Poses, time: float, doubt: float) -> Float:
+def _similarity(tracks: _Tracks, poses: Poses, time: float, rule: Rule) -> Float:
     """Similarity (T, N) in 0..1: weighted mean of the boxes' IoU and the joints' OKS, the joints
-    counting less where few are sure. doubt: see DOUBT."""
-    shift = tracks.shift(time)
-    boxes = (tracks.last.boxes_xyxy + np.tile(shift, 2)).astype(np.float32)
-    joints = (tracks.last.joints_xy + shift[:, None]).astype(np.float32)
+    counting less where few are sure; less the more the size changed."""
+    motion = tracks.ahead(time)
+    boxes = (tracks.last.boxes_xyxy + np.tile(motion.off, 2)).astype(np.float32)
+    joints = (tracks.last.joints_xy + motion.off[:, None]).astype(np.float32)
     size = _size(boxes)
-    rate = doubt * np.where(tracks.steady, 1, UNSTEADY)
-    off = rate * tracks.elapsed(time) * size + doubt * STOPPED * np.linalg.norm(shift, axis=1)
-    blur = np.minimum(off, DOUBT_LIMIT * size)
+    blur = np.minimum(rule.doubt * motion.spread, rule.limit * size)
     weights = tracks.last.joint_scores[:, None] * poses.joint_scores[None]
     alike = oks(joints, poses.joints_xy, BODY_SHARE * size**2, weights, blur)
-    share = JOINTS * np.clip(weights.sum(2) / SURE, 0, 1)
+    share = rule.joints * np.clip(weights.sum(2) / SURE, 0, 1)
     boxes_alike = iou(boxes, poses.boxes_xyxy)
     mean: Float = ((boxes_alike + share * alike) / (1 + share)).astype(np.float32)
+    if rule.grown < np.inf:
+        sizes = np.log(np.maximum(size, 1)), np.log(np.maximum(_size(poses.boxes_xyxy), 1))
+        change = (sizes[0][:, None] - sizes[1]) / rule.grown
+        mean = (mean * np.exp(-(change**2) / 2)).astype(np.float32)
     return mean
 
 
@@ -202,15 +236,11 @@ def _size(boxes_xyxy: Float) -> Float:
 
 def _follow(tracks: _Tracks, poses: Poses, time: float, detected: bool) -> _Tracks:
     """The tracks, each now seen as the person of the same row."""
-    elapsed = tracks.elapsed(time)[:, None]
-    settle = np.where(tracks.steady, SETTLE, SETTLE_FIRST)[:, None]
-    # Velocity moves towards moved / elapsed by the share elapsed / (elapsed + settle), so that
-    # two frames at almost the same time say little about it.
-    ahead = _moved(tracks.last, poses) - tracks.velocity * elapsed
-    velocity = tracks.velocity + ahead / (elapsed + settle)
+    moved = _moved(tracks.last, poses)
+    size = _size(poses.boxes_xyxy).astype(np.float64)
+    motion = tracks.ahead(time).measured(moved, size)
     seen = np.full(len(poses), time, np.float64)
-    steady = tracks.steady | (elapsed[:, 0] > 0)
-    return _Tracks(poses, poses if detected else tracks.detected, velocity, seen, steady)
+    return _Tracks(poses, poses if detected else tracks.detected, motion, seen)
 
 
 def _moved(before: Poses, after: Poses) -> Floats:
@@ -278,7 +308,6 @@ def _join(*parts: _Tracks) -> _Tracks:
     return _Tracks(
         poses([part.last for part in parts]),
         poses([part.detected for part in parts]),
-        np.concatenate([part.velocity for part in parts]),
+        Motion.join([part.motion for part in parts]),
         np.concatenate([part.seen for part in parts]),
-        np.concatenate([part.steady for part in parts]),
     )

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from realtime.geometry import crop_boxes, iou
 from realtime.records import Detections, Poses
-from realtime.track import Tracker
+from realtime.track import MAX_AGE, Tracker
 
 SIZE_WH = (1280, 720)
 
@@ -164,8 +164,8 @@ def test_random_misses():
     assert switches(pairs) == 0
 
 
-@pytest.mark.parametrize(("away", "same"), [(0.9, True), (1.1, False)])
-def test_an_id_lives_for_a_second_of_time(away, same):
+@pytest.mark.parametrize(("away", "same"), [(MAX_AGE - 0.1, True), (MAX_AGE + 0.1, False)])
+def test_an_id_lives_for_seconds_of_time(away, same):
     """Whatever the number of frames."""
     joints = Walker(300, 0).joints(0)
     poses = poses_of([joints], [box_around(joints, 240)])
@@ -389,7 +389,7 @@ def test_any_frames_in_any_order(frames):
         assert len(set(ids)) == len(ids) and all(i >= 1 for i in ids)
         new = [i for i in ids if i not in last_seen]
         assert new == list(range(highest + 1, highest + 1 + len(new)))
-        assert all(t - last_seen[i] <= 1.0 for i in ids if i in last_seen)
+        assert all(t - last_seen[i] <= MAX_AGE for i in ids if i in last_seen)
         highest += len(new)
         last_seen.update(dict.fromkeys(ids, t))
 

@@ -1,0 +1,63 @@
+"""Follow one person: the others are neither drawn nor recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtime.errors import UsageError
+from realtime.geometry import areas
+from realtime.records import Poses
+from realtime.track import MAX_AGE
+
+NOBODY_ELSE = ("largest", "center")
+EVERYBODY = "none"
+
+
+def parse_choice(text: str) -> str | int:
+    """'none', 'largest', 'center' or the id that a text gives. Raises UsageError."""
+    word = text.strip().lower()
+    if word in (EVERYBODY, *NOBODY_ELSE):
+        return word
+    if word.isascii() and word.isdigit() and int(word) >= 1:
+        return int(word)
+    raise UsageError(f"--select {text}: expected largest, center, none or an id from 1")
+
+
+class Follower:
+    """Keeps one person of each frame of a run, or nobody; used by one thread.
+
+    choice: an id stands for that person and no other. 'largest' (box) and 'center' (middle of the
+        box nearest to the middle of the picture) choose once and then stay with the id, so that
+        somebody who comes nearer is not taken instead. Only when the id was out of sight for
+        longer than the tracker keeps it, or time ran back by as much, is somebody chosen anew.
+        While the person is out of sight, frames have nobody.
+    """
+
+    def __init__(self, choice: str | int) -> None:
+        self._rank = None if isinstance(choice, int) else choice
+        self._id = choice if isinstance(choice, int) else -1
+        self._seen = -np.inf
+
+    def __call__(self, poses: Poses, time: float, size_wh: tuple[int, int]) -> Poses:
+        """Of the people with ids found at this time (seconds) in a picture of this size, the one
+        who is followed. Of people without ids, as in independent pictures, the best one."""
+        if self._rank and (abs(time - self._seen) > MAX_AGE or (poses.ids < 0).any()):
+            best = _best(poses, self._rank, size_wh)
+            if len(best) == 0 or best.ids[0] < 0:
+                return best
+            self._id = int(best.ids[0])
+        chosen = poses[poses.ids == self._id]
+        if len(chosen):
+            self._seen = time
+        return chosen
+
+
+def _best(poses: Poses, rank: str, size_wh: tuple[int, int]) -> Poses:
+    """The best person, of equal ones the one with the lowest id; nobody when there is none."""
+    boxes = poses.boxes_xyxy
+    if rank == "largest":
+        cost = -areas(boxes).astype(np.float64)
+    else:
+        middles = (boxes[:, :2].astype(np.float64) + boxes[:, 2:]) / 2
+        cost = np.linalg.norm(middles - (np.asarray(size_wh) - 1) / 2, axis=1)
+    return poses[np.lexsort((poses.ids, cost))[:1]]

@@ -1,0 +1,197 @@
+"""Ids on the demo scene's truth by a published measure; who is followed; the tracker's limits."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from time import process_time
+
+import demo_truth
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_track import CROSSING, GROUP, Walker, box_around, observed, poses_of, times
+
+from realtime.cli import parse
+from realtime.errors import UsageError
+from realtime.follow import Follower, parse_choice
+from realtime.kalman import Motion
+from realtime.records import Poses
+from realtime.scene import Scene
+from realtime.track import MAX_AGE, Tracker
+
+SIZE_WH = (1280, 720)
+
+
+def benchmark():
+    """benchmarks/ids.py as a module."""
+    pytest.importorskip("motmetrics", reason="the measure of ids is that of motmetrics")
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "ids.py"
+    spec = importlib.util.spec_from_file_location("benchmark_ids", path)
+    module = sys.modules["benchmark_ids"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_ids_of_the_demo_scene_by_motmetrics():
+    """The true people as a good network finds them, for 3 s with six people who cross: IDF1."""
+    measure = benchmark()
+    scene = Scene(0, 100, demo_truth.SIZE_WH, demo_truth.RATE)
+    rng = np.random.default_rng(1)
+    items = []
+    for index in range(len(scene)):
+        truth = scene.truth(index)
+        scores = np.where(truth.visible, 0.9, 0.4).astype(np.float32)
+        ids = np.full(len(truth), -1, np.int64)
+        poses = Poses(truth.joints_xy, scores, truth.boxes_xyxy, scores.mean(1), ids)
+        poses = demo_truth.noisy(poses, rng, 0.01)[truth.visible_share > 0.25]
+        items.append((index / scene.rate, poses[rng.permutation(len(poses))], truth))
+    result = measure.score(measure.follow(items), demo_truth.SIZE_WH)
+    assert result.people > 200
+    assert result.idf1 >= 0.95 and result.mota >= 0.95
+    anonymous = [(t, p.with_ids(np.arange(len(p)) + 100 * n), q)
+                 for n, (t, p, q) in enumerate(items)]  # fmt: skip
+    assert measure.score(anonymous, demo_truth.SIZE_WH).idf1 < 0.1
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(st.integers(0, 1000))
+def test_the_order_of_the_people_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    one, other = Tracker(), Tracker()
+    for t in times(1.0, 15):
+        poses, _ = observed(GROUP, t, rng)
+        order = rng.permutation(len(poses)) if t else np.arange(len(poses))
+        ids = one.update(poses, t).ids
+        assert other.update(poses[order], t).ids.tolist() == ids[order].tolist()
+
+
+@pytest.mark.parametrize("away", [0.3, 1.0, 2.0])
+def test_somebody_who_walks_on_behind_something_keeps_the_id(away):
+    """A walker at 100 pixels a second, hidden for some time, beside somebody who stands."""
+    tracker, rng = Tracker(), np.random.default_rng(0)
+    walkers = [Walker(200, 100), Walker(900, 0, top=230)]
+    for t in times(4, 30):
+        hidden = 1.0 < t < 1.0 + away
+        poses, who = observed(walkers, t, rng, visible=lambda i, t, h=hidden: i == 1 or not h)
+        ids = dict(zip(who.tolist(), tracker.update(poses, t).ids.tolist(), strict=True))
+        if t == 0:
+            first = ids
+        assert all(first[person] == ids[person] for person in ids)
+
+
+def test_somebody_of_another_size_at_the_same_place_is_somebody_else():
+    tracker = Tracker()
+    near, far = Walker(300, 0, height=400, top=100), Walker(300, 0, height=110, top=220)
+    for t, walker in ((0.0, near), (0.1, near), (1.5, far)):
+        joints = walker.joints(t)
+        ids = tracker.update(poses_of([joints], [box_around(joints, walker.height)]), t).ids
+        if t == 0.1:
+            tracker.update(Poses.empty(), 0.2)
+    assert ids.tolist() == [2]
+
+
+def test_who_is_not_sure_may_be_known_but_is_never_new():
+    joints = [Walker(300, 0).joints(0), Walker(800, 0).joints(0)]
+    poses = poses_of(joints, [box_around(j, 240) for j in joints])
+    tracker = Tracker(least=0.5)
+    poses.scores[:] = 0.8, 0.4
+    assert tracker.update(poses, 0.0).ids.tolist() == [1]
+    poses.scores[:] = 0.3, 0.4
+    again = tracker.update(poses, 0.03)
+    assert again.ids.tolist() == [1]
+    np.testing.assert_array_equal(again.joints_xy, poses.joints_xy[:1])
+    assert len(tracker.update(poses[1:], 0.06)) == 0
+    assert len(tracker.update(poses[:1], 1.0)) == 0  # too long ago to be believed
+    poses.scores[:] = 0.8, 0.8
+    assert tracker.update(poses, 1.1).ids.tolist() == [1, 2]
+
+
+def test_a_thousand_people_take_bounded_time():
+    """About 1,000 x 1,000 comparisons of 17 joints a frame: seconds at most, not minutes."""
+    rng = np.random.default_rng(0)
+    walkers = [Walker(rng.uniform(0, 9000), 0, top=rng.uniform(0, 9000)) for _ in range(1000)]
+    joints = [walker.joints(0) for walker in walkers]
+    poses = poses_of(joints, [box_around(j, 240) for j in joints])
+    tracker, began = Tracker(), process_time()
+    for n in range(2):
+        ids = tracker.update(poses, n / 30).ids
+    assert process_time() - began < 20
+    assert ids.tolist() == list(range(1, 1001))
+
+
+def test_the_filter_finds_the_velocity_and_its_doubt_grows_with_time():
+    size, speed = np.array([100.0]), np.array([[120.0, -40.0]])
+    motion = Motion.start(size)
+    for _ in range(60):
+        motion = motion.ahead(np.array([1 / 30]), size).measured(speed / 30, size)
+    np.testing.assert_allclose(motion.velocity, speed, rtol=0.02)
+    spreads = [motion.ahead(np.array([t]), size).spread[0] for t in (0.0, 0.1, 1.0, 3.0)]
+    assert spreads == sorted(spreads) and spreads[0] < 5 < spreads[2]
+    whole = motion.ahead(np.array([0.7]), size)
+    halves = motion.ahead(np.array([0.3]), size).ahead(np.array([0.4]), size)
+    np.testing.assert_allclose(whole.covariance, halves.covariance)
+    np.testing.assert_allclose(whole.off, halves.off)
+
+
+def people(*rows):
+    """Poses of (id, x of the middle, size); all at the height of the middle of the picture."""
+    boxes = [[x - s / 2, 360 - s / 2, x + s / 2, 360 + s / 2] for _, x, s in rows]
+    poses = poses_of(np.zeros((len(rows), 17, 2)), boxes)
+    return poses.with_ids(np.array([row[0] for row in rows], np.int64).reshape(-1))
+
+
+@pytest.mark.parametrize(("rank", "first"), [("largest", 7), ("center", 3)])
+def test_the_follower_stays_with_whom_it_chose(rank, first):
+    follow = Follower(rank)
+    start = people((3, 650, 100), (7, 200, 200))
+    assert follow(Poses.empty(), 0.0, SIZE_WH).ids.tolist() == []
+    assert follow(start, 0.1, SIZE_WH).ids.tolist() == [first]
+    better = people((3, 650, 100), (7, 200, 200), (9, 640, 500))
+    assert follow(better, 0.2, SIZE_WH).ids.tolist() == [first]
+    others = better[better.ids != first]
+    assert len(follow(others, 0.2 + MAX_AGE - 0.1, SIZE_WH)) == 0
+    assert follow(better, 0.2 + MAX_AGE, SIZE_WH).ids.tolist() == [first]
+    assert follow(others, 0.3 + 2 * MAX_AGE, SIZE_WH).ids.tolist() == [9]
+    assert follow(start, 0.0, SIZE_WH).ids.tolist() == [first]  # the source starts over
+
+
+def test_an_id_is_followed_alone_and_pictures_without_ids_give_the_best():
+    follow = Follower(3)
+    both = people((3, 650, 100), (7, 200, 200))
+    assert [follow(p, t, SIZE_WH).ids.tolist() for t, p in ((0, both), (9, both[1:]))] == [[3], []]
+    unnamed = both.with_ids(np.array([-1, -1]))
+    for n in range(2):
+        found = Follower("largest")(unnamed, n, SIZE_WH)
+        np.testing.assert_array_equal(found.boxes_xyxy, both.boxes_xyxy[1:])
+    follow = Follower("largest")
+    assert follow(both[:1], 0.0, SIZE_WH).ids.tolist() == [3]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "biggest", "", "1.5", "²"])
+def test_what_cannot_be_selected(text):
+    with pytest.raises(UsageError, match="--select .*largest, center, none or an id"):
+        parse_choice(text)
+    assert [parse_choice(t) for t in ("Largest", "12", "none")] == ["largest", 12, "none"]
+
+
+def test_the_command_line_takes_select(tmp_path):
+    assert parse([]).select == "none"
+    assert parse(["--select", "center"]).select == "center"
+    config = tmp_path / "run.toml"
+    config.write_text("select = 4\n", "utf-8")
+    assert parse(["--config", str(config)]).select == "4"
+    with pytest.raises(UsageError, match="expected largest"):
+        parse(["--select", "tallest"])
+
+
+def test_two_people_who_cross_are_followed_as_one():
+    """The one chosen before the crossing is the one after it."""
+    tracker, rng = Tracker(), np.random.default_rng(0)
+    follow, seen = Follower("largest"), set()
+    for t in times(5, 30):
+        poses, who = observed(CROSSING, t, rng)
+        one = follow(tracker.update(poses, t), t, SIZE_WH)
+        assert len(one) == 1
+        seen.add(int(who[(poses.boxes_xyxy == one.boxes_xyxy).all(1)][0]))
+    assert len(seen) == 1
