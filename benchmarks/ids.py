@@ -6,9 +6,9 @@ Without --network the tracker is given the true people with the faults of a netw
 each seed at 30 and at 7.5 frames a second; with it, the whole program runs on the scene with the
 tiny networks. Needs motmetrics (https://github.com/cheind/py-motmetrics).
 
-What is counted follows the MOTChallenge (Dendorfer et al. 2020, arXiv:2003.09003): truth and
-poses are paired by boxes that overlap by half (IoU); people who are hardly seen, which are those
-realtime/demo_score.py does not ask for, are neither asked for nor is a pose on them false. A
+What is counted: truth and poses are paired by boxes of an IoU of at least 0.3, as in
+realtime/demo_score.py (the MOTChallenge takes 0.5); people who are hardly seen, which are those
+that it does not ask for, are neither asked for nor is a pose on them false. A
 person hidden for a while and seen again has to have the id from before. IDF1: Ristani et al. 2016,
 arXiv:1609.01775; MOTA: Bernardin and Stiefelhagen 2008.
 """

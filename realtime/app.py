@@ -146,7 +146,7 @@ class _Job:
             recorder=recorder,
         )
         hud = Hud(self.ledger, source, lambda: self.desk.style, lambda: self.desk.recording)
-        self.desk.redraw = hud.again
+        self.desk.redraw, self.desk.checked = hud.again, hud.checked
         pictures = show or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None
         # With a window or a page somebody may switch the blur on at any time.

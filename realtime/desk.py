@@ -55,6 +55,7 @@ class Desk:
         self.recording = recorder is not None
         self.item: PosedFrame | None = None
         self.redraw: Callable[[PosedFrame], PosedFrame] = lambda item: item
+        self.checked: Callable[[PosedFrame], PosedFrame] = lambda item: item
         self._stop, self._live, self._pictures, self._recorder = stop, live, pictures, recorder
         self._clock = clock
         self._asked: deque[str] = deque()

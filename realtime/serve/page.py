@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter, sleep
 
 from realtime.desk import Desk
@@ -41,6 +41,7 @@ class Page:
         self.name, self.wants_picture = "page", True
         self.notes: list[str] = []
         self._stop, self._paced = stop, paced
+        self._checked: Callable[[PosedFrame], PosedFrame] = lambda item: item
         self._zero: float | None = None  # perf_counter() at Frame.time 0
         wanted = parse_address(address)
         listener, self.address = listen(wanted)
@@ -68,10 +69,12 @@ class Page:
         others = [worker for worker in workers if worker.sink is not self]
         self._figures.follow(pipeline, ledger, source, others)
         self._buttons.follow(desk, ledger.live)
+        self._checked = desk.checked
 
     def write(self, item: PosedFrame) -> None:
         if self._paced:
             self._wait_for(item.frame.time)
+        item = self._checked(item)  # faces may have to be hidden since it was drawn
         self._figures.saw(item)
         self._server.show(item)
 

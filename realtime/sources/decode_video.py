@@ -32,6 +32,7 @@ BELIEVABLE_GAP = 86400.0
 LATE_STREAMS = 100
 """Packets in a row of streams that were not there at the beginning."""
 
+
 class Upright:
     """Turns the frames of one stream into pictures as a player shows them.
 
