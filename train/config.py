@@ -85,16 +85,19 @@ class Config:
         self._settle_sizes()
 
     def _settle_sizes(self) -> None:
-        """Sizes that nobody gave become those of the task. Raises UsageError for wrong ones."""
-        for name in ("input_wh", "window_wh"):
-            usual = INPUT_WH[self.task] if name == "input_wh" else self.input_wh
-            if getattr(self, name) == (0, 0):
-                object.__setattr__(self, name, usual)
-            size = getattr(self, name)
+        """An input that nobody gave becomes that of the task. Raises UsageError for wrong sizes."""
+        if self.input_wh == (0, 0):
+            object.__setattr__(self, "input_wh", INPUT_WH[self.task])
+        for name, size in (("input_wh", self.input_wh), ("window_wh", self.sample_wh)):
             if len(size) != 2 or any(n % 32 or not 64 <= n <= 2048 for n in size):
                 raise UsageError(f"{flag(name)}: two multiples of 32 from 64 to 2048, as WxH")
-        if self.task == "pose" and self.window_wh != self.input_wh:
+        if self.task == "pose" and self.window_wh != (0, 0):
             raise UsageError("--window-wh: for the detector; a pose network sees whole people")
+
+    @property
+    def sample_wh(self) -> tuple[int, int]:
+        """What is learned from: the window where there is one, else the whole input."""
+        return self.input_wh if self.window_wh == (0, 0) else self.window_wh
 
     def as_dict(self) -> dict[str, Any]:
         """The options by name."""

@@ -37,7 +37,7 @@ LEAST_WH = (4.0, 7.0)
 def detector_sample(
     picture: Picture, config: Config, rng: np.random.Generator, images: ImageCache = NO_CACHE
 ) -> Sample:
-    """image uint8 (H, W, 3) BGR of config.window_wh; the rest on the grid (h, w), a quarter of it.
+    """image uint8 (H, W, 3) BGR of config.sample_wh; the rest on the grid (h, w), a quarter of it.
 
     centres float16: 1 at the centre of a person's box, falling off around it. counted uint8: 0
     where nothing is asked. edges float16 (4, h, w): distances to the edges in pixels, valid where
@@ -45,7 +45,7 @@ def detector_sample(
     times 255. joints_counted uint8 (h, w), joints_known uint8 (17,): where and which of them are
     asked. Raises InputError for an image that cannot be read.
     """
-    size_wh = config.window_wh
+    size_wh = config.sample_wh
     image = images.read(picture.path)
     affine = _window((image.shape[1], image.shape[0]), picture, config, rng)
     mirrored = rng.random() < config.flip
@@ -65,7 +65,7 @@ def _window(
     frame_wh: tuple[int, int], picture: Picture, config: Config, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Frame to sample as (3, 3): the letterbox scaled at random, a random part of it in view."""
-    size = np.array(config.window_wh)
+    size = np.array(config.sample_wh)
     whole = np.vstack([geometry.letterbox(frame_wh, config.input_wh), [0, 0, 1]])
     scale = np.exp(rng.uniform(*np.log(ZOOM)))
     affine = np.diag([scale, scale, 1.0]) @ whole
