@@ -67,6 +67,7 @@ def network_of(weights: Weights, metadata: Metadata, path: Path, given: Metadata
     if known.get("name") in NAMES:  # it is another file from now on
         del known["name"]
     complete = {**standard, **known, **given}
+    complete["input_wh"] = tuple(complete["input_wh"])  # a list where it was written as JSON
     name = complete["name"]
     if not re.fullmatch(r"[\w.+-]{1,100}", name, re.ASCII) or name in NAMES or name[0] == ".":
         taken = "is the name of a known file" if name in NAMES else "letters, digits and ._+- only"
