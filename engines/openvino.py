@@ -15,6 +15,7 @@ from engines import containers, int8
 from engines.base import Arrays, ModelSpec, Options, check_batch
 from engines.batches import blank, in_steps
 from engines.quiet_openvino import ov
+from engines.signal_stack import kept_signal_stack
 from realtime.errors import ModelError
 
 CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
@@ -42,8 +43,9 @@ class OpenvinoNetwork:
             model = core.read_model(io.BytesIO(data))
             if ranges:
                 int8.insert(model, ranges)
-            compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
-            self._request = compiled.create_infer_request()
+            with kept_signal_stack():
+                compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
+                self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
         except ValueError as error:

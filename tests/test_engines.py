@@ -553,3 +553,23 @@ def test_the_tiny_networks_run(task):
     network = load(path, task, "openvino", precision="f32")
     width, height = network.spec.input_wh
     assert all(len(a) == 3 for a in network(np.zeros((3, height, width, 3), np.uint8)))
+
+
+def test_signals_after_networks_are_gone() -> None:
+    """OpenVINO leaves a freed signal stack on CPUs with AMX; see engines/signal_stack.py."""
+    code = """
+import gc, os, signal
+from engines.load import find_tiny, load
+signal.signal(signal.SIGTERM, lambda number, frame: print("alive", flush=True))
+first, second = (load(find_tiny(task), task, "openvino") for task in ("detector", "pose"))
+os.kill(os.getpid(), signal.SIGTERM)
+del first
+gc.collect()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["alive", "alive"]), done.stderr
