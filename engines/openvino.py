@@ -31,11 +31,13 @@ class OpenvinoNetwork:
 
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
-        core = ov.Core()
+        with kept_signal_stack():  # the first question loads the CPU plugin
+            core = ov.Core()
+            precision = _precision(core, options)
         ranges = _ranges(spec, data, options)
         settings: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _precision(core, options),
+            "INFERENCE_PRECISION_HINT": precision,
         }
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
@@ -43,9 +45,8 @@ class OpenvinoNetwork:
             model = core.read_model(io.BytesIO(data))
             if ranges:
                 int8.insert(model, ranges)
-            with kept_signal_stack():
-                compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
-                self._request = compiled.create_infer_request()
+            compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
+            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
         except ValueError as error:
