@@ -25,5 +25,7 @@ def versions() -> str:
     for task in ("detector", "pose"):
         for found in (find_default(task), find_tiny(task)):
             if found:
-                lines.append(f"weights {found.name} sha256 {identify(found).sha256}")
+                spec = identify(found)
+                lines.append(f"weights {found.name} sha256 {spec.sha256}")
+                lines.append(f"  licence {spec.licence}")
     return "\n".join(lines)
