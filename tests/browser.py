@@ -114,9 +114,16 @@ class Tab:
         self("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def picture(self) -> bytes:
-        """What is seen, as PNG."""
-        self("Page.bringToFront")
-        return base64.b64decode(self("Page.captureScreenshot", format="png")["data"])
+        """What is seen, as PNG; again while the browser is still exchanging the page."""
+        for attempt in range(20):
+            self("Page.bringToFront")
+            try:
+                return base64.b64decode(self("Page.captureScreenshot", format="png")["data"])
+            except AssertionError as error:
+                if "active page" not in str(error) or attempt == 19:
+                    raise
+                time.sleep(0.2)
+        raise AssertionError("not reached")
 
     def heard(self, event: dict[str, Any]) -> None:
         told = event.get("params", {})
