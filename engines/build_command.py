@@ -17,6 +17,7 @@ from engines import containers
 from engines.base import ModelSpec, Network, Options
 from engines.identify import METADATA_KEY, identify, read
 from engines.load import BACKENDS, PRECISIONS, PREFERENCE, find_default, load
+from realtime import atomic
 from realtime.errors import InputError, ModelError, OutputError, UsageError
 
 RUNS = 10
@@ -176,7 +177,7 @@ def calibrate(options: argparse.Namespace) -> None:
     print(f"{len(people[::2])} people for the ranges; int8 against float32 on the others: {found}")
     if not found.joints or found.mean_oks < LEAST_OKS:
         raise ModelError(f"model {spec.path}: loses too much in int8 (mean OKS below {LEAST_OKS})")
-    _write(options.output, data)
+    atomic.replace(options.output, data)
     print(f"{options.output}: runs in int8 by default and with --precision int8")
 
 
@@ -195,17 +196,8 @@ def describe(options: argparse.Namespace) -> None:
         raise UsageError(f"--accuracy {options.accuracy}: an AP is from 0 to 1")
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
-    _write(options.output, data)
+    atomic.replace(options.output, data)
     print(f"{options.output}: {identify(options.output).name}, {len(data) / 1e6:.1f} MB")
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _people(options: argparse.Namespace, spec: ModelSpec) -> Iterator[NDArray[np.uint8]]:

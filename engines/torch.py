@@ -3,6 +3,9 @@ of the ResNet18 pose network, whose batch normalisations are folded when they ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import safetensors.torch
 import torch
@@ -50,18 +53,24 @@ class TorchNetwork:
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         # inference_mode belongs to the thread, so it is entered in the thread that calls.
-        try:
-            with torch.inference_mode():
-                images = images_of(self.spec, batch, self._place).to(self._dtype)
-                heatmaps = self._net(images)
-                result: NDArray[np.float32] = heatmaps.float().contiguous().cpu().numpy()
-                return result
-        except torch.OutOfMemoryError as error:
-            advice = "use a smaller batch or --compute cpu"
-            raise OutOfMemory(f"{self.spec.name}: GPU memory is full; {advice}") from error
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0][:200]
-            raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error
+        with explained(self.spec), torch.inference_mode():
+            images = images_of(self.spec, batch, self._place).to(self._dtype)
+            heatmaps = self._net(images)
+            result: NDArray[np.float32] = heatmaps.float().contiguous().cpu().numpy()
+            return result
+
+
+@contextmanager
+def explained(spec: ModelSpec) -> Iterator[None]:
+    """Turns what PyTorch raises into one line: OutOfMemory or ModelError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        advice = "use a smaller batch or --compute cpu"
+        raise OutOfMemory(f"{spec.name}: GPU memory is full; {advice}") from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ModelError(f"{spec.name}: PyTorch failed: {reason}") from error
 
 
 def images_of(spec: ModelSpec, batch: NDArray[np.uint8], place: torch.device) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torchvision.models import detection
 
 from engines.base import Arrays, Json, ModelSpec, Options, check_batch
-from engines.torch import device_of
-from realtime.errors import ModelError, OutOfMemory
+from engines.torch import device_of, explained
+from realtime.errors import ModelError
 
 PERSON = 1
 """Number of people among COCO's classes in torchvision, where 0 is the background."""
@@ -75,16 +75,10 @@ class TorchDetector:
         check_batch(self.spec, batch)
         if not len(batch):
             return [np.zeros((0, 0, 5), np.float32)]
-        try:
-            with torch.inference_mode():  # belongs to the thread, so it is entered here
-                pixels = torch.tensor(batch, device=self._place).flip(3)
-                found = self._net([p.float() / 255 for p in pixels.permute(0, 3, 1, 2)])
-        except torch.OutOfMemoryError as error:
-            advice = "use a smaller batch or --compute cpu"
-            raise OutOfMemory(f"{self.spec.name}: GPU memory is full; {advice}") from error
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0][:200]
-            raise ModelError(f"{self.spec.name}: PyTorch failed: {reason}") from error
+        # inference_mode belongs to the thread, so it is entered here
+        with explained(self.spec), torch.inference_mode():
+            pixels = torch.tensor(batch, device=self._place).flip(3)
+            found = self._net([p.float() / 255 for p in pixels.permute(0, 3, 1, 2)])
         return [_padded([_people(one) for one in found])]
 
     def close(self) -> None:

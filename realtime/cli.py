@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,11 +19,7 @@ from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
 from realtime.sinks.outfile import check_not_input
 from realtime.sources.base import Span
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from realtime.toml import read_table
 
 EPILOG = f"""examples:
   python run_camera.py --device 0                                  live window, q quits
@@ -186,8 +181,20 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    group = parser.add_argument_group("input")
-    add = group.add_argument
+    groups = {
+        "input": _add_input,
+        "output": _add_output,
+        "picture": _add_picture,
+        "networks": _add_networks,
+        "people": _add_people,
+        "run": _add_run,
+    }
+    for title, add_options in groups.items():
+        add_options(parser.add_argument_group(title).add_argument)
+    return parser
+
+
+def _add_input(add: Any) -> None:
     add("--device", type=_camera, action="append", metavar="N", help="camera number (default 0)")
     add("--input", action="append", metavar="X", help="video, URL, folder, glob, image or 'demo'")
     add("--start", metavar="T", help="first frame, as a frame number or as seconds with s (12.5s)")
@@ -203,7 +210,8 @@ def build_parser() -> argparse.ArgumentParser:
     _switch(add, "--strict", "a damaged or truncated input is an error (exit 3)")
     _switch(add, "--list-cameras", "list the cameras and leave")
 
-    add = parser.add_argument_group("output").add_argument
+
+def _add_output(add: Any) -> None:
     add("--output", type=Path, metavar="FILE", help="annotated video (.mp4)")
     add("--json", metavar="FILE", help="poses as JSON Lines; - for standard output")
     add(
@@ -213,7 +221,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="poses as .jsonl, .json, .csv, .npz, .mat, .trc or as csv-wide:FILE, coco:FILE,"
         " openpose:FOLDER; may be given several times",
     )
-    _switch(add, "--angles", "angles of knees, hips, elbows and shoulders, in picture and data")
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
     _switch(add, "--overwrite", "replace existing outputs")
@@ -225,6 +232,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MIB",
         help="stop recording when the disk has less than this free (default 200, 0 never)",
     )
+
+
+def _add_picture(add: Any) -> None:
     _switch(add, "--show", "open a window also when there are outputs")
     _switch(add, "--headless", "never open a window")
     add(
@@ -243,8 +253,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--explain-frame", type=int, metavar="N", help="that frame (default the first with people)")
     add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
+    _switch(add, "--angles", "angles of knees, hips, elbows and shoulders, in picture and data")
 
-    add = parser.add_argument_group("networks").add_argument
+
+def _add_networks(add: Any) -> None:
     add("--detector", type=Path, metavar="FILE", help="person detector: .onnx, NAME or auto")
     add("--pose", type=Path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto")
     add("--engine", choices=("auto", *BACKENDS), help="what runs the networks")
@@ -254,6 +266,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a person box (0.4)")
     add("--min-score", type=float, metavar="S", help="least score of a person (default 0.2)")
+    add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
+
+
+def _add_people(add: Any) -> None:
     add(
         "--smooth",
         choices=("display", "data", "all", "off"),
@@ -261,9 +277,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--select", type=_choice, metavar="WHO", help="one person: largest, center or an id")
     _switch(add, "--fix-swaps", "undo swaps of left and right that last some frames")
-    add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
-    add = parser.add_argument_group("run").add_argument
+
+def _add_run(add: Any) -> None:
     add("--config", type=Path, metavar="FILE.toml", help="options by their long names")
     _switch(add, "--print-config", "print the options in force as TOML and leave")
     _switch(add, "--version", "versions of everything and hashes of the weights")
@@ -271,7 +287,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="count", help="more messages; twice for all")
     add("--log-file", type=Path, metavar="FILE", help="messages also into this file")
     _switch(add, "--debug", "tracebacks with errors")
-    return parser
 
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
@@ -301,13 +316,7 @@ def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
 
     Raises UsageError naming the key, the value and what is allowed.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"{path}: not a TOML file: {reason}") from None
+    table = read_table(path)
     options = _options(parser)
     result = {}
     for key, value in table.items():

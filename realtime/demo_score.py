@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from realtime import geometry
-from realtime.records import Float, Poses
+from realtime.records import Poses
 from realtime.scene import Scene, Truth
 
 LEAST_SEEN = 0.5
@@ -51,7 +51,8 @@ class DemoScore:
         self._people += int(asked.sum())
         self._found += int(asked[person].sum())
         alone = np.setdiff1d(np.arange(len(poses)), pose)
-        excused = _inside(poses.boxes_xyxy[alone], truth.boxes_xyxy[~asked])
+        within = geometry.within(poses.boxes_xyxy[alone], truth.boxes_xyxy[~asked])
+        excused = (within >= 0.5).any(1)
         self._false += len(alone) - int(excused.sum())
         found = asked[person]
         self._measure(poses[pose[found]], truth, person[found])
@@ -80,11 +81,3 @@ class DemoScore:
             "people": self._people,
             "unsure": 1 - self._sure / self._joints if self._joints else 0.0,
         }
-
-
-def _inside(boxes_xyxy: Float, others_xyxy: Float) -> Any:
-    """Whether half of each box (N, 4) lies in one of the others (M, 4): bool (N,)."""
-    low = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])
-    high = np.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), 2)
-    return (shared >= 0.5 * geometry.areas(boxes_xyxy)[:, None]).any(1)

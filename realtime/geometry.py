@@ -85,11 +85,24 @@ def clip_boxes(boxes_xyxy: Float, size_wh: tuple[int, int]) -> Float:
 
 def iou(a_xyxy: Float, b_xyxy: Float) -> Float:
     """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
-    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    overlap = np.prod(np.clip(high - low, 0, None), 2)
+    overlap = _overlap(a_xyxy, b_xyxy)
     union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None] - overlap
     result: Float = (overlap / np.maximum(union, 1e-9)).astype(np.float32)
+    return result
+
+
+def within(a_xyxy: Float, b_xyxy: Float) -> Float:
+    """Share of every box of a (N, 4) that lies in every box of b (M, 4): (N, M), 0 to 1."""
+    share = _overlap(a_xyxy, b_xyxy) / np.maximum(areas(a_xyxy), 1e-9)[:, None]
+    result: Float = share.astype(np.float32)
+    return result
+
+
+def _overlap(a_xyxy: Float, b_xyxy: Float) -> Float:
+    """Square pixels (N, M) that boxes have in common."""
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    result: Float = np.prod(np.clip(high - low, 0, None), 2)
     return result
 
 

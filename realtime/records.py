@@ -71,6 +71,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __getitem__(self, keep: Any) -> Detections:
+        """Those chosen by a boolean mask, an index array or a slice, in that order."""
+        return Detections(self.boxes_xyxy[keep], self.scores[keep])
+
     @staticmethod
     def empty() -> Detections:
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import Network
+from realtime import atomic
 from realtime.errors import OutputError
 from realtime.ledger import Ledger, SinkCount, bottleneck, rss_mb, stage_table
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
-from realtime.sinks.outfile import sync
 from realtime.sources.base import Source
 from realtime.version import VERSION
 
@@ -111,18 +111,10 @@ def _latency(ledger: Ledger) -> dict[str, float] | None:
 
 def write_report(path: Path, report: dict[str, Any], overwrite: bool) -> None:
     """Write the report as a whole or not at all. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists; use --overwrite")
-        with part.open("w", encoding="utf-8") as out:
-            out.write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-            out.flush()
-            sync(out.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write the report: {error.strerror}") from error
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists; use --overwrite")
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    atomic.replace(path, text.encode())
 
 
 def summary(report: dict[str, Any]) -> list[str]:

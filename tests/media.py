@@ -144,3 +144,15 @@ def joined(path: Path, *parts: Path) -> Path:
     """Transport streams one after the other: sizes and timestamps jump."""
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
+
+
+def naive_count(path: Path) -> int:
+    """Frames that an ordinary loop gets before its first error."""
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            for _ in container.decode(video=0):
+                count += 1
+    except av.error.FFmpegError:
+        pass
+    return count

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -212,6 +212,20 @@ class _HttpServer(ThreadingHTTPServer):
 
 
 @contextmanager
+def running(server: Any) -> Iterator[None]:
+    """Serves in a thread; its event gone is set at the end, for answers that wait."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.gone.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
 def http_server(
     files: dict[str, bytes], *, live: bool = False, ranges: bool = True
 ) -> Iterator[_HttpServer]:
@@ -222,12 +236,5 @@ def http_server(
     server.requests, server.cut, server.location = [], [], ""
     server.then_stall, server.gone = False, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.gone.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()

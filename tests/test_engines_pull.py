@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import running
 
 from engines import cache, download, importers, pull
 from engines.__main__ import main
@@ -70,15 +71,8 @@ class Server(ThreadingHTTPServer):
 def serving(*plan: Callable[[Handler], None]) -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.plan, server.seen, server.gone = list(plan), [], threading.Event()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.gone.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 # --- answers ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ COMMANDS = (
     "train.tiny_command",
     "train.check",
     "train.demo_data",
+    "train.label",
     "train.evaluate",
     "train.convert",
 )

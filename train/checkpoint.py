@@ -26,8 +26,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from realtime import atomic
 from realtime.errors import InputError, OutputError
-from train import files
 from train.config import Config
 
 FOLDER = "checkpoints"
@@ -77,7 +77,7 @@ def save(out: Path, name: str, point: Checkpoint, keep: str = "") -> Path:
     place = folder / name
     if place.exists() and not _faults(place):
         return place  # asked to stop just after it was saved
-    with files.writing(place):
+    with atomic.writing(place):
         clean(out)
         temporary = folder / f"{TEMPORARY}-{name}"
         try:
@@ -88,7 +88,7 @@ def save(out: Path, name: str, point: Checkpoint, keep: str = "") -> Path:
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        files.sync_folder(folder)
+        atomic.sync_folder(folder)
     for old in names(out)[:-KEPT]:
         if old not in (keep, name):
             shutil.rmtree(folder / old, ignore_errors=True)
@@ -165,8 +165,8 @@ def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
     """The files, their manifest last. Raises OSError."""
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     for name, data in {**contents, MANIFEST: json.dumps(sums, indent=1).encode()}.items():
-        files.write(folder / name, data)
-    files.sync_folder(folder)
+        atomic.write(folder / name, data)
+    atomic.sync_folder(folder)
 
 
 def _load(folder: Path) -> Checkpoint:
@@ -214,7 +214,7 @@ def lock(out: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    with files.writing(out):
+    with atomic.writing(out):
         file = (out / ".lock").open("w")
     with file:
         _take(fcntl, file, out)

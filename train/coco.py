@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from realtime.errors import InputError, UsageError
 from realtime.records import Float
-from realtime.skeleton import JOINT_COUNT, JOINTS
+from realtime.skeleton import JOINT_COUNT, JOINTS, LIMBS
 from train.coco_values import (
     box_problem,
     is_id,
@@ -38,6 +38,9 @@ from train.coco_values import (
 
 PERSON = 1
 """Category id of people in COCO, where a file does not say."""
+
+FILLED = 0.5
+"""Of a box, about the share that its person covers; COCO's areas are those of outlines."""
 
 MAX_BYTES = 2 * 1024**3
 """Of an annotation file; that of COCO train2017 has a tenth."""
@@ -120,6 +123,12 @@ def to_coco_boxes(boxes_xyxy: Any) -> NDArray[np.float64]:
     """The inverse of from_coco_boxes."""
     boxes = np.asarray(boxes_xyxy, np.float64)
     return np.concatenate([boxes[..., :2] + 0.5, boxes[..., 2:] - boxes[..., :2]], -1)
+
+
+def category() -> dict[str, Any]:
+    """What a file says of the people in it: name, joints and limbs, from 1."""
+    edges = [[a + 1, b + 1] for a, b in LIMBS]
+    return {"id": PERSON, "name": "person", "keypoints": list(JOINTS), "skeleton": edges}
 
 
 # ---- opening ------------------------------------------------------------------------------------

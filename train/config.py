@@ -91,7 +91,7 @@ class Config:
         for name, size in (("input_wh", self.input_wh), ("window_wh", self.sample_wh)):
             if len(size) != 2 or any(n % 32 or not 64 <= n <= 2048 for n in size):
                 raise UsageError(f"{flag(name)}: two multiples of 32 from 64 to 2048, as WxH")
-        if self.task == "pose" and self.window_wh != (0, 0):
+        if self.task == "pose" and self.sample_wh != self.input_wh:
             raise UsageError("--window-wh: for the detector; a pose network sees whole people")
 
     @property

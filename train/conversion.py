@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from engines.identify import METADATA_KEY, describe
 from engines.registry import NAMES
+from realtime import atomic
 from realtime.decode import DEFAULT_METHOD, decode
 from realtime.errors import ModelError, UsageError
-from train import files
 from train.checkpoint import weights_bytes
 from train.pose_net import PoseNet
 from train.pose_weights import INPUT, Metadata, Weights, depth_of, pose_net
@@ -84,7 +84,7 @@ def write(source: Source, path: Path) -> str:
     kind = path.suffix.lower()
     partial = path.with_name(f".{path.stem}.partial{kind}")
     try:
-        with files.writing(path):
+        with atomic.writing(path):
             _write(source, partial, kind)
         result = compare(source, partial, crops(source.metadata["input_wh"]))
         if not result.heatmaps <= TOLERANCE[kind]:  # also NaN
@@ -92,7 +92,7 @@ def write(source: Source, path: Path) -> str:
                 f"model {path}: not written: run from the file its heatmaps differ by "
                 f"{result.heatmaps:.2g} of the highest value (limit {TOLERANCE[kind]:g})"
             )
-        with files.writing(path):
+        with atomic.writing(path):
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

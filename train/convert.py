@@ -71,12 +71,13 @@ def _sigma(text: str) -> float:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from train import conversion, files
+    from realtime import atomic
+    from train import conversion
     from train.weights import load_weights
 
     weights, metadata = load_weights(options.source)
     source = conversion.network_of(weights, metadata, options.source, _given(options))
-    with files.writing(options.out):
+    with atomic.writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     for kind in options.formats:
         print(conversion.write(source, options.out / f"{source.metadata['name']}.{kind}"))
@@ -84,14 +85,15 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from train import conversion, files
+    from realtime import atomic
+    from train import conversion
     from train.importing import read_public
 
     if options.out.suffix.lower().removeprefix(".") not in FORMATS:
         raise UsageError(f"--out {options.out}: name it .onnx, .safetensors or .mat")
     weights, metadata = read_public(options.source)
     source = conversion.network_of(weights, metadata, options.source, _given(options))
-    with files.writing(options.out):
+    with atomic.writing(options.out):
         options.out.parent.mkdir(parents=True, exist_ok=True)
     print(conversion.write(source, options.out))
     return 0

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime import atomic
 from realtime.errors import OutputError
-from train import files
 
 log = logging.getLogger("train")
 
@@ -62,21 +62,21 @@ class Curves:
 
     def write(self) -> None:
         """Put the log on the disk. Raises OutputError."""
-        files.replace(self._out / "log.csv", as_csv(self.rows).encode())
+        atomic.replace(self._out / "log.csv", as_csv(self.rows).encode())
         if self._board:
-            with files.writing(self._out / "tensorboard"):
+            with atomic.writing(self._out / "tensorboard"):
                 self._board.flush()
 
     def draw(self, sheet: NDArray[np.uint8] | None) -> None:
         """Draw the curves; put a picture sheet (H, W, 3) BGR beside them. Raises OutputError."""
         if sheet is not None:
-            files.replace(self._out / "sheet.png", cv2.imencode(".png", sheet)[1].tobytes())
+            atomic.replace(self._out / "sheet.png", cv2.imencode(".png", sheet)[1].tobytes())
         if self._plots:
-            files.replace(self._out / "curves.png", plot(self.rows))
+            atomic.replace(self._out / "curves.png", plot(self.rows))
 
     def close(self) -> None:
         if self._board:
-            with files.writing(self._out / "tensorboard"):
+            with atomic.writing(self._out / "tensorboard"):
                 self._board.close()
 
 
@@ -146,5 +146,5 @@ def _tensorboard(folder: Path) -> Any:
     except ImportError:
         log.info("TensorBoard events are left out: tensorboard is not installed")
         return None
-    with files.writing(folder):
+    with atomic.writing(folder):
         return SummaryWriter(str(folder))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realtime.errors import UsageError
-from realtime.skeleton import JOINTS, LIMBS
 
 if TYPE_CHECKING:
     from train.tiny_data import Render
@@ -26,8 +25,6 @@ TRIES = 400
 CLEAR, HARDLY = 0.25, 0.1
 """Shares seen of a person. From CLEAR the hidden joints are labelled too (v = 1), as in COCO where
 people could tell their place; below HARDLY they are marked as crowd, which counts neither way."""
-FILLED = 0.5
-"""Of a box, about the share that its person covers; COCO's areas are those of outlines."""
 
 
 def add_command(commands: Any) -> None:
@@ -73,18 +70,19 @@ def write_set(
     """
     import cv2
 
-    from train import files
+    from realtime import atomic
+    from train.coco import category
 
     if images < 1 or seed < 0 or (people is not None and not 0 <= people <= 6):
         raise UsageError("demo-data: --images from 1, --seed from 0, --people 0 to 6")
-    with files.writing(out):
+    with atomic.writing(out):
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, render in zip(range(1, images + 1), _renders(people, size_wh, seed)):
         name = f"{FOLDER}/{number:06d}.{suffix}"
         _, data = cv2.imencode(f".{suffix}", render.image)
-        with files.writing(out / name):
+        with atomic.writing(out / name):
             (out / name).write_bytes(data.tobytes())
         height, width = render.image.shape[:2]
         entries.append({"id": number, "file_name": name, "width": width, "height": height})
@@ -93,11 +91,11 @@ def write_set(
             annotations.append({"id": ident, "image_id": number, **_annotation(render, person)})
     content = {
         "info": {"description": f"demo scenes, seed {seed}", "complete": True},
-        "categories": [_category()],
+        "categories": [category()],
         "images": entries,
         "annotations": annotations,
     }
-    files.replace(out / FILE, json.dumps(content).encode())
+    atomic.replace(out / FILE, json.dumps(content).encode())
     return out / FILE
 
 
@@ -123,16 +121,11 @@ def _renders(people: int | None, size_wh: tuple[int, int] | None, seed: int) -> 
     raise UsageError(f"--people {people}: no image in {TRIES} shows so many; take fewer or larger")
 
 
-def _category() -> dict[str, Any]:
-    edges = [[a + 1, b + 1] for a, b in LIMBS]
-    return {"id": 1, "name": "person", "keypoints": list(JOINTS), "skeleton": edges}
-
-
 def _annotation(render: Render, person: int) -> dict[str, Any]:
     """Box, joints and the rest of one person, in the conventions of COCO (train.coco)."""
     import numpy as np
 
-    from train.coco import to_coco_boxes
+    from train.coco import FILLED, to_coco_boxes
 
     joints, share = render.joints_xy[person], float(render.visible_share[person])
     height, width = render.image.shape[:2]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from realtime import geometry
 from realtime.errors import UsageError
-from realtime.records import Image
+from realtime.records import Float, Image
+from train import finish
 from train.coco import Picture, open_set
 from train.config import Config
-from train.detector_data import boxes_of, detector_sample
+from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
-from train.detector_net import DetectorTrainer
+from train.detector_net import DetectorTrainer, PersonDetector
+from train.finish import Runner, started
 from train.images import ImageCache
 from train.measured import Run, Running, open_frame, spread
 from train.mixture import Mixture
@@ -45,12 +46,7 @@ class DetectorTask:
         self._images = ImageCache(CACHE_BYTES)
 
     def network(self) -> nn.Module:
-        net = DetectorTrainer()
-        if self.config.start:
-            from train.weights import start_weights
-
-            start_weights(net, self.config.start)
-        return net
+        return started(DetectorTrainer(), self.config)
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -68,40 +64,21 @@ class DetectorTask:
         """The numbers of train.eval_detector.detector_numbers on all validation pictures."""
         from train.eval_detector import detector_numbers
 
-        run, wh = _runner(net), self.config.input_wh
+        run, wh = Runner(detector_of(net)), self.config.input_wh
         numbers = detector_numbers(run, self._val, input_wh=wh)
         best_by = "AP50_large" if "AP50_large" in numbers else "f1_large"
         numbers.setdefault(best_by, 0.0)
         return Validation(numbers, best_by, _sheet(run, self._val, wh))
 
     def write(self, net: nn.Module, path: str, trained: str) -> None:
-        from train.export import to_onnx
-
-        width, height = self.config.input_wh
-        spec = {
-            "name": "detector",
-            "task": "detector",
-            "format": "centers",
-            "input_wh": [width, height],
-            "nhwc": True,
-            "rgb": False,
-            "licence": "see its model card",
-            "trained": trained,
-        }
-        example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
-        detector: nn.Module = net.detector  # type: ignore[assignment]
-        to_onnx(detector, spec, Path(path), example, outputs=("centers", "sizes"))
+        finish.write(detector_of(net), self.config, Path(path), "centers", trained)
 
 
-def _runner(net: nn.Module) -> Run:
-    device = next(net.parameters()).device
-    detector: nn.Module = net.detector  # type: ignore[assignment]
-
-    def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        with torch.inference_mode():
-            return [o.float().cpu().numpy() for o in detector(torch.from_numpy(images).to(device))]
-
-    return run
+def detector_of(net: nn.Module) -> PersonDetector:
+    """What stays of a DetectorTrainer."""
+    detector = net.detector
+    assert isinstance(detector, PersonDetector)
+    return detector
 
 
 def _sheet(run: Run, pictures: list[Picture], input_wh: tuple[int, int]) -> Image:
@@ -118,13 +95,16 @@ def _sheet(run: Run, pictures: list[Picture], input_wh: tuple[int, int]) -> Imag
     for picture, people in zip(shown, found):
         small, affine = sheet.letterboxed(open_frame(picture).image, input_wh, 114)
         maps = run(small[None])
+        truth = [p.box_xyxy for p in picture.people if not p.crowd]
         heat = sheet.glow(small, np.asarray(maps[0])[0, 0])
-        sheet.boxes(small, _moved(affine, boxes_of(picture.people)), None)
+        sheet.boxes(small, _moved(affine, truth), None)
         sure = people.scores >= DRAWN_SCORE
         sheet.boxes(small, _moved(affine, people.boxes_xyxy[sure]), people.scores[sure])
         tiles.append(np.asarray(cv2.vconcat([small, heat]), np.uint8))
     return sheet.grid(tiles, 6)
 
 
-def _moved(affine: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return geometry.apply(affine, boxes.reshape(-1, 2)).reshape(-1, 4)
+def _moved(affine: Float, boxes_xyxy: Any) -> Float:
+    """Boxes (N, 4) after an affine without rotation."""
+    corners = np.asarray(boxes_xyxy, np.float32).reshape(-1, 2)
+    return geometry.apply(affine, corners).reshape(-1, 4)

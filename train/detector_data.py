@@ -14,10 +14,10 @@ from realtime import geometry
 from realtime.records import Float, Image
 from realtime.skeleton import JOINT_COUNT, MIRROR
 from train.augment import mirror
-from train.coco import Person, Picture
+from train.coco import Picture
 from train.config import Config
 from train.detector_net import GREY, STRIDE
-from train.disturb import blur, darken, recolour
+from train.disturb import relight
 from train.images import NO_CACHE, ImageCache
 from train.task import Sample
 
@@ -52,7 +52,7 @@ def detector_sample(
     if mirrored:
         affine = mirror(size_wh[0]) @ affine
     matrix = affine[:2].astype(np.float32)
-    pixels = _light(_cut(image, matrix, size_wh), config, rng)
+    pixels = relight(_cut(image, matrix, size_wh), config, rng)
     inside = _inside(matrix, (image.shape[1], image.shape[0]), size_wh)
     pixels = _pad(pixels, inside)
     return {"image": pixels, **_targets(picture, matrix, mirrored, inside, size_wh)}
@@ -89,19 +89,9 @@ def _extent(affine: NDArray[np.float64], frame_wh: tuple[int, int]) -> NDArray[n
 
 
 def _cut(image: Image, matrix: Float, size_wh: tuple[int, int]) -> Image:
-    """Bilinear without smoothing down to about a half, as at run time; smoothed below."""
+    """Bilinear without smoothing, as at run time."""
     grey = (GREY,) * 3
     return np.asarray(cv2.warpAffine(image, matrix, size_wh, borderValue=grey), np.uint8)
-
-
-def _light(pixels: Image, config: Config, rng: np.random.Generator) -> Image:
-    if rng.random() < config.blur:
-        pixels = blur(pixels, rng)
-    if rng.random() < config.colour:
-        pixels = recolour(pixels, rng)
-    if rng.random() < config.dark:
-        pixels = darken(pixels, rng)
-    return pixels
 
 
 def _inside(matrix: Float, frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> Float:
@@ -236,8 +226,3 @@ def _joint_maps(
     for n in range(len(joints)):
         np.maximum(maps, down[n][:, :, None] * across[n][:, None], out=maps)
     return np.rint(maps * 255).astype(np.uint8), known
-
-
-def boxes_of(people: tuple[Person, ...]) -> Float:
-    """Boxes (N, 4) of those who are not crowds."""
-    return np.array([p.box_xyxy for p in people if not p.crowd], np.float32).reshape(-1, 4)

@@ -22,13 +22,18 @@ def disturb(crop: Image, config: Config, rng: np.random.Generator) -> Image:
     """The crop behind things, blurred, in other colours or in the dark, each at random."""
     if rng.random() < config.occlude:
         crop = occlude(crop, rng)
+    return relight(crop, config, rng)
+
+
+def relight(picture: Image, config: Config, rng: np.random.Generator) -> Image:
+    """A picture (H, W, 3) blurred, in other colours or in the dark, each at random."""
     if rng.random() < config.blur:
-        crop = blur(crop, rng)
+        picture = blur(picture, rng)
     if rng.random() < config.colour:
-        crop = recolour(crop, rng)
+        picture = recolour(picture, rng)
     if rng.random() < config.dark:
-        crop = darken(crop, rng)
-    return crop
+        picture = darken(picture, rng)
+    return picture
 
 
 def occlude(crop: Image, rng: np.random.Generator) -> Image:

@@ -165,11 +165,7 @@ def _match(picture: Picture, found: Detections, smallest: float) -> tuple[Bool, 
 
 def _overlaps(found: Float, boxes: Float, crowd: Bool) -> Float:
     """IoU (D, N); with a crowd the share of the box that lies in it, as COCO has it."""
-    low = np.maximum(found[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(found[:, None, 2:], boxes[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), 2)
-    own = np.maximum(geometry.areas(found), 1e-9)[:, None]
-    result: Float = np.where(crowd, shared / own, geometry.iou(found, boxes)).astype(np.float32)
+    result: Float = np.where(crowd, geometry.within(found, boxes), geometry.iou(found, boxes))
     return result
 
 

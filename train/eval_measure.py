@@ -5,8 +5,7 @@ All return plain dictionaries, which --json writes and train.eval_tables shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 from engines.base import Network
 from realtime.decode import METHODS
 from realtime.errors import UsageError
-from realtime.progress import Progress
 from realtime.records import Detections
 from train import eval_detector, eval_results, pck
 from train.coco import DataSet, Picture
 from train.coco_ap import SMALL
 from train.degrade import CHANGES
 from train.eval_pose import ALL_WAYS, DEFAULT_WAY, Labels, Way, ap_of, read_poses, true_boxes
-from train.measured import spread
+from train.measured import progress, spread
 
 Json = dict[str, Any]
 Row = dict[str, Any]
@@ -79,7 +77,7 @@ def _boxes(
 ) -> list[Detections]:
     if detector is None:
         return true_boxes(pictures)
-    with _progress(len(pictures)) as told:
+    with progress(len(pictures)) as told:
         return eval_detector.find_people(
             detector, pictures, LEAST, BOXES, CHANGES[change] if change else None, told
         )
@@ -95,7 +93,7 @@ def _rows(
 ) -> tuple[list[Row], list[Json]]:
     """A row for each way, and the errors of each joint (in labelled boxes only)."""
     boxes = _boxes(detector, pictures, change)
-    with _progress(len(pictures)) as told:
+    with progress(len(pictures)) as told:
         worse = CHANGES[change] if change else None
         read = read_poses(network, pictures, boxes, ways, worse, told)
     rows: list[Row] = []
@@ -146,7 +144,7 @@ def measure_detector(network: Network, data: DataSet, quick: bool, limit: int | 
         "empty": [],
     }
     for kind in ("as they are",) if quick else ("as they are", "darkened"):
-        with _progress(len(pictures)) as told:
+        with progress(len(pictures)) as told:
             change = CHANGES.get(kind)
             found = eval_detector.find_people(network, pictures, change=change, progress=told)
         for people, smallest in (("all", 0.0), ("over 32x32", SMALL)):
@@ -167,12 +165,3 @@ def measure_results(file: Path, data: DataSet, min_score: float, limit: int | No
     found = eval_results.read_results(file, pictures)
     numbers = eval_results.results_numbers(pictures, found, min_score)
     return {"set": data.name, "pictures": len(pictures), "min_score": min_score, **numbers}
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    bar = Progress(total, True)
-    try:
-        yield bar.update
-    finally:
-        bar.close()

@@ -140,9 +140,9 @@ def _said(network: Network) -> str:
 
 def _write(path: Path, report: dict[str, Any]) -> None:
     """The report as JSON, whole or not at all. Raises OutputError."""
-    from train import files
+    from realtime import atomic
 
-    files.replace(path, (json.dumps(_plain(report), indent=1) + "\n").encode())
+    atomic.replace(path, (json.dumps(_plain(report), indent=1) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

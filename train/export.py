@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from engines.identify import METADATA_KEY
-from train import files
+from realtime import atomic
 from train.onnx_weights import STATISTICS_KEY, statistics
 
 OPSET = 18
@@ -55,7 +55,7 @@ def to_onnx(
         entry = model.metadata_props.add()
         entry.key, entry.value = key, text
     onnx.checker.check_model(model, full_check=True)
-    files.replace(path, model.SerializeToString(deterministic=True))
+    atomic.replace(path, model.SerializeToString(deterministic=True))
 
 
 def fold_batchnorm(module: nn.Module) -> nn.Module:

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 import torchvision
 
+from realtime import atomic
 from realtime.errors import ModelError
-from train import files, safe_pickle
+from train import safe_pickle
 
 SECONDS = 20.0
 """Longest silence of the server."""
@@ -52,9 +53,9 @@ def fetch(url: str, folder: Path) -> Path:
         ) from error
     if not _sha256(data).startswith(wanted):
         raise ModelError(f"start imagenet: {url} came damaged (wrong SHA-256); try again")
-    with files.writing(path):
+    with atomic.writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-    files.replace(path, data)
+    atomic.replace(path, data)
     return path
 
 

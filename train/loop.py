@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from realtime import atomic
 from realtime.errors import StageError, UsageError
-from train import checkpoint, files
+from train import checkpoint
 from train.arithmetic import NotFinite, reproducible
 from train.batches import Batches, default_workers
 from train.config import Config, flag
@@ -78,7 +79,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
         crew = stack.enter_context(team(run.device))
         stack.enter_context(reproducible(crew.device))
         if crew.first:
-            with files.writing(out):
+            with atomic.writing(out):
                 out.mkdir(parents=True, exist_ok=True)
             stack.enter_context(checkpoint.lock(out))
         else:

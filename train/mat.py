@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 
 from engines.identify import read
+from realtime import atomic
 from realtime.errors import ModelError
 from realtime.skeleton import JOINTS, LIMBS
-from train import files
 from train.pose_weights import INPUT, Metadata, Weights, check, plain
 
 MAX_FIELD = 63
@@ -69,7 +69,7 @@ def write_mat(path: Path, weights: Weights, metadata: Metadata) -> None:
     def save(to: Path) -> None:
         savemat(str(to), content, appendmat=False, long_field_names=True, oned_as="column")
 
-    files.replace_by(path, save)
+    atomic.replace_by(path, save)
 
 
 def read_mat(path: Path) -> tuple[Weights, Metadata]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from engines.base import Arrays, Format, Grid, ModelSpec, Task, check_batch
 from realtime.errors import InputError
+from realtime.progress import Progress
 from realtime.records import Frame, Image
 from train.coco import Person, Picture
 from train.degrade import Change
@@ -92,3 +94,13 @@ def open_frame(picture: Picture, index: int = 0, change: Change | None = None) -
     if change:
         image = change(image, abs(picture.image_id))
     return Frame(index, 0.0, image, picture.path.name)
+
+
+@contextmanager
+def progress(pictures: int) -> Iterator[Callable[[int], None]]:
+    """What is to be told how many pictures are done, and shows it on standard error."""
+    bar = Progress(pictures, True)
+    try:
+        yield bar.update
+    finally:
+        bar.close()

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from realtime.errors import UsageError
+from train import finish
 from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
 from train.config import Config
+from train.finish import Runner, started
 from train.images import ImageCache
 from train.mixture import Mixture
 from train.pose_loss import LOSSES, weighted_mean
@@ -26,8 +27,6 @@ LEAST_JOINTS = 3
 """Labelled joints of a person that is learned from."""
 CACHE_BYTES = 1 << 30
 """Of decoded pictures kept in memory by each process."""
-AT_ONCE = 32
-"""People of a batch in validation."""
 
 
 class PoseTask:
@@ -54,11 +53,7 @@ class PoseTask:
         net = PoseNet(self.config.depth)
         nn.init.normal_(net.net.final.weight, std=0.001)
         nn.init.zeros_(net.net.final.bias)  # type: ignore[arg-type]
-        if self.config.start:
-            from train.weights import start_weights
-
-            start_weights(net, self.config.start)
-        return net
+        return started(net, self.config)
 
     def __len__(self) -> int:
         return len(self._people)
@@ -93,33 +88,16 @@ class PoseTask:
         from train.sheet import pose_sheet
 
         def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-            with torch.inference_mode():
-                return net(torch.from_numpy(crops).to(device)).float().cpu().numpy()  # type: ignore[no-any-return]
+            return runner(crops)[0]
 
-        device = next(net.parameters()).device
+        runner = Runner(net)
         grid = {"input_wh": self.config.input_wh, "sigma": self.config.sigma}
         numbers = pose_numbers(run, self._val, **grid)  # type: ignore[arg-type]
         best_by = "AP" if "AP" in numbers else "oks"
         return Validation(numbers, best_by, pose_sheet(run, self._val, self.config))
 
     def write(self, net: nn.Module, path: str, trained: str) -> None:
-        from train.export import to_onnx
-
-        width, height = self.config.input_wh
-        spec = {
-            "name": "pose",
-            "task": "pose",
-            "format": "heatmaps",
-            "input_wh": [width, height],
-            "nhwc": True,
-            "rgb": False,
-            "grid": "pixel_centre",
-            "sigma": self.config.sigma,
-            "licence": "see its model card",
-            "trained": trained,
-        }
-        example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
-        to_onnx(net, spec, Path(path), example)
+        finish.write(net, self.config, Path(path), "heatmaps", trained)
 
     def _ask(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         if self._teacher is None:

@@ -11,7 +11,8 @@ from time import monotonic
 import torch
 from torch import nn
 
-from train import checkpoint, files
+from realtime import atomic
+from train import checkpoint
 from train.config import Config
 from train.task import Task
 
@@ -42,7 +43,7 @@ class Products:
             **{name: repr(value) for name, value in numbers.items()},
         }
         data = checkpoint.weights_bytes(net.state_dict(), about)
-        files.replace(self._out / BEST, data)
+        atomic.replace(self._out / BEST, data)
 
     def write_model(self, like: nn.Module, epoch: int) -> None:
         """The network of best.safetensors, which is like another, as ONNX. Raises OutputError."""
@@ -54,6 +55,6 @@ class Products:
         data = ", ".join(self._config.data) or "no named data"
         trained = f"epoch {epoch} of {self._config.epochs} on {data}"
         try:
-            files.replace_by(self._out / MODEL, lambda to: self._task.write(net, str(to), trained))
+            atomic.replace_by(self._out / MODEL, lambda to: self._task.write(net, str(to), trained))
         except ValueError as error:  # a weight too large for fp16
             log.warning("warning: %s is left out: %s", MODEL, error)

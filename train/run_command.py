@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from realtime.errors import UsageError
+from realtime.toml import read_table
 from train.config import Config, TaskName, flag
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 HELP = {"pose": "learn a pose network", "detector": "learn a person detector"}
 
@@ -79,14 +74,7 @@ def make_config(options: argparse.Namespace) -> Config:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A TOML file whose keys are names of options, with - or _. Raises UsageError."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"{path}: not a TOML file: {reason}") from None
-    values = {name.replace("-", "_"): value for name, value in table.items()}
+    values = {name.replace("-", "_"): value for name, value in read_table(path).items()}
     for name in ("input_wh", "window_wh"):
         if isinstance(values.get(name), str):
             values[name] = _size_of(path, name, values[name])

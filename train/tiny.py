@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from train import tiny_data as data
+from train.detector_loss import box_loss, centre_loss
 from train.export import to_onnx
 from train.tiny_nets import TinyDetector, TinyPose
 
@@ -92,21 +93,8 @@ def detector_loss(net: TinyDetector, batch: Batch) -> Tensor:
     """Focal loss of the centres (Zhou et al. 2019, eq. 1) and -ln IoU of the sizes."""
     images, centres, counted, edges, share = batch
     logits, sizes = net.logits(images)
-    logits, sizes = logits.float(), sizes.float()
-    found = torch.sigmoid(logits)
-    log_found, log_not = (nn.functional.logsigmoid(s * logits) for s in (1, -1))
-    peak = (centres == 1).float()
-    hit = peak * (1 - found) ** 2 * log_found
-    miss = (1 - peak) * counted * (1 - centres) ** 4 * found**2 * log_not
-    focal = -(hit + miss).sum() / peak.sum().clamp(min=1)
-    # Boxes around the same cell always overlap, so this is the IoU loss of Yu et al. 2016.
-    low, high = torch.minimum(sizes, edges), torch.maximum(sizes, edges)
-    overlap = (low[:, 0] + low[:, 2]) * (low[:, 1] + low[:, 3])
-    area = [(s[:, 0] + s[:, 2]) * (s[:, 1] + s[:, 3]) for s in (sizes, edges)]
-    iou = overlap / (area[0] + area[1] - overlap).clamp(min=1e-6)
-    uneven = torch.log((high + 1) / (low + 1)).mean(1)
-    box = (-torch.log(iou.clamp(min=1e-4)) + uneven)[:, None] * share
-    return focal + 2 * box.sum() / share.sum().clamp(min=1)
+    centre = centre_loss(logits[:, 0].float(), centres[:, 0], counted[:, 0])
+    return centre + 2 * box_loss(sizes.float(), edges, share[:, 0])
 
 
 def pose_loss(net: TinyPose, batch: Batch) -> Tensor:

@@ -87,10 +87,7 @@ def _compare(
         hits[person] = used[box] = True
         overlap[box], overlap[:, person] = 0, 0
     alone, others = boxes_xyxy[~used], truth_xyxy[~asked]
-    low = np.maximum(alone[:, None, :2], others[None, :, :2])
-    high = np.minimum(alone[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), 2)
-    excused = (shared >= 0.5 * geometry.areas(alone)[:, None]).any(1)
+    excused = (geometry.within(alone, others) >= 0.5).any(1)
     return hits, int((~excused).sum())
 
 

@@ -18,9 +18,10 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.atomic import sync
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
-from realtime.sinks.outfile import OutputFile, check_writable, set_aside, sync
+from realtime.sinks.outfile import OutputFile, check_writable, set_aside
 
 
 class LineFile:

@@ -9,7 +9,6 @@ devices and links to nothing are refused. A run that wrote nothing leaves everyt
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import stat
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+from realtime.atomic import sync
 from realtime.errors import OutputError, UsageError
 
 
@@ -128,16 +128,6 @@ class OutputFile:
         if self.backup:
             self.backup.rename(self.path)
             self.backup = None
-
-
-def sync(file: int) -> None:
-    """Have the disk take what was written to this descriptor. Raises OSError, but not where the
-    file system knows no such thing."""
-    try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
-            raise
 
 
 def free_bytes(folder: Path) -> int | None:

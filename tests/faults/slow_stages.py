@@ -123,18 +123,6 @@ def test_a_slow_disk_costs_the_recording_only(tmp_path: Path) -> None:
 # odd videos
 
 
-def naive(path: Path) -> int:
-    """Frames that an ordinary loop gets before its first error."""
-    count = 0
-    try:
-        with av.open(str(path)) as container:
-            for _ in container.decode(video=0):
-                count += 1
-    except av.error.FFmpegError:
-        pass
-    return count
-
-
 def through(source: Path, folder: Path, *more: object) -> tuple[Path, list[dict[str, Any]]]:
     """The video and the lines that the whole program makes of a source."""
     folder.mkdir(exist_ok=True)
@@ -155,7 +143,7 @@ def test_recovery_gives_three_times_the_frames_of_naive_reading(tmp_path: Path) 
             tmp_path / f"{name}.mp4", 150, (320, 240), options={"g": "15", "preset": "veryfast"}
         )
         media.corrupt(source, *damage)
-        naive_sum += naive(source)
+        naive_sum += media.naive_count(source)
         _, found = through(source, tmp_path / name)
         moments = [line["time"] for line in found]
         assert all(a < b for a, b in zip(moments, moments[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,17 @@ def write(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
+
+
+def sync(file: int) -> None:
+    """Have the disk take what was written to this descriptor. Raises OSError, but not where the
+    file system knows no such thing."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -36,7 +47,7 @@ def sync_folder(folder: Path) -> None:
         return
     number = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(number)
+        sync(number)
     finally:
         os.close(number)
 
