@@ -32,7 +32,7 @@ from realtime.loop import STOP_LIMIT
 from realtime.opening import load_networks, open_source, pipeline_options
 from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame
-from realtime.report import write_report
+from realtime.run_report import write_report
 from realtime.sources.base import SourceInfo
 from realtime.stop import Stop
 

@@ -39,7 +39,7 @@ from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
 from realtime.progress import Progress
 from realtime.render import Style
-from realtime.report import build_report, summary, write_report
+from realtime.run_report import build_report, summary, write_report
 from realtime.screen import Screen
 from realtime.sinks.base import Sink
 from realtime.sinks.exit_guard import on_exit

@@ -47,6 +47,7 @@ def build_report(
         "source": source.info.name,
         "kind": source.info.kind,
         "live": source.info.live,
+        "size_wh": source.info.size_wh,
         "ended": ended,
         "frames_shown": shown,
         **_accounts(ledger, [w.count for w in workers if w.sink.name != "page"], ended),
