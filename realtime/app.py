@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from engines.base import Network
 from realtime.cli import Settings
 from realtime.console import complain
-from realtime.controls import with_overlay
-from realtime.demo_score import DemoScore
-from realtime.desk import Desk
-from realtime.detect import Detector
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
-from realtime.faults import parse_fault
-from realtime.faulty import faulty
-from realtime.halving import Halving
-from realtime.hud import Hud
-from realtime.ledger import Ledger
-from realtime.loop import Run
-from realtime.opening import (
-    check_report,
-    load_networks,
-    open_page,
-    open_sinks,
-    open_source,
-    pipeline_options,
-    wants_window,
-)
-from realtime.outputs import SinkWorker
-from realtime.pipeline import Pipeline
-from realtime.progress import Progress
-from realtime.render import Style
-from realtime.run_report import build_report, summary, write_report
-from realtime.screen import Screen
-from realtime.sinks.base import Sink
+from realtime.job import Job, open_job
+from realtime.run_report import summary, write_report
 from realtime.sinks.exit_guard import on_exit
 from realtime.sinks.jsonl import PipeClosed
-from realtime.sinks.record import Recorder
-from realtime.sinks.window import Window
-from realtime.sources.base import Source
-from realtime.sources.demo import DemoSource
-from realtime.stages import Meter
 from realtime.statusfile import StatusFile
 from realtime.stop import Stop
 
 logger = logging.getLogger(__name__)
-
-LIVE_QUEUE = 30
-"""Frames a sink of a live source may lag behind before frames are kept from it (1 s)."""
-FILE_QUEUE = 4
 
 
 def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
@@ -66,7 +29,7 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
     Raises PosestreamError when the run could not begin.
     """
     report, failure, must_leave = perform(settings, stop)
-    return _conclude(settings, stop, report, failure), must_leave
+    return conclude(settings, stop, report, failure), must_leave
 
 
 def perform(settings: Settings, stop: Stop) -> tuple[dict[str, Any], PosestreamError | None, bool]:
@@ -76,11 +39,16 @@ def perform(settings: Settings, stop: Stop) -> tuple[dict[str, Any], PosestreamE
         return _perform(settings, stop, None)
     with StatusFile(settings.status_file) as told:
         report, failure, must_leave = _perform(settings, stop, told)
-        if isinstance(failure, PipeClosed):
-            told.finish(0, stopped=True)
-        code = failure.exit_code if failure else stop.exit_code
-        told.finish(code, bool(stop.reason), failure)
+        tell_end(told, stop, failure)
         return report, failure, must_leave
+
+
+def tell_end(told: StatusFile, stop: Stop, failure: PosestreamError | None) -> None:
+    """Say in the status file how a run ended."""
+    if isinstance(failure, PipeClosed):
+        told.finish(0, stopped=True)
+    code = failure.exit_code if failure else stop.exit_code
+    told.finish(code, bool(stop.reason), failure)
 
 
 def _perform(
@@ -90,19 +58,9 @@ def _perform(
     began, utc = perf_counter(), datetime.now(timezone.utc)
     with ExitStack() as cleanup:
         stop.rescue = cleanup.close
-        source = open_source(settings)
-        cleanup.callback(source.close)
-        show = wants_window(settings, source.info)
-        sinks = open_sinks(settings, source.info, cleanup)
-        check_report(settings)
-        page = open_page(settings, stop, not sinks, source.info, cleanup)
-        sinks += [page] if page else []
-        detector, pose = load_networks(settings, source.info)
-        job = _Job(settings, stop, source, sinks, detector, pose, show)
+        job = open_job(settings, stop, cleanup)
         if told:
-            told.follow(source, job.ledger, job.lost)
-        if page:
-            page.follow(job.pipeline, job.ledger, source, job.workers, job.desk)
+            told.follow(job.source, job.ledger, job.lost)
         if job.screen:
             on_exit(lambda: _display_lost(settings, stop, job, utc))
         failure = job.run(startup_s=perf_counter() - began)
@@ -112,118 +70,14 @@ def _perform(
         return report, verdict(settings, report, failure), must_leave
 
 
-class _Job:
-    """The parts of one run, put together."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        stop: Stop,
-        source: Source,
-        sinks: list[Sink],
-        detector: Detector,
-        pose: Network,
-        show: bool,
-    ) -> None:
-        fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
-        live = source.info.live
-        detector, pose = faulty(detector, pose, fault)
-        detector.network, pose = Halving(detector.network), Halving(pose)
-        self.source, self.networks = source, (detector.network, pose)
-        self.ledger = Ledger(live)
-        style = Style(
-            min_joint_score=settings.min_joint_score,
-            mirror=settings.mirror,
-            show_angles=settings.angles,
-            blur_faces=settings.blur_faces,
-        )
-        recorder = next((sink for sink in sinks if isinstance(sink, Recorder)), None)
-        self.desk = Desk(
-            with_overlay(style, settings.overlay),
-            stop,
-            live=live,
-            pictures=settings.output or Path("posestream"),
-            recorder=recorder,
-        )
-        hud = Hud(self.ledger, source, lambda: self.desk.style, lambda: self.desk.recording)
-        self.desk.redraw, self.desk.checked = hud.again, hud.checked
-        pictures = show or any(sink.wants_picture for sink in sinks)
-        drawer = hud.draw if pictures else None
-        # With a window or a page somebody may switch the blur on at any time.
-        heads = settings.blur_faces or show or settings.serve is not None
-        options = replace(pipeline_options(settings), find_heads=heads)
-        if settings.blur_faces:
-            options = replace(options, detect_every=1)
-        self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
-        self.pipeline.watchful = lambda: self.desk.style.blur_faces  # nobody comes in unseen
-        queue = LIVE_QUEUE if live else FILE_QUEUE
-        self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
-        self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
-        self.screen = None
-        if show:
-            paced = not live and not sinks
-            self.screen = _open_screen(source, self.desk, paced=paced, alone=not sinks)
-        self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
-        self.whole = Run(
-            source,
-            self.pipeline,
-            self.workers,
-            self.screen,
-            self.desk,
-            hud,
-            self.ledger,
-            stop,
-            Progress(source.info.frames, enabled=not settings.quiet and not live),
-            self.score,
-            settings.record_required,
-        )
-        self.startup_s = 0.0
-
-    def run(self, startup_s: float) -> PosestreamError | None:
-        """Run to the end; the error that ended it, if any."""
-        self.startup_s = startup_s
-        try:
-            self.whole()
-        except PosestreamError as error:
-            return error
-        finally:
-            if not self.whole.left_behind:
-                for network in self.networks:
-                    network.close()
-        return None
-
-    def lost(self) -> list[str]:
-        """Names of the outputs that were given up."""
-        return [worker.sink.name for worker in self.workers if worker.error]
-
-    def report(self, utc: datetime, ended: bool) -> dict[str, Any]:
-        shown = self.screen.shown if self.screen else 0
-        report = build_report(
-            utc, self.startup_s, self.source, self.ledger, self.pipeline, self.workers,
-            self.networks, shown, ended,
-        )  # fmt: skip
-        if self.score:
-            report["demo"] = self.score.result()
-        return report
-
-
-def _open_screen(source: Source, desk: Desk, paced: bool, alone: bool) -> Screen | None:
-    """The window; None when the display went away since it was looked for."""
-    try:
-        return Screen(Window(f"posestream - {source.info.name}"), source, desk, paced, alone)
-    except OSError as error:
-        logger.warning("no window: %s", error)
-        return None
-
-
-def _display_lost(settings: Settings, stop: Stop, job: _Job, utc: datetime) -> int:
+def _display_lost(settings: Settings, stop: Stop, job: Job, utc: datetime) -> int:
     """The window toolkit is ending the process, so the run has to end here; the exit code."""
     job.whole.break_off()
     failure = None
     if job.workers:
         failure = OutputError("the display went away while a window was drawn; use --headless")
     report = job.report(utc, ended=False)
-    return _conclude(settings, stop, report, verdict(settings, report, failure))
+    return conclude(settings, stop, report, verdict(settings, report, failure))
 
 
 def verdict(
@@ -237,7 +91,7 @@ def verdict(
     return failure
 
 
-def _conclude(
+def conclude(
     settings: Settings, stop: Stop, report: dict[str, Any], failure: PosestreamError | None
 ) -> int:
     """Write the report, print the summary, and choose the exit code."""

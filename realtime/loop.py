@@ -19,7 +19,7 @@ from realtime.outputs import SinkWorker
 from realtime.pipeline import TICK, Pipeline
 from realtime.progress import Progress
 from realtime.records import PosedFrame
-from realtime.screen import Screen
+from realtime.screen import Display
 from realtime.sinks.jsonl import PipeClosed
 from realtime.sources.base import Source
 from realtime.stages import Meter, Watchdog
@@ -47,7 +47,7 @@ class Run:
         source: Source,
         pipeline: Pipeline,
         workers: list[SinkWorker],
-        screen: Screen | None,
+        screen: Display | None,
         desk: Desk,
         hud: Hud,
         ledger: Ledger,

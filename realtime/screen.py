@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from time import perf_counter
+from typing import Protocol
 
 from realtime.controls import action_of, usable
 from realtime.desk import Desk
@@ -20,6 +21,39 @@ REDRAW = 0.5
 """Seconds between redraws of the state while no frame comes."""
 
 
+class Display(Protocol):
+    """What shows a run's frames: a window of its own (Screen), or a part of one (grid.Tile).
+
+    shown: how many frames it has shown. early: seconds until a frame is due, 0 or less when it is.
+    """
+
+    shown: int
+
+    def early(self, item: PosedFrame) -> float: ...
+
+    def show(self, item: PosedFrame) -> None: ...
+
+    def look_after(self, stop: Stop) -> None:
+        """Handle what came in since, and draw what has changed; called many times a second."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Pace:
+    """When frames of a file are due, by their own times."""
+
+    def __init__(self) -> None:
+        self._zero: float | None = None  # perf_counter() at Frame.time 0
+
+    def early(self, time: float) -> float:
+        """Seconds until the frame of this time is due; 0 or less when it is."""
+        now = perf_counter()
+        if self._zero is None or now - (self._zero + time) > 0.5:
+            self._zero = now - time  # the first one, or far behind: start anew
+        return self._zero + time - now
+
+
 class Screen:
     """Shows finished frames. paced: not faster than their own times (a file being watched).
     alone: there is no other output, so the run ends when the display goes away."""
@@ -31,19 +65,14 @@ class Screen:
         self._window, self._source, self._paced, self._alone = window, source, paced, alone
         self._desk = desk
         self._written: tuple[str, bool, int] = ("", False, 0)  # over the picture now
-        self._zero: float | None = None  # perf_counter() at Frame.time 0
+        self._pace = Pace()
         self._picture: Image | None = None
         self._drawn = 0.0
         self._lost = False
 
     def early(self, item: PosedFrame) -> float:
         """Seconds until this frame is due; 0 or less when it is."""
-        if not self._paced:
-            return 0.0
-        now = perf_counter()
-        if self._zero is None or now - (self._zero + item.frame.time) > 0.5:
-            self._zero = now - item.frame.time  # the first one, or far behind: start anew
-        return self._zero + item.frame.time - now
+        return self._pace.early(item.frame.time) if self._paced else 0.0
 
     def show(self, item: PosedFrame) -> None:
         if item.picture is not None and not self._lost:

@@ -1,0 +1,189 @@
+"""The parts of one run: opened in the order in which mistakes are to be told, and put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engines.base import Network
+from realtime.cli import Settings
+from realtime.controls import with_overlay
+from realtime.demo_score import DemoScore
+from realtime.desk import Desk
+from realtime.detect import Detector
+from realtime.errors import PosestreamError
+from realtime.faults import parse_fault
+from realtime.faulty import faulty
+from realtime.halving import Halving
+from realtime.hud import Hud
+from realtime.ledger import Ledger
+from realtime.loop import Run
+from realtime.opening import (
+    check_report,
+    load_networks,
+    open_page,
+    open_sinks,
+    open_source,
+    pipeline_options,
+    wants_window,
+)
+from realtime.outputs import SinkWorker
+from realtime.pipeline import Pipeline
+from realtime.progress import Progress
+from realtime.render import Style
+from realtime.run_report import build_report
+from realtime.screen import Display, Screen
+from realtime.sinks.base import Sink
+from realtime.sinks.record import Recorder
+from realtime.sinks.window import Window
+from realtime.sources.base import Source, SourceInfo
+from realtime.sources.demo import DemoSource
+from realtime.stages import Meter
+from realtime.stop import Stop
+
+logger = logging.getLogger(__name__)
+
+LIVE_QUEUE = 30
+"""Frames a sink of a live source may lag behind before frames are kept from it (1 s)."""
+FILE_QUEUE = 4
+
+OpenDisplay = Callable[[Source, Desk, bool, bool], "Display | None"]
+"""From source, desk, paced and alone (see Screen) to what shows the frames."""
+Load = Callable[[Settings, SourceInfo], tuple[Detector, Network]]
+
+
+class Job:
+    """The parts of one run, put together. See open_job."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stop: Stop,
+        source: Source,
+        sinks: list[Sink],
+        detector: Detector,
+        pose: Network,
+        show: OpenDisplay | None,
+        progress: Progress | None = None,
+    ) -> None:
+        fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
+        live = source.info.live
+        detector, pose = faulty(detector, pose, fault)
+        detector.network, pose = Halving(detector.network), Halving(pose)
+        self.source, self.networks = source, (detector.network, pose)
+        self.ledger = Ledger(live)
+        style = Style(
+            min_joint_score=settings.min_joint_score,
+            mirror=settings.mirror,
+            show_angles=settings.angles,
+            blur_faces=settings.blur_faces,
+        )
+        recorder = next((sink for sink in sinks if isinstance(sink, Recorder)), None)
+        self.desk = Desk(
+            with_overlay(style, settings.overlay),
+            stop,
+            live=live,
+            pictures=settings.output or Path("posestream"),
+            recorder=recorder,
+        )
+        hud = Hud(self.ledger, source, lambda: self.desk.style, lambda: self.desk.recording)
+        self.desk.redraw, self.desk.checked = hud.again, hud.checked
+        pictures = show is not None or any(sink.wants_picture for sink in sinks)
+        drawer = hud.draw if pictures else None
+        # With a window or a page somebody may switch the blur on at any time.
+        heads = settings.blur_faces or show is not None or settings.serve is not None
+        options = replace(pipeline_options(settings), find_heads=heads)
+        if settings.blur_faces:
+            options = replace(options, detect_every=1)
+        self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
+        self.pipeline.watchful = lambda: self.desk.style.blur_faces  # nobody comes in unseen
+        queue = LIVE_QUEUE if live else FILE_QUEUE
+        self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
+        self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
+        self.screen = None
+        if show:
+            self.screen = show(source, self.desk, not live and not sinks, not sinks)
+        self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
+        self.whole = Run(
+            source,
+            self.pipeline,
+            self.workers,
+            self.screen,
+            self.desk,
+            hud,
+            self.ledger,
+            stop,
+            progress or Progress(source.info.frames, enabled=not settings.quiet and not live),
+            self.score,
+            settings.record_required,
+        )
+        self.startup_s = 0.0
+
+    def run(self, startup_s: float) -> PosestreamError | None:
+        """Run to the end; the error that ended it, if any."""
+        self.startup_s = startup_s
+        try:
+            self.whole()
+        except PosestreamError as error:
+            return error
+        finally:
+            if not self.whole.left_behind:
+                for network in self.networks:
+                    network.close()
+        return None
+
+    def lost(self) -> list[str]:
+        """Names of the outputs that were given up."""
+        return [worker.sink.name for worker in self.workers if worker.error]
+
+    def report(self, utc: datetime, ended: bool) -> dict[str, Any]:
+        shown = self.screen.shown if self.screen else 0
+        report = build_report(
+            utc, self.startup_s, self.source, self.ledger, self.pipeline, self.workers,
+            self.networks, shown, ended,
+        )  # fmt: skip
+        if self.score:
+            report["demo"] = self.score.result()
+        return report
+
+
+def open_job(
+    settings: Settings,
+    stop: Stop,
+    cleanup: ExitStack,
+    load: Load = load_networks,
+    show: OpenDisplay | None = None,
+    progress: Progress | None = None,
+) -> Job:
+    """Open everything that one source's run needs; cleanup takes it back if the run does not begin.
+
+    show: opens what shows the frames, if anything is to be shown; None: a window of its own.
+    Raises PosestreamError.
+    """
+    source = open_source(settings)
+    cleanup.callback(source.close)
+    shown = (show or _open_screen) if wants_window(settings, source.info) else None
+    sinks = open_sinks(settings, source.info, cleanup)
+    check_report(settings)
+    page = open_page(settings, stop, not sinks, source.info, cleanup)
+    sinks += [page] if page else []
+    detector, pose = load(settings, source.info)
+    job = Job(settings, stop, source, sinks, detector, pose, shown, progress)
+    if page:
+        page.follow(job.pipeline, job.ledger, source, job.workers, job.desk)
+    return job
+
+
+def _open_screen(source: Source, desk: Desk, paced: bool, alone: bool) -> Display | None:
+    """The window; None when the display went away since it was looked for."""
+    try:
+        return Screen(Window(f"posestream - {source.info.name}"), source, desk, paced, alone)
+    except OSError as error:
+        logger.warning("no window: %s", error)
+        return None
