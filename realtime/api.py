@@ -61,6 +61,7 @@ class RunOptions(TypedDict, total=False):
     engine: str
     precision: Literal["auto", "f32", "bf16", "f16"]
     compute: str
+    threads: int
     detect_every: int
     decode: Literal["argmax", "quarter", "dark", "udp"]
     detector_score: float

@@ -79,6 +79,7 @@ class Settings:
     engine: str
     precision: str
     compute: str
+    threads: int | None
     detect_every: int
     decode: str
     detector_score: float
@@ -185,7 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
         "input": _add_input,
         "output": _add_output,
         "picture": _add_picture,
-        "networks": _add_networks,
+        "networks": add_networks,
         "people": _add_people,
         "run": _add_run,
     }
@@ -256,12 +257,14 @@ def _add_picture(add: Any) -> None:
     _switch(add, "--angles", "angles of knees, hips, elbows and shoulders, in picture and data")
 
 
-def _add_networks(add: Any) -> None:
+def add_networks(add: Any) -> None:
+    """Options of the networks; add is that of a parser or of a group of it."""
     add("--detector", type=Path, metavar="FILE", help="person detector: .onnx, NAME or auto")
     add("--pose", type=Path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto")
     add("--engine", choices=("auto", *BACKENDS), help="what runs the networks")
     add("--precision", choices=PRECISIONS, help="arithmetic (default auto)")
     add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")
+    add("--threads", type=int, metavar="N", help="CPU threads of each network (default all cores)")
     add("--detect-every", type=int, metavar="N", help="run the detector on every Nth frame")
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a person box (0.4)")

@@ -163,6 +163,7 @@ def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Netwo
             engine=settings.engine,
             precision=cast(Precision, settings.precision),
             compute=settings.compute,
+            threads=settings.threads,
         )
         for task, spec in specs
     ]
