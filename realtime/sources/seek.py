@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from realtime.sources.container import has_true_stamps, open_container, video_stream
 
@@ -42,13 +43,36 @@ def entry_before(path: Path, start: int | float) -> Entry | None:
         return None
     with open_container(path) as container:
         stream: Any = video_stream(container, path.name)
-        if not has_true_stamps(container) or stream.codec_context.name not in _CODECS:
-            return None
         limit = start if isinstance(start, int) else math.floor(start / stream.time_base)
-        return _entry(container, stream, limit, by_number=isinstance(start, int))
+        by_number = isinstance(start, int)
+        found = _scan(container, stream, limit, by_number)
+    if found is None:
+        return None
+    fitting = [e for e in found.entries if (e.index if by_number else e.pts) <= limit]
+    return fitting[-1] if fitting and fitting[-1].index >= WORTH_IT else None
 
 
-def _entry(container: Any, stream: Any, limit: int, by_number: bool) -> Entry | None:
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """What the packets of a file tell. stamps: int64 (N,) the timestamps of its frames in the
+    order of presentation. entries: its keyframes in that order."""
+
+    stamps: NDArray[np.int64]
+    entries: list[Entry]
+
+
+def all_entries(path: Path) -> Packets | None:
+    """All keyframes from which decoding may start, by reading the whole file without decoding;
+    None as in entry_before. Raises InputError when the file cannot be opened."""
+    with open_container(path) as container:
+        return _scan(container, video_stream(container, path.name), None, True)
+
+
+def _scan(container: Any, stream: Any, limit: int | None, by_number: bool) -> Packets | None:
+    """The packets up to limit, a frame number or a timestamp, and some more; None where frames
+    cannot be numbered by them."""
+    if not has_true_stamps(container) or stream.codec_context.name not in _CODECS:
+        return None
     stamps, keys, beyond = array("q"), array("q"), 0
     try:
         for packet in container.demux(stream):
@@ -59,28 +83,24 @@ def _entry(container: Any, stream: Any, limit: int, by_number: bool) -> Entry | 
             stamps.append(packet.pts)
             if packet.is_keyframe and _starts_anew(stream, packet):
                 keys.append(packet.pts)
-            beyond += len(stamps) > limit if by_number else packet.pts > limit
+            if limit is not None:
+                beyond += len(stamps) > limit if by_number else packet.pts > limit
             if beyond > REORDER:
                 break
     except av.error.FFmpegError:
         return None
-    return _last_fitting(stamps, keys, limit, by_number)
+    return _numbered(stamps, keys)
 
 
-def _last_fitting(
-    stamps: array[int], keys: array[int], limit: int, by_number: bool
-) -> Entry | None:
-    """The last of keys whose pts, or number among stamps (in order of the file), is <= limit."""
+def _numbered(stamps: array[int], keys: array[int]) -> Packets | None:
+    """The keyframes with their numbers among stamps (in order of the file)."""
     ordered = np.sort(np.array(stamps, np.int64))
     # What comes before the first keyframe may never give frames, and doubles not always.
     if not keys or keys[0] != stamps[0] or keys[0] != ordered[0] or (np.diff(ordered) == 0).any():
         return None
     pts = np.sort(np.array(keys, np.int64))
     numbers = np.searchsorted(ordered, pts)
-    fitting = np.flatnonzero((numbers if by_number else pts) <= limit)
-    if not len(fitting) or numbers[fitting[-1]] < WORTH_IT:
-        return None
-    return Entry(int(pts[fitting[-1]]), int(numbers[fitting[-1]]))
+    return Packets(ordered, [Entry(int(p), int(n)) for p, n in zip(pts, numbers)])
 
 
 def _starts_anew(stream: Any, packet: Any) -> bool:
