@@ -1,0 +1,1 @@
+"""A page for reading a run afterwards: python -m realtime.report run.jsonl."""

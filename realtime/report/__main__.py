@@ -1,0 +1,94 @@
+"""A page for reading a run afterwards: python -m realtime.report --help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from realtime import atomic
+from realtime.console import complain
+from realtime.errors import InputError, PosestreamError, UsageError
+from realtime.formats.registry import load
+from realtime.report import runfile
+from realtime.report.page import page
+from realtime.report.recording import Recording, recorded
+from realtime.sinks.outfile import check_not_input, check_writable
+
+EPILOG = """examples:
+  python run_camera.py --input walk.mp4 --json walk.jsonl --report walk.report.json
+  python -m realtime.report walk.jsonl                      writes walk.html
+  python -m realtime.report walk.csv --out look.html --run-report other.json
+
+the report of the run is found by itself when it is called NAME.report.json, NAME_report.json or
+report.json and lies beside the data; the page needs no network and no other file"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors are one line on standard error."""
+    try:
+        print(_run(_parse(argv)))
+    except PosestreamError as error:
+        complain(error)
+        return error.exit_code
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m realtime.report",
+        description="An HTML page of a run: who was there when and where, joint angles, how sure"
+        " it all is, speed and drops.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("data", type=Path, metavar="RUN.jsonl", help="what --json or --data wrote, any format")
+    add("--out", type=Path, metavar="FILE.html", help="the page (default RUN.html)")
+    add("--run-report", type=Path, metavar="FILE.json", help="what --report wrote")
+    add(
+        "--least-score",
+        type=float,
+        default=0.3,
+        metavar="S",
+        help="of joints that count as sure (default 0.3)",
+    )
+    add("--overwrite", action="store_true", help="replace an existing page")
+    args = parser.parse_args(argv)
+    if not 0 <= args.least_score <= 1:
+        raise UsageError(f"--least-score {args.least_score}: expected 0 to 1")
+    return args
+
+
+def _run(args: argparse.Namespace) -> Path:
+    """Write the page; its path."""
+    out: Path = args.out or args.data.with_suffix(".html")
+    check_not_input(out, [args.data, *([args.run_report] if args.run_report else [])])
+    check_writable(out, args.overwrite)
+    run = runfile.read(args.run_report) if args.run_report else None
+    recording = _recording(args.data)
+    run = run or runfile.find(args.data, len(recording.x))
+    text = page(recording, run, args.data, args.least_score)
+    atomic.replace(out, text.encode("utf-8", "replace"))
+    return out
+
+
+def _recording(data: Path) -> Recording:
+    """Raises InputError, naming the file."""
+    loaded = load(data)
+    try:
+        return recorded(loaded)
+    except InputError as error:
+        raise InputError(f"{data}: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
