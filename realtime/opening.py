@@ -16,7 +16,7 @@ from realtime.asked import check_input, files_of
 from realtime.cli import Settings
 from realtime.decode import Method
 from realtime.detect import Detector
-from realtime.errors import ModelError
+from realtime.errors import ModelError, UsageError
 from realtime.follow import parse_choice
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 def open_source(settings: Settings) -> Source:
     """The one source asked for; camera 0 when none was. Raises InputError or UsageError."""
     span = settings.span
+    if len(settings.device) + len(settings.input) > 1:
+        raise UsageError("several sources at once are for the command line; open them one by one")
     if settings.device or not settings.input:
         number = settings.device[0] if settings.device else 0
         return open_camera(

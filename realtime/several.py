@@ -1,0 +1,230 @@
+"""Several sources at once: a run for each, in threads of its own, with one detector and one pose
+network for all of them and one window.
+
+Each run keeps its own edges, drop policy, tracker, outputs and report; what they ask of the
+networks at about the same time is one batch (engines.shared). A source that fails is told at once
+and does not end the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from threading import Thread
+from time import perf_counter, sleep
+
+from engines.base import Network
+from engines.shared import Shared
+from realtime.app import conclude, tell_end, verdict
+from realtime.cli import Settings
+from realtime.desk import Desk
+from realtime.detect import Detector
+from realtime.errors import OutputError, PosestreamError, StageError
+from realtime.formats.target import parse_target
+from realtime.grid import Grid, Tile
+from realtime.job import open_job
+from realtime.loop import STOP_LIMIT
+from realtime.opening import load_networks
+from realtime.progress import Progress
+from realtime.sinks.exit_guard import on_exit
+from realtime.sources.base import Source, SourceInfo
+from realtime.statusfile import StatusFile
+from realtime.stop import Stop
+
+TICK = 0.01
+"""Seconds between two looks at the window and the runs."""
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
+    """Run all sources to their ends and say what happened. The exit code, that of the first one
+    that failed, and whether the process must leave by os._exit.
+
+    Raises PosestreamError when one of them could not begin; then none does.
+    """
+    parts = divided(settings)
+    tiles: list[Tile] = []
+    with ExitStack() as told, ExitStack() as cleanup:
+        stop.rescue = cleanup.close
+        networks = _Networks(parts)
+        members = [
+            _Member(n, part, networks, tiles, told, cleanup) for n, part in enumerate(parts, 1)
+        ]
+        grid = _open_grid(tiles, members)
+        try:
+            _attend(members, grid, stop, settings.quiet)
+        finally:
+            if grid:
+                grid.close()
+        cleanup.pop_all()  # the runs have closed them
+    codes = [member.code for member in members]
+    must_leave = grid is not None or any(member.left_behind for member in members)
+    return next(filter(None, codes), 0), must_leave
+
+
+def divided(settings: Settings) -> list[Settings]:
+    """The settings of each source: cameras first, outputs with its number from 1 in their names."""
+    sources: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
+    sources += [((number,), ()) for number in settings.device]
+    sources += [((), (name,)) for name in settings.input]
+    return [
+        replace(
+            settings,
+            device=device,
+            input=name,
+            output=_numbered(settings.output, n),
+            json=settings.json and str(_numbered(Path(settings.json), n)),
+            data=tuple(_numbered_target(text, n) for text in settings.data),
+            report=_numbered(settings.report, n),
+            status_file=_numbered(settings.status_file, n),
+        )
+        for n, (device, name) in enumerate(sources, 1)
+    ]
+
+
+def _numbered(path: Path | None, number: int) -> Path | None:
+    """out.mp4 as out-2.mp4."""
+    return path and path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _numbered_target(text: str, number: int) -> str:
+    target = parse_target(text)
+    return f"{target.format}:{_numbered(target.path, number)}"
+
+
+class _Networks:
+    """Loads each network once for all sources; those of the demo scene have their own."""
+
+    def __init__(self, parts: Sequence[Settings]) -> None:
+        self._users = Counter(part.input == ("demo",) for part in parts)
+        self._loaded: dict[bool, tuple[Network, Network]] = {}
+
+    def load(self, settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:
+        demo = info.kind == "demo"
+        if demo not in self._loaded:
+            detector, pose = load_networks(settings, info)
+            users = self._users[demo]
+            self._loaded[demo] = Shared(detector.network, users), Shared(pose, users)
+        network, pose = self._loaded[demo]
+        return Detector(network, settings.detector_score), pose
+
+
+class _Member:
+    """One of the runs. code: its exit code, None while it goes on."""
+
+    def __init__(
+        self,
+        number: int,
+        settings: Settings,
+        networks: _Networks,
+        tiles: list[Tile],
+        told: ExitStack,
+        cleanup: ExitStack,
+    ) -> None:
+        self.code: int | None = None
+        self.stop = Stop()
+        self._settings = settings
+        self._began, self._utc = perf_counter(), datetime.now(timezone.utc)
+        file = settings.status_file
+        self._status = told.enter_context(StatusFile(file)) if file else None
+
+        def tile(source: Source, desk: Desk, paced: bool, alone: bool) -> Tile:
+            tiles.append(Tile(f"{number}  {source.info.name}", source, desk, paced))
+            return tiles[-1]
+
+        silent = Progress(None, enabled=False)
+        self.job = open_job(settings, self.stop, cleanup, networks.load, tile, silent)
+        self.name = f"source {number}, {self.job.source.info.name}"
+        if self._status:
+            self._status.follow(self.job.source, self.job.ledger, self.job.lost)
+        self._failure: PosestreamError | None = None
+        self._returned = False
+        self._thread = Thread(target=self._work, name=f"run of {self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin the run in a thread of its own."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread of it does not come back."""
+        return self.alive or bool(self.job.whole.left_behind)
+
+    def conclude(self) -> None:
+        """Say how it ended."""
+        failure = self._failure
+        if not self._returned:
+            failure = failure or StageError(f"{self.name}: the run broke off, see above")
+        ended = failure is None and self.job.whole.ended
+        report = self.job.report(self._utc, ended)
+        failure = verdict(self._settings, report, failure)
+        if self._status:
+            tell_end(self._status, self.stop, failure)
+        if not self._settings.quiet:
+            print(f"{self.name}:", file=sys.stderr)
+        self.code = conclude(self._settings, self.stop, report, failure)
+
+    def _work(self) -> None:
+        self._failure = self.job.run(startup_s=perf_counter() - self._began)
+        self._returned = True
+
+
+def _open_grid(tiles: Sequence[Tile], members: Sequence[_Member]) -> Grid | None:
+    """The window, if a source has something to be seen there."""
+    if not tiles:
+        return None
+    alone = not any(member.job.workers for member in members)
+    on_exit(lambda: _display_lost(members))
+    try:
+        return Grid("posestream", tiles, alone)
+    except OSError as error:
+        logger.warning("no window: %s", error)
+        return None
+
+
+def _attend(members: Sequence[_Member], grid: Grid | None, stop: Stop, quiet: bool) -> None:
+    """The main thread while the runs go on: signals, the window, progress, and their ends."""
+
+    def rescue() -> None:
+        for member in members:
+            member.stop.rescue()
+
+    stop.started, stop.rescue = True, rescue
+    totals = [member.job.source.info.frames for member in members]
+    known = sum(total or 0 for total in totals) if all(totals) else None
+    progress = Progress(known, enabled=not quiet)
+    for member in members:
+        member.start()
+    deadline = None
+    while any(member.code is None for member in members):
+        if stop.reason and deadline is None:
+            deadline = perf_counter() + 2 * STOP_LIMIT
+            for member in members:
+                member.stop.ask(stop.reason, stop.exit_code)
+        late = deadline is not None and perf_counter() > deadline
+        for member in members:
+            if member.code is None and (late or not member.alive):
+                progress.clear()
+                member.conclude()
+        if grid:
+            grid.look_after(stop)
+        progress.update(sum(member.job.ledger.delivered for member in members))
+        sleep(TICK)
+    progress.close()
+
+
+def _display_lost(members: Sequence[_Member]) -> int:
+    """The window toolkit is ending the process; keep what has been recorded. The exit code."""
+    for member in members:
+        member.stop.rescue()
+    return OutputError.exit_code if any(member.job.workers for member in members) else 0

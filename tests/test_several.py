@@ -1,0 +1,148 @@
+"""Several sources at once, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commandline import finish, lines, run, start, times
+from media import barcode, cut, number_in, video
+from xserver import needs_x, press, x_server
+
+from realtime.grid import SIZE_WH, side_by_side
+
+
+def report(path: Path) -> dict[str, Any]:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(told, dict) and told["ledger_errors"] == []
+    return told
+
+
+def clip(path: Path, frames: int = 30) -> Path:
+    return video(path, frames)
+
+
+def test_each_source_has_its_outputs_and_the_results_of_a_run_alone(tmp_path: Path) -> None:
+    """Two scenes of different networks and a file without people; every frame exactly once."""
+    walk = clip(tmp_path / "walk.mp4")
+    result = run(
+        "--input", "demo", "--input", walk, "--end", 24, "--headless",
+        "--output", tmp_path / "out.mp4", "--json", tmp_path / "p.jsonl",
+        "--data", f"csv-wide:{tmp_path / 'wide.csv'}", "--report", tmp_path / "r.json",
+        "--status-file", tmp_path / "s.json",
+    )  # fmt: skip
+    assert (
+        result.code == 0 and "source 1, demo:" in result.err and "source 2, walk.mp4:" in result.err
+    )
+    alone = run(
+        "--input", "demo", "--end", 24, "--headless", "--quiet", "--json", tmp_path / "alone.jsonl"
+    )
+    assert alone.code == 0 and not (tmp_path / "out.mp4").exists()
+    for n in (1, 2):
+        told = report(tmp_path / f"r-{n}.json")
+        assert told["frames_captured"] == told["frames_written"] == 24
+        assert [row["frame"] for row in lines(tmp_path / f"p-{n}.jsonl")] == list(range(24))
+        assert len(times(tmp_path / f"out-{n}.mp4")) == 24
+        assert (tmp_path / f"wide-{n}.csv").stat().st_size > 0
+        status = json.loads((tmp_path / f"s-{n}.json").read_text())
+        assert (status["state"], status["exit_code"]) == ("done", 0)
+    for one, other in zip(lines(tmp_path / "p-1.jsonl"), lines(tmp_path / "alone.jsonl")):
+        assert len(one["people"]) == len(other["people"])
+        for mine, theirs in zip(one["people"], other["people"]):
+            assert mine["id"] == theirs["id"]
+            np.testing.assert_allclose(mine["keypoints"], theirs["keypoints"], atol=0.5)
+
+
+def test_a_source_that_cannot_be_opened_ends_all_before_they_begin(tmp_path: Path) -> None:
+    result = run(
+        "--input", "demo", "--input", tmp_path / "none.mp4", "--headless", "--output",
+        tmp_path / "out.mp4",
+    )  # fmt: skip
+    assert result.code == 3 and len(result.errors) == 1 and "none.mp4" in result.errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
+    broken = cut(clip(tmp_path / "whole.mkv", 60), 0.5)
+    good = clip(tmp_path / "good.mp4", 60)
+    result = run(
+        "--input", broken, "--input", good, "--strict", "--headless", "--json", tmp_path / "p.jsonl"
+    )
+    assert result.code == 3 and len(result.errors) == 1, result.err
+    assert 0 < len(lines(tmp_path / "p-1.jsonl")) < 60
+    assert len(lines(tmp_path / "p-2.jsonl")) == 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_finishes_every_output(tmp_path: Path, number: int, code: int) -> None:
+    process = start(
+        "--input", "demo", "--input", "demo", "--live", "--headless", "--output",
+        tmp_path / "out.mp4", "--report", tmp_path / "r.json",
+    )  # fmt: skip
+    videos = [tmp_path / "out-1.mp4", tmp_path / "out-2.mp4"]
+    deadline = time.monotonic() + 40
+    while not all(path.exists() and path.stat().st_size > 20_000 for path in videos):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    asked = time.monotonic()
+    process.send_signal(number)
+    result = finish(process, 20)
+    assert result.code == code and time.monotonic() - asked < 6
+    for n, path in enumerate(videos, 1):
+        assert len(times(path)) == report(tmp_path / f"r-{n}.json")["frames_written"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--device", "0", "--device", "0"], "same camera twice"),
+        (["--input", "demo", "--input", "demo", "--serve"], "--serve takes one source"),
+        (["--input", "demo", "--device", "0", "--json", "-"], "--json - takes one source"),
+        (["--input", "demo", "--input", "x", "--explain", "y"], "--explain takes one source"),
+    ],
+)
+def test_what_several_sources_cannot_have(options: list[str], words: str) -> None:
+    result = run(*options)
+    assert result.code == 2 and len(result.errors) == 1 and words in result.errors[0]
+
+
+@pytest.mark.parametrize(("count", "cells"), [(1, (1, 1)), (2, (2, 1)), (3, (2, 2)), (5, (3, 2))])
+def test_pictures_side_by_side(count: int, cells: tuple[int, int]) -> None:
+    """Each is in its own cell, whole and in proportion, and named."""
+    pictures = [(f"camera {n}", barcode(n + 1)) for n in range(count)]
+    whole = side_by_side(pictures)
+    assert whole.shape == (SIZE_WH[1], SIZE_WH[0], 3)
+    wide, tall = SIZE_WH[0] // cells[0], SIZE_WH[1] // cells[1]
+    for n, (_, picture) in enumerate(pictures):
+        x, y = n % cells[0] * wide, n // cells[0] * tall
+        cell = whole[y : y + tall, x : x + wide]
+        scale = min(wide / picture.shape[1], tall / picture.shape[0])
+        size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+        left, top = (wide - size[0]) // 2, (tall - size[1]) // 2
+        assert number_in(cell[top : top + size[1], left : left + size[0]]) == n + 1
+
+
+@needs_x
+def test_the_window_shows_all_and_its_keys_are_for_all(tmp_path: Path) -> None:
+    with x_server() as display:
+        process = start(
+            "--input", "demo", "--input", "demo", "--live", "--show", "--output",
+            tmp_path / "out.mp4", "--report", tmp_path / "r.json", DISPLAY=display,
+        )  # fmt: skip
+        while not (tmp_path / "out-2.mp4").exists() and process.poll() is None:
+            time.sleep(0.1)
+        time.sleep(1)  # cv2 makes the window anew for its first picture
+        press(display, "h", "r", "r", "s", "q")
+        result = finish(process)
+    assert result.code == 0, result.err
+    for n in (1, 2):
+        told = report(tmp_path / f"r-{n}.json")
+        assert told["frames_shown"] > 0 and told["dropped"]["record.off"] > 0
+        assert len(list(tmp_path.glob(f"out-{n}_frame*.png"))) == 1
