@@ -76,12 +76,23 @@ def dispatch(settings: Settings, stop: Stop) -> int:
         from realtime.sources.camera import list_cameras
 
         return answer(list_cameras())
+    if settings.bench:
+        from realtime import bench
+
+        table, must_leave = bench.run(settings)
+        code = answer(table)
+        if must_leave:
+            leave(code)
+        return code
     if settings.explain:
         from realtime import explain
 
         explain.run(settings)
         return 0
-    from realtime.app import run
+    if len(settings.device) + len(settings.input) > 1:
+        from realtime.several import run
+    else:
+        from realtime.app import run
 
     code, must_leave = run(settings, stop)
     if must_leave:

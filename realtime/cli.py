@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engines.load import BACKENDS, PRECISIONS
+from realtime.bench_options import check_bench
 from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
 from realtime.follow import EVERYBODY, parse_choice
@@ -27,6 +28,7 @@ EPILOG = f"""examples:
   python run_camera.py --input rtsp://host/cam --json poses.jsonl --headless
   python run_camera.py --input frames/ --json poses.jsonl          a folder of images
   python run_camera.py --input demo --output demo.mp4              built-in scene
+  python run_camera.py --bench                                     how fast is it here
 
 keys in the window:
 {help_text()}
@@ -89,6 +91,8 @@ class Settings:
     fix_swaps: bool
     select: str
     list_cameras: bool
+    bench: bool
+    streams: int | None
     version: bool
     print_config: bool
     quiet: bool
@@ -284,6 +288,8 @@ def _add_people(add: Any) -> None:
 
 def _add_run(add: Any) -> None:
     add("--config", type=Path, metavar="FILE.toml", help="options by their long names")
+    _switch(add, "--bench", "measure how fast this machine is, with --end how long each time")
+    add("--streams", type=int, metavar="N", help="with --bench: N live cameras at once")
     _switch(add, "--print-config", "print the options in force as TOML and leave")
     _switch(add, "--version", "versions of everything and hashes of the weights")
     _switch(add, "--quiet", "no progress, no summary")
@@ -423,9 +429,7 @@ def _validate(s: Settings) -> None:
     if s.seed < 0 or any(number < 0 for number in s.device):
         raise UsageError("--seed and --device take numbers from 0")
     if len(s.device) + len(s.input) > 1:
-        raise UsageError(
-            "several sources at once are not supported yet; give one --device or --input"
-        )
+        _validate_several(s)
     if s.show and s.headless:
         raise UsageError("--show and --headless exclude each other")
     for path in (s.log_file, s.status_file):
@@ -434,6 +438,7 @@ def _validate(s: Settings) -> None:
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
+    check_bench(s, _DEFAULTS)
     if s.explain and (s.output or s.json or s.data or s.report):
         raise UsageError("--explain works on one frame and leaves; give it without other outputs")
     if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
@@ -443,6 +448,17 @@ def _validate(s: Settings) -> None:
     outputs += [str(parse_target(text).path) for text in s.data]
     if len({_absolute(p) for p in outputs}) < len(outputs):
         raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))
+
+
+def _validate_several(s: Settings) -> None:
+    """What several sources at once cannot have. Raises UsageError."""
+    if len(set(s.device)) < len(s.device):
+        raise UsageError("--device: the same camera twice")
+    for name in ("serve", "explain"):
+        if getattr(s, name):
+            raise UsageError(f"--{name} takes one source; give one --device or --input")
+    if s.json == "-":
+        raise UsageError("--json - takes one source; a file gets a number for each of several")
 
 
 def _absolute(path: str) -> str:

@@ -1,0 +1,226 @@
+"""run_camera.py --bench: how fast this machine is with these networks, and what holds it up."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime, timezone
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from engines.base import Network
+from engines.build_command import BATCHES, RUNS, noise
+from engines.shared import MOST as MOST_AT_ONCE
+from engines.shared import Shared
+from realtime.bench_line import Line, Networks
+from realtime.bench_machine import Others, cores, processor
+from realtime.bench_source import RATE, SIZE_WH, Clip, ClipSource, Length, make_clip
+from realtime.bench_streams import Streams
+from realtime.bench_table import Telling, plain_table, streams_table
+from realtime.bench_words import Load, advice, found
+from realtime.cli import Settings
+from realtime.faults import parse_fault
+from realtime.halving import Halving
+from realtime.ledger import rss_mb
+from realtime.opening import check_report, load_networks
+from realtime.pipeline import batch_size
+from realtime.run_report import write_report
+from realtime.sources.base import SourceInfo
+from realtime.version import VERSION
+
+PEOPLE = (0, 1, 2, 4, 6)
+"""People in the picture, one measurement each."""
+SECONDS, STREAM_SECONDS = 4.0, 10.0
+"""Of one such measurement, and of one of --streams."""
+STREAM_PEOPLE = 1
+"""People before each camera of --streams."""
+SCHEMA = 1
+
+
+def run(settings: Settings) -> tuple[str, bool]:
+    """Measure what was asked for: the table, and whether the process must leave by os._exit
+    because a thread did not end. Writes --report. Raises PosestreamError."""
+    check_report(settings)
+    others = Others()
+    with Telling(not settings.quiet) as tell:
+        bench = Bench(settings, tell)
+        report = bench.head()
+        report |= bench.plain() if settings.streams is None else bench.live(settings.streams)
+    report["others_used"] = others.share()
+    if settings.report:
+        write_report(settings.report, report, settings.overwrite)
+    table = plain_table(report) if settings.streams is None else streams_table(report)
+    return table, bool(bench.left_behind)
+
+
+class Bench:
+    """The networks of a run, loaded once, and what can be measured with them.
+
+    left_behind: names of threads that did not end in time.
+    """
+
+    def __init__(self, settings: Settings, tell: Telling) -> None:
+        self.left_behind: tuple[str, ...] = ()
+        self._settings, self._tell = settings, tell
+        self._began = datetime.now(timezone.utc)
+        self._fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
+        tell("loading the networks")
+        detector, pose = load_networks(settings, SourceInfo("bench", "camera", size_wh=SIZE_WH))
+        self._nets = Halving(detector.network), Halving(pose)
+        shared = [Shared(network, users=1) for network in self._nets]  # nobody closes them
+        self._networks = Networks(shared[0], shared[1], detector.min_score)
+
+    def head(self) -> dict[str, Any]:
+        """What the figures belong to."""
+        return {
+            "schema_version": SCHEMA,
+            "version": VERSION,
+            "start_utc": self._began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "machine": {
+                "cores": cores(),
+                "processor": processor(),
+                "system": f"{platform.system()} {platform.machine()}",
+            },
+            "size_wh": list(SIZE_WH),
+            "detect_every": self._settings.detect_every,
+            "models": {network.spec.task: _model(network) for network in self._nets},
+        }
+
+    def plain(self) -> dict[str, Any]:
+        """The networks alone, then whole pipelines at full speed with more and more people."""
+        networks = [self._alone(network) for network in self._nets]
+        rows = [self._with_people(people) for people in PEOPLE]
+        return {
+            "networks": networks,
+            "people": rows,
+            "cost": _cost(rows),
+            "bottleneck": self._bottleneck(rows[-1]),
+        }
+
+    def live(self, count: int) -> dict[str, Any]:
+        """So many cameras at once."""
+        self._tell("warming up")
+        clip = make_clip(self._settings.seed, STREAM_PEOPLE)
+        for network in self._nets:
+            for size in range(1, min(count * STREAM_PEOPLE, MOST_AT_ONCE) + 1):
+                network(noise(network.spec, size))
+        before = rss_mb()
+        self._tell(f"{count} cameras")
+        lines = [self._camera(clip, n, count) for n in range(count)]
+        streams = Streams(lines)
+        streams.run()
+        self.left_behind += streams.left_behind
+        return {"streams": self._streams(streams, before)}
+
+    def _streams(self, streams: Streams, before: float | None) -> dict[str, Any]:
+        frames = sum(line.ledger.delivered for line in streams.lines)
+        row = {
+            "count": len(streams.lines),
+            "people": STREAM_PEOPLE,
+            "rate": RATE,
+            "seconds": round(streams.wall, 2),
+            "carried": streams.carried,
+            "core_ms_per_frame": round(1e3 * streams.cpu / max(frames, 1), 2),
+            "cores_used": _share(streams.cpu, streams.wall),
+            "memory_before_mb": before,
+            "memory_mb": streams.memory,
+            "rows": streams.rows(),
+            "stages": streams.stages(),
+            "bottleneck": streams.bottleneck(),
+        }
+        return {**row, "limit": self._bottleneck(row)}
+
+    def _camera(self, clip: Clip, number: int, count: int) -> Line:
+        """One of the cameras, whose frames come at moments of their own."""
+        length = _length(self._settings, STREAM_SECONDS, 1)
+        source = ClipSource(clip, length, live=True, phase=number / count, name=f"camera {number}")
+        return Line(self._settings, source, self._networks, self._fault)
+
+    def _with_people(self, people: int) -> dict[str, Any]:
+        """A pipeline at full speed with so many people in the picture, once to warm up."""
+        self._tell(f"{people} people, the pictures")
+        clip = make_clip(self._settings.seed, people)
+        batch = batch_size(ClipSource(clip, Length()).info, self._settings.batch)
+        self._tell(f"{people} people")
+        for length in (Length(frames=2 * batch), _length(self._settings, SECONDS, 6 * batch)):
+            line = Line(self._settings, ClipSource(clip, length), self._networks, self._fault)
+            self.left_behind += line.run_alone()
+        frames = line.ledger.delivered
+        return {
+            "people": people,
+            "people_in_view": round(clip.people, 3),
+            "poses": round(line.ledger.people / frames, 3),
+            "frames": frames,
+            "fps": round(line.fps, 2),
+            "ms_per_frame": round(1e3 / line.fps, 3),
+            "core_ms_per_frame": round(1e3 * line.cpu / frames, 3),
+            "cores_used": _share(line.cpu, line.ledger.wall),
+            "stages": line.stages(),
+            "bottleneck": line.bottleneck(),
+        }
+
+    def _bottleneck(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The bottleneck of a measurement, in words."""
+        load = Load(row["stages"], row["cores_used"], cores())
+        precision: dict[str, str] = {network.spec.task: network.precision for network in self._nets}
+        return {
+            "people": row["people"],
+            "stage": row["bottleneck"],
+            "text": found(row["bottleneck"], load, not row.get("carried", True)),
+            "try": advice(row["bottleneck"], self._settings, precision),
+        }
+
+    def _alone(self, network: Network) -> dict[str, Any]:
+        """Median ms of one network by itself, a call and a picture, for each of BATCHES."""
+        self._tell(f"{network.spec.name} alone")
+        spec, calls = network.spec, {}
+        for size in BATCHES:
+            x = noise(spec, size)
+            network(x)  # the first call of a size prepares
+            calls[size] = 1e3 * median(_seconds(network, x) for _ in range(RUNS))
+        return {
+            "task": spec.task,
+            "name": spec.name,
+            "ms_per_call": {str(size): round(ms, 3) for size, ms in calls.items()},
+            "ms_per_picture": {str(size): round(ms / size, 3) for size, ms in calls.items()},
+        }
+
+
+def _length(settings: Settings, seconds: float, least: int) -> Length:
+    """How long to measure: --end as frames or seconds, else so many seconds and frames."""
+    end = settings.span.end
+    if isinstance(end, int):
+        return Length(frames=end)
+    return Length(end or seconds, least)
+
+
+def _cost(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """What a frame with nobody costs and what each person adds, as least squares fit them: ms at
+    full speed, and ms of cores."""
+    people = [row["people_in_view"] for row in rows]
+    costs = {}
+    for name in ("ms", "core_ms"):
+        slope, base = np.polyfit(people, [row[f"{name}_per_frame"] for row in rows], 1)
+        costs[f"{name}_per_person"] = round(float(slope), 3)
+        costs[f"{name}_nobody"] = round(float(base), 3)
+    return costs
+
+
+def _model(network: Network) -> dict[str, str]:
+    spec = network.spec
+    ran = {"engine": network.engine, "precision": network.precision, "device": network.device}
+    return {"name": spec.name, "file": spec.path.name, "sha256": spec.sha256, **ran}
+
+
+def _seconds(network: Network, x: Any) -> float:
+    start = perf_counter()
+    network(x)
+    return perf_counter() - start
+
+
+def _share(cpu: float, wall: float) -> float:
+    """Of all cores."""
+    return round(cpu / max(wall * cores(), 1e-6), 4)

@@ -1,0 +1,48 @@
+"""Which options go with --bench."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from realtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from realtime.cli import Settings
+
+STREAMS = 256
+"""Most cameras at once; each has four threads."""
+
+OWN_PICTURES = (
+    "device", "input", "start", "stride", "sequence", "live", "camera_size", "camera_fps",
+    "no_wait", "max_reconnects", "strict", "list_cameras",
+)  # fmt: skip
+"""Options about an input, of which a benchmark has its own."""
+NOTHING_KEPT = (
+    "output", "json", "data", "status_file", "crf", "record_required", "min_free", "show",
+    "serve", "explain", "explain_frame", "min_score",
+)  # fmt: skip
+"""Options about results, of which a benchmark keeps none; everybody in view is worked on."""
+
+
+def check_bench(s: Settings, defaults: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that mean nothing with --bench, and for --streams without.
+
+    defaults: of the options that have one other than None and False.
+    """
+    if not s.bench:
+        if s.streams is not None:
+            raise UsageError("--streams goes with --bench")
+        return
+    if s.streams is not None and not 1 <= s.streams <= STREAMS:
+        raise UsageError(f"--streams {s.streams}: expected 1 to {STREAMS}")
+    for names, why in (
+        (OWN_PICTURES, "--bench measures with pictures of its own"),
+        (NOTHING_KEPT, "--bench keeps no results but --report"),
+    ):
+        for name in names:
+            value = getattr(s, name)
+            if value not in (None, False) and value != defaults.get(name):
+                raise UsageError(f"{why}; leave --{name.replace('_', '-')} out")
+    if s.end and not s.span.end:
+        raise UsageError(f"--end {s.end}: with --bench, how long each measurement takes: 60 or 4s")
