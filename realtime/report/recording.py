@@ -65,8 +65,8 @@ def recorded(loaded: Sequence[LoadedFrame]) -> Recording:
         times = np.array([item.time for item in loaded], np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"a frame number or time is not a number: {error}") from error
-    if not (np.abs(frames) < LARGEST).all():
-        raise InputError("a frame number is out of range")
+    if frames.ndim != 1 or times.ndim != 1 or not (np.abs(frames) < LARGEST).all():
+        raise InputError("a frame number or time is not a number, or out of range")
     x, timed = _axis(frames, times)
     counts = np.array([len(item.poses) for item in loaded], np.int64)
     row_of = np.repeat(np.arange(len(loaded)), counts)

@@ -59,10 +59,8 @@ def timeline(recording: Recording) -> str:
     """Who is there when, and how many."""
     axis, limit = across(recording), gap_limit(recording, charts.POINTS)
     half = recording.step
-    rows = [
-        (f"id {p.number}", colour(n), stretches(recording.x[p.rows], limit))
-        for n, p in enumerate(recording.people[:ROWS])
-    ]
+    shown = sorted(enumerate(recording.people[:ROWS]), key=lambda pair: int(pair[1].rows[0]))
+    rows = [(_name(p), colour(n), stretches(recording.x[p.rows], limit)) for n, p in shown]
     more = len(recording.people) - ROWS
     note = f"The {ROWS} seen longest; {more} more ids are not shown." if more > 0 else ""
     parts = []
@@ -83,34 +81,41 @@ def trails(recording: Recording, least_score: float, size_wh: tuple[int, int] | 
     """The way of everybody's hips over the picture."""
     shown = [*recording.people[:TRAILS], recording.unnumbered]
     centres = [hip_centres(person.poses, least_score).astype(np.float64) for person in shown]
-    wide, high = size_wh or _extent(recording, centres)
+    wide, high = size_wh or _extent(recording)
     limit = gap_limit(recording, charts.POINTS)
     parts = [
         _trail(recording, person, n, centre, limit)
         for n, (person, centre) in enumerate(zip(shown, centres, strict=True))
     ]
-    size = "of the picture" if size_wh else "of what was found; that of the picture is not known"
+    size = "that of the picture" if size_wh else "as far as people were found"
     note = (
-        f"Middle of the hips, where one of them is sure; {wide} x {high} pixels, the size {size}."
-        " A ring is where somebody was seen first, a dot where last."
+        f"Middle of the hips, where one of them is sure. The field is {wide} x {high} pixels,"
+        f" {size}. A ring is where somebody was seen first, a dot where last."
     )
-    names = charts.legend(_names(recording))
     body = (
-        f'<svg class="trails" viewBox="0 0 {wide} {high}" role="img" aria-label="Trajectories">'
-        f'<rect class="field" width="{wide}" height="{high}"/>{"".join(reversed(parts))}</svg>'
+        f'<svg class="trails" viewBox="{_view(wide, high, centres)}" role="img"'
+        f' aria-label="Trajectories"><rect class="field" width="{wide}" height="{high}"/>'
+        f"{''.join(reversed(parts))}</svg>"
     )
-    return charts.figure("Trajectories", body, names, note)
+    return charts.figure("Trajectories", body, charts.legend(_names(recording)), note)
 
 
-def _extent(recording: Recording, centres: list[Reals]) -> tuple[int, int]:
-    """Width and height that hold nearly all boxes and all hips."""
-    corners = recording.everybody.boxes_xyxy[:, 2:]
-    far = np.percentile(corners, 99.5, 0) if len(corners) else np.array([640.0, 480.0])
-    for points in centres:
-        known = points[np.isfinite(points).all(1)]
-        far = np.maximum(far, known.max(0, initial=1))
+def _extent(recording: Recording) -> tuple[int, int]:
+    """Width and height that hold nearly all boxes."""
+    far = np.percentile(recording.everybody.boxes_xyxy[:, 2:], 99.5, 0)
     wide, high = (max(1, int(np.ceil(side))) for side in far)
     return wide, high
+
+
+def _view(wide: int, high: int, centres: list[Reals]) -> str:
+    """The part of the plane that is shown: the picture, and hips outside of it."""
+    points = np.concatenate(centres)
+    points = points[np.isfinite(points).all(1)]
+    low, far = points.min(0, initial=0), np.maximum(points, 0).max(0, initial=0)
+    far = np.maximum(far, (wide, high))
+    edge = 0.015 * float((far - low).max())
+    origin, size = low - edge, far - low + 2 * edge
+    return " ".join(f"{value:.1f}" for value in (*origin.tolist(), *size.tolist()))
 
 
 def _trail(recording: Recording, person: Person, rank: int, centre: Reals, limit: float) -> str:
@@ -152,14 +157,15 @@ def _names(recording: Recording) -> list[tuple[str, str]]:
 
 
 def angles(recording: Recording, least_score: float) -> str:
-    """The joint angles of those seen longest."""
-    axis, limit = across(recording), gap_limit(recording, charts.POINTS)
+    """The joint angles of those seen longest, each over the time they are there."""
+    limit = gap_limit(recording, charts.POINTS)
     up = Axis(0, 180, [(v, f"{v}\N{DEGREE SIGN}") for v in (0, 45, 90, 135, 180)])
     parts = []
     for person in recording.people[:ANGLED]:
         degrees = joint_angles(person.poses, least_score).astype(np.float64)
         x = recording.x[person.rows]
-        parts.append(f'<h3>id {person.number}</h3><div class="four">')
+        axis = charts.time_axis(float(x[0]), float(x[-1]), recording.timed)
+        parts.append(f'<h3>{_name(person)}</h3><div class="four">')
         for pair in range(0, len(ANGLES), 2):
             curves = [
                 Curve(ANGLES[k].replace("_", " "), side, x, degrees[:, k])

@@ -46,24 +46,26 @@ def doubts(recording: Recording, run: RunFile | None, least_score: float) -> lis
 
 
 def _about_joints(recording: Recording, least_score: float) -> list[str]:
-    scores = recording.everybody.joint_scores
+    scores, lines = recording.everybody.joint_scores, []
+    if recording.left_out:
+        left = _number(recording.left_out, "pose")
+        lines.append(f"{left} left out: a number is not finite or far out of range.")
     if not len(scores):
-        return []
+        return lines
     if (scores == 1).all():
-        return ["Every joint scores 1: the file has no scores, so nothing tells sure from unsure."]
+        lines.append("Every joint scores 1: the file has no scores to tell sure from unsure.")
+        return lines
     sure = (scores >= least_score).mean(0)
-    lines = [
+    lines.append(
         f"{100 * (1 - sure.mean()):.0f} % of all joints score below {least_score:g} and count as"
         " unsure: they are left out of trajectories and angles, which then have gaps."
-    ]
+    )
     worst = [j for j in np.argsort(sure, kind="stable")[:3].tolist() if sure[j] < 0.8]
     if worst:
         names = ", ".join(f"{JOINTS[j].replace('_', ' ')} ({100 * sure[j]:.0f} %)" for j in worst)
         lines.append(f"Least often sure: {names}.")
     if recording.people:
         lines.append("Angles are those in the picture, true for movement that faces the camera.")
-    if recording.left_out:
-        lines.append(f"{recording.left_out} people had numbers that are not finite; left out.")
     return lines
 
 
