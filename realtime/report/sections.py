@@ -160,7 +160,7 @@ def angles(recording: Recording, least_score: float) -> str:
     """The joint angles of those seen longest, each over the time they are there."""
     limit = gap_limit(recording, charts.POINTS)
     up = Axis(0, 180, [(v, f"{v}\N{DEGREE SIGN}") for v in (0, 45, 90, 135, 180)])
-    parts = []
+    parts = [charts.legend((side, side) for side in ("left", "right"))]
     for person in recording.people[:ANGLED]:
         degrees = joint_angles(person.poses, least_score).astype(np.float64)
         x = recording.x[person.rows]
