@@ -47,7 +47,7 @@ def test_a_folder_becomes_a_set_that_can_be_learnt(
     truth = coco.open_set(str(scenes / "people.json")).pictures
     found = coco.open_set(f"{out},{scenes / 'images'}").pictures
     assert [p.path for p in found] == [p.path for p in truth]
-    hits = errors = count = 0
+    hits, errors, count = 0, 0.0, 0
     for true, mine in zip(truth, found):
         assert mine.complete and mine.size_wh == (640, 360)
         boxes = np.array([p.box_xyxy for p in mine.people], np.float32).reshape(-1, 4)
