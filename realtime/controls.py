@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # it loads cv2, which the command line does without
     from realtime.draw import Style
 
+JUMPS = {"back": -5.0, "ahead": 5.0, "home": float("-inf")}
+"""Seconds by which these controls go through a video file."""
 STEP = 0.05
 """By how much one key changes the least score of the joints that are drawn."""
 OVERLAYS = ("skeleton", "boxes", "black")
@@ -38,6 +40,9 @@ KEYS = (
     Key("quit", ("q", "esc"), "q, Esc", "end the run; outputs are finished"),
     Key("pause", ("space",), "space", "pause or go on; a camera is still recorded"),
     Key("step", (".",), ".", "one frame further, then pause"),
+    Key("back", ("left",), "left", "5 s back in a video file", "--start"),
+    Key("ahead", ("right",), "right", "5 s ahead in a video file", "--start"),
+    Key("home", ("home",), "Home", "to the beginning of a video file", "--start"),
     Key("screenshot", ("s",), "s", "save the picture as PNG"),
     Key("overlay", ("o",), "o", "skeleton, with boxes, on black", "--overlay"),
     Key("blur", ("b",), "b", "blur faces or not", "--blur-faces"),
@@ -57,9 +62,11 @@ def action_of(key: str | None) -> str | None:
     return _ACTIONS.get(key) if key else None
 
 
-def usable(recording: bool) -> tuple[Key, ...]:
-    """The controls of a run; recording: whether there is a video to be written."""
-    return tuple(key for key in KEYS if recording or key.action != "record")
+def usable(recording: bool, seeking: bool = True) -> tuple[Key, ...]:
+    """The controls of a run; recording: whether there is a video to be written; seeking: whether
+    the source is a file that can be sought in."""
+    missing = {*(() if recording else ("record",)), *(() if seeking else JUMPS)}
+    return tuple(key for key in KEYS if key.action not in missing)
 
 
 def help_text() -> str:

@@ -12,9 +12,10 @@ from typing import Protocol
 
 import cv2
 
-from realtime.controls import KEYS, changed, told
+from realtime.controls import JUMPS, KEYS, changed, told
 from realtime.draw import Style
 from realtime.records import Image, PosedFrame
+from realtime.sources.base import Seekable
 from realtime.stop import Stop
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ class Desk:
     recording: whether the video gets frames. item: the frame on show.
     pictures: screenshots are named PICTURES_frame000123.png; a bare name is put into the current
         folder. recorder: the video, None without one. live: a camera cannot wait.
+    file: the source if it can be sought in. writing: results are kept, with every frame once, so
+        that nobody may seek. jumping: somebody wants to, and jump() is due. part: Frame.part of
+        the newest frames; those with another one are out of date.
     """
 
     def __init__(
@@ -48,16 +52,22 @@ class Desk:
         live: bool,
         pictures: Path = Path("posestream"),
         recorder: Recording | None = None,
+        file: Seekable | None = None,
+        writing: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.style = style
         self.paused = self.help = self.fullscreen = False
         self.recording = recorder is not None
+        self.jumping = False
+        self.part = 0
         self.item: PosedFrame | None = None
         self.redraw: Callable[[PosedFrame], PosedFrame] = lambda item: item
         self.checked: Callable[[PosedFrame], PosedFrame] = lambda item: item
         self._stop, self._live, self._pictures, self._recorder = stop, live, pictures, recorder
         self._clock = clock
+        self._file, self._writing = file, writing
+        self._goal: float | None = None  # where the next frame on show is to be from, in seconds
         self._asked: deque[str] = deque()
         self._steps = 0
         self._cut = False
@@ -67,6 +77,11 @@ class Desk:
     def can_record(self) -> bool:
         """Whether there is a video to be switched off and on."""
         return self._recorder is not None
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the source is a file that can be sought in, if nothing is written."""
+        return self._file is not None
 
     @property
     def note(self) -> str:
@@ -95,7 +110,7 @@ class Desk:
         if self.paused and not self._steps:
             return False
         self._steps = max(0, self._steps - 1)
-        self.item = item
+        self.item, self._goal = item, None
         return True
 
     def records(self, item: PosedFrame) -> bool:
@@ -104,6 +119,12 @@ class Desk:
             self._cut = False
             self._recorder.cut(item.frame.time)
         return self.recording
+
+    def jump(self) -> None:
+        """Let the source go on where it was asked for; for what that means see Seekable."""
+        assert self._file is not None and self._goal is not None
+        self.jumping = False
+        self.part = self._file.seek(self._goal)
 
     def _do(self, action: str) -> None:
         if action == "quit":
@@ -121,11 +142,27 @@ class Desk:
             self._switch_recording()
         elif action == "screenshot":
             self._save()
+        elif action in JUMPS:
+            self._seek(JUMPS[action])
         else:
             self.style = changed(self.style, action)
             self._tell(told(self.style, action))
             if self.item:
                 self.item = self.redraw(self.item)
+
+    def _seek(self, by: float) -> None:
+        """Ask for a jump by so many seconds, from where the one before leads to if it is on."""
+        if self._file is None:
+            self._tell("only a video file can be sought in")
+        elif self._writing:
+            self._tell("no seeking: results are being written")
+        elif self.item is None:
+            self._tell("no picture yet")
+        else:
+            now = self.item.frame.time if self._goal is None else self._goal
+            self._goal = max(self._file.info.start, now + by)
+            self.jumping, self._steps = True, int(self.paused)
+            self._tell(_moment(self._goal - self._file.info.start, self._file.length))
 
     def _tell(self, note: str) -> None:
         self._note, self._until = note, self._clock() + (TOLD_FOR if note else 0)
@@ -152,6 +189,18 @@ class Desk:
         else:
             self._tell(f"saved {path.name}")
             logger.info("saved %s", path)
+
+
+def _moment(seconds: float, whole: float | None) -> str:
+    """ "0:07 of 1:00"."""
+    if whole is None:
+        return _minutes(seconds)
+    return f"{_minutes(min(seconds, whole))} of {_minutes(whole)}"
+
+
+def _minutes(seconds: float) -> str:
+    """61.5 as "1:01"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def write_png(path: Path, picture: Image) -> Path:

@@ -34,19 +34,19 @@ class Hud:
     ) -> None:
         self._ledger, self._source, self._style = ledger, source, style
         self._recording = recording
-        self._last_open = -1  # number of the last frame drawn with faces to be seen
+        self._last_open = (-1, -1)  # part and number of the last frame drawn with faces to be seen
         self._ends: deque[float] = deque(maxlen=WINDOW)
         self._size_wh: tuple[int, int] | None = None  # of the first of independent images
 
     def draw(self, item: PosedFrame) -> Image:
         style = self._style()
         if not style.private:
-            self._last_open = item.frame.index
+            self._last_open = _place(item)
         return self._draw(item, style, self._overlay(item) if self._ledger.live else None)
 
     def checked(self, item: PosedFrame) -> PosedFrame:
         """The frame, drawn again when that was done before faces were to be hidden."""
-        was_open = item.picture is not None and item.frame.index <= self._last_open
+        was_open = item.picture is not None and _place(item) <= self._last_open
         return self.again(item) if was_open and self._style().private else item
 
     def again(self, item: PosedFrame) -> PosedFrame:
@@ -71,6 +71,11 @@ class Hud:
             state=self._source.status.describe(),
             recording=self._recording(),
         )
+
+
+def _place(item: PosedFrame) -> tuple[int, int]:
+    """What grows from frame to frame, also when somebody seeks back."""
+    return item.frame.part, item.frame.index
 
 
 def fitted(picture: Image, size_wh: tuple[int, int]) -> Image:

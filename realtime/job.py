@@ -42,7 +42,7 @@ from realtime.screen import Display, Screen
 from realtime.sinks.base import Sink
 from realtime.sinks.record import Recorder
 from realtime.sinks.window import Window
-from realtime.sources.base import Source, SourceInfo
+from realtime.sources.base import Seekable, Source, SourceInfo
 from realtime.sources.demo import DemoSource
 from realtime.stages import Meter
 from realtime.stop import Stop
@@ -91,6 +91,8 @@ class Job:
             live=live,
             pictures=settings.output or Path("posestream"),
             recorder=recorder,
+            file=source if isinstance(source, Seekable) and source.can_seek else None,
+            writing=any(sink.name != "page" for sink in sinks),
         )
         hud = Hud(self.ledger, source, lambda: self.desk.style, lambda: self.desk.recording)
         self.desk.redraw, self.desk.checked = hud.again, hud.checked

@@ -53,6 +53,8 @@ class SinkCount:
 class Ledger:
     """Every captured frame is delivered, dropped with a reason, or failed; checked for each sink.
 
+    sought: frames that were under way when somebody sought in the source, and were left out.
+
     captured is written by the grabbing thread, latency by the rendering thread, the rest by the
     main thread and each sink's own.
     """
@@ -64,6 +66,7 @@ class Ledger:
         self.failed = 0
         self.failed_people = 0
         self.people = 0
+        self.sought = 0
         self.first_grab: float | None = None
         self.last_delivery: float | None = None
         self.latency = Percentiles()
@@ -100,6 +103,11 @@ class Ledger:
         """A frame's picture is done; grabbed is perf_counter() when it was read."""
         if self.live:
             self.latency.add(perf_counter() - grabbed)
+
+    def leave_out(self) -> None:
+        """Somebody has sought: what was captured and not delivered by then is left out. To be
+        called while nothing is under way."""
+        self.sought = self.captured - self.delivered - self.failed
 
     def deliver(self, people: int, failed_people: int) -> None:
         """A frame with so many people, and so many left out, reached the end of the pipeline."""

@@ -21,7 +21,7 @@ from realtime.progress import Progress
 from realtime.records import PosedFrame
 from realtime.screen import Display
 from realtime.sinks.jsonl import PipeClosed
-from realtime.sources.base import Source
+from realtime.sources.base import Seekable, Source
 from realtime.stages import Meter, Watchdog
 from realtime.stop import Stop
 
@@ -63,7 +63,8 @@ class Run:
         self._desk, self._hud = desk, hud
         self._progress, self._score, self._record_required = progress, score, record_required
         self._given_up: set[str] = set()
-        self._crew = Crew()
+        self._crew = Crew()  # the sinks' threads
+        self._part = Crew()  # the pipeline's, of one stretch between two jumps in the source
         self._watchdog = Watchdog(HANG_LIMIT)
         self._stalled = self._blind = False
 
@@ -75,8 +76,7 @@ class Run:
         try:
             for worker in self._workers:
                 worker.start(crew)
-            with closing(self._pipeline.frames(crew)) as finished:
-                self.ended = all(self._pass_on(frames) for frames in finished)
+            self.ended = self._play()
             self._drain()
             clean = True
         except StageError as error:
@@ -86,6 +86,31 @@ class Run:
         finally:
             self._progress.close()
             self._finish(clean)
+
+    def _play(self) -> bool:
+        """Deliver frames until the source has ended; False when the run is to stop before."""
+        while True:
+            with closing(self._pipeline.frames(self._part)) as finished:
+                ended = all(self._pass_on(frames) for frames in finished)
+            if not self._desk.jumping or self._stop.reason:
+                return ended
+            if not self._jump():
+                return False
+
+    def _jump(self) -> bool:
+        """Go on elsewhere in the source, without what is under way; False when the run is to stop.
+
+        The old threads must have ended: networks and tracker belong to one thread at a time.
+        """
+        while self._desk.jumping:
+            self._desk.jump()
+            while self._part.join(TICK):
+                self._look_after()
+                if self._stop.reason:
+                    return False
+        self._ledger.leave_out()
+        self._part = Crew()
+        return True
 
     def rescue(self) -> None:
         """Finalise the sinks from another thread because the main one is stuck."""
@@ -107,6 +132,8 @@ class Run:
 
     def _deliver(self, item: PosedFrame) -> bool:
         """Give a frame to every sink and the screen; False when the run is to stop."""
+        if not self._held():
+            return False
         item = self._hud.checked(item)
         for worker in self._workers:
             if worker.sink.name == "record" and not self._desk.records(item):
@@ -123,8 +150,22 @@ class Run:
         self._check_joints()
         if self._score:
             self._score.add(item.frame.index, item.poses)
-        self._progress.update(self._ledger.delivered)
+        self._progress.update(self._done(item), item.frame.part)
         return self._present(item)
+
+    def _held(self) -> bool:
+        """Wait while a file is paused, with the frame after the one on show; False to stop."""
+        while self._desk.holds():
+            if self._look_after():
+                return False
+            sleep(TICK)
+        return True
+
+    def _done(self, item: PosedFrame) -> int:
+        """The place of this frame in the source, from 1."""
+        if item.frame.part and isinstance(self._source, Seekable):
+            return self._source.place(item.frame.index) + 1
+        return self._ledger.delivered
 
     def _check_joints(self) -> None:
         """Say once when the pose network gives nothing but numbers that are none."""
@@ -152,14 +193,14 @@ class Run:
         return self._screen.early(item) if self._screen else 0.0
 
     def _look_after(self) -> bool:
-        """Keys, signals, hangs and failed sinks; True when the run is to stop."""
+        """Keys, signals, hangs and failed sinks; True when the run is to stop or to jump."""
         if self._screen:
             self._screen.look_after(self._stop)
         self._desk.work()
         self._check_hangs(self._watched())
         self._log_stall()
         self._check_sinks()
-        return bool(self._stop.reason)
+        return bool(self._stop.reason) or self._desk.jumping
 
     def _check_hangs(self, meters: list[Meter]) -> None:
         stuck = self._watchdog.look(meters)
@@ -219,7 +260,8 @@ class Run:
         for worker in self._workers:
             worker.finish(clean)
         deadline = perf_counter() + STOP_LIMIT
-        self.left_behind = self._crew.join(max(0.0, deadline - perf_counter()))
+        late = self._part.join(max(0.0, deadline - perf_counter()))
+        self.left_behind = late + self._crew.join(max(0.0, deadline - perf_counter()))
         if self._screen:
             self._screen.close()
         for name in self.left_behind:

@@ -71,13 +71,8 @@ class Pipeline:
         self.edges: dict[str, Edge[Any]] = {}
         self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
         self._ledger, self._options = ledger, options
-        self._tracker = Tracker(least=options.min_score)
-        self._follow = None if options.select == EVERYBODY else Follower(options.select)
-        self._repair = SwapRepair() if options.fix_swaps else None
-        self._heads = Heads()
         self.watchful: Callable[[], bool] = lambda: False  # detect in every live frame
-        idle = options.smooth == "off" or (options.smooth == "display" and draw is None)
-        self._smoother = None if idle or source.info.independent else Smoother()
+        self._start_afresh()
         live = source.info.live
         threads = {
             "grab": "grab",
@@ -91,14 +86,32 @@ class Pipeline:
         self.meters = {name: Meter(name, thread, fault) for name, thread in threads.items()}
 
     def frames(self, crew: Crew) -> Generator[list[PosedFrame], None, None]:
-        """Start the threads; yield lists of finished frames, an empty one every TICK seconds."""
+        """Start the threads; yield lists of finished frames, an empty one every TICK seconds.
+
+        Once more after the source was sought in, when the threads of the time before have ended:
+        nothing is known of the frames before.
+        """
+        self._start_afresh()
         posed = self._live(crew) if self._source.info.live else self._file(crew)
         return crew.in_thread("render", each(self._render, posed), self._edge("render", 1), 1, TICK)
 
+    def _start_afresh(self) -> None:
+        """Forget everybody who was seen."""
+        options = self._options
+        self._tracker = Tracker(least=options.min_score)
+        self._follow = None if options.select == EVERYBODY else Follower(options.select)
+        self._repair = SwapRepair() if options.fix_swaps else None
+        self._heads = Heads()
+        idle = options.smooth == "off" or (options.smooth == "display" and self._draw is None)
+        self._smoother = None if idle or self._source.info.independent else Smoother()
+
     def _edge(self, name: str, capacity: int, drop: bool = False) -> Edge[Any]:
-        """The edge after stage name."""
-        self.edges[name] = Edge(capacity, "drop_oldest" if drop else "wait")
-        return self.edges[name]
+        """The edge after stage name; it goes on counting where the one before it stopped."""
+        edge: Edge[Any] = Edge(capacity, "drop_oldest" if drop else "wait")
+        if name in self.edges:
+            edge.stats = self.edges[name].stats
+        self.edges[name] = edge
+        return edge
 
     def _captured(self) -> Generator[Frame, None, None]:
         """The source's frames, measured and counted."""

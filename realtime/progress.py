@@ -19,9 +19,13 @@ class Progress:
         self._enabled = enabled and sys.stderr.isatty()
         self._start = perf_counter()
         self._next = 0.0
+        self._part = self._from = 0
 
-    def update(self, done: int) -> None:
+    def update(self, done: int, part: int = 0) -> None:
+        """done: the place in the source. part: changes when somebody has sought in it."""
         now = perf_counter()
+        if part != self._part:
+            self._part, self._from, self._start = part, done, now
         if self._enabled and now >= self._next:
             self._next = now + 0.2
             sys.stderr.write("\r\x1b[K" + self.line(done, now - self._start))
@@ -29,7 +33,7 @@ class Progress:
 
     def line(self, done: int, seconds: float) -> str:
         """For example "[######........] 120/300  58.1 fps  3 s left"."""
-        rate = done / seconds if seconds > 0 else 0.0
+        rate = (done - self._from) / seconds if seconds > 0 else 0.0
         if not self._total:
             return f"{done} frames  {rate:.1f} fps"
         filled = min(self.WIDTH, self.WIDTH * done // self._total)
@@ -37,8 +41,12 @@ class Progress:
         left = f"{max(0, self._total - done) / rate:.0f} s left" if rate else ""
         return f"[{bar}] {done}/{self._total}  {rate:.1f} fps  {left}"
 
-    def close(self) -> None:
+    def clear(self) -> None:
+        """Take the line away, for others to be written."""
         if self._enabled:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-            self._enabled = False
+
+    def close(self) -> None:
+        self.clear()
+        self._enabled = False

@@ -38,6 +38,7 @@ class Frame:
     image: uint8 (H, W, 3) BGR; made read-only.
     source: what the frame came from; for a folder the file name of the image.
     grabbed: time.perf_counter() when the frame was read, for latency.
+    part: how many times the source was sought in before (realtime/sources/base.py, Seekable).
     """
 
     index: int
@@ -45,6 +46,7 @@ class Frame:
     image: Image
     source: str = ""
     grabbed: float = 0.0
+    part: int = 0
 
     def __post_init__(self) -> None:
         _check("Frame.image", self.image, (None, None, 3), np.uint8)

@@ -70,6 +70,8 @@ def build_report(
 def _accounts(ledger: Ledger, counts: Sequence[SinkCount], ended: bool) -> dict[str, Any]:
     """Where the frames went; see build_report."""
     upstream = {"grab.stale": ledger.stale()} if ledger.live else {}
+    if ledger.sought:
+        upstream["seek.left_out"] = ledger.sought
     wrong = ledger.settle(upstream, ended)
     best = max(counts, key=lambda count: count.frames, default=ledger.delivery)
     return {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
 from realtime.controls import action_of, usable
 from realtime.desk import Desk
 from realtime.help_card import with_help, with_note
-from realtime.records import Image, PosedFrame
+from realtime.records import Frame, Image, PosedFrame
 from realtime.render import draw_state
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
@@ -41,17 +43,41 @@ class Display(Protocol):
 
 
 class Pace:
-    """When frames of a file are due, by their own times."""
+    """When frames of a file are due, by their own times. longest: seconds a frame is waited for at
+    most."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = math.inf) -> None:
+        self._longest = longest
+        self._part = 0
         self._zero: float | None = None  # perf_counter() at Frame.time 0
 
-    def early(self, time: float) -> float:
-        """Seconds until the frame of this time is due; 0 or less when it is."""
+    def early(self, frame: Frame) -> float:
+        """Seconds until this frame is due; 0 or less when it is."""
         now = perf_counter()
-        if self._zero is None or now - (self._zero + time) > 0.5:
-            self._zero = now - time  # the first one, or far behind: start anew
-        return self._zero + time - now
+        early = 0.0 if self._zero is None else self._zero + frame.time - now
+        first = self._zero is None or frame.part != self._part
+        if first or early < -0.5:  # the first one, also after a jump, or far behind: start anew
+            early = 0.0
+        early = min(early, self._longest)
+        self._zero, self._part = now + early - frame.time, frame.part
+        return early
+
+
+def obey(key: str | None, stop: Stop, ask: Callable[[str], None]) -> None:
+    """What a key of a window asks for; "closed" is the window's own."""
+    action = action_of(key)
+    if key == "closed" or action == "quit":
+        stop.ask("window closed" if key == "closed" else f"key {key}")
+    elif action:
+        ask(action)
+
+
+def say_lost(stop: Stop, alone: bool) -> None:
+    """The display is gone; when nothing else is made of the frames the run ends."""
+    if alone:
+        stop.ask("display lost")
+    then = "nothing else to do, so the run ends" if alone else "going on without it"
+    logger.warning("the display went away; %s", then)
 
 
 class Screen:
@@ -72,7 +98,7 @@ class Screen:
 
     def early(self, item: PosedFrame) -> float:
         """Seconds until this frame is due; 0 or less when it is."""
-        return self._pace.early(item.frame.time) if self._paced else 0.0
+        return self._pace.early(item.frame) if self._paced else 0.0
 
     def show(self, item: PosedFrame) -> None:
         if item.picture is not None and not self._lost:
@@ -86,7 +112,7 @@ class Screen:
         if self._desk.note:
             picture = with_note(picture, self._desk.note)
         if self._desk.help:
-            picture = with_help(picture, usable(self._desk.can_record))
+            picture = with_help(picture, usable(self._desk.can_record, self._desk.has_file))
         self._window.show(picture)
         self._drawn = perf_counter()
 
@@ -98,15 +124,8 @@ class Screen:
         key = self._window.pump()
         if key == "lost" and not self._lost:
             self._lost = True
-            if self._alone:
-                stop.ask("display lost")
-            then = "nothing else to do, so the run ends" if self._alone else "going on without it"
-            logger.warning("the display went away; %s", then)
-        action = action_of(key)
-        if key == "closed" or action == "quit":
-            stop.ask("window closed" if key == "closed" else f"key {key}")
-        elif action:
-            self._desk.ask(action)
+            say_lost(stop, self._alone)
+        obey(key, stop, self._desk.ask)
         self._desk.work()
         self._window.fill_screen(self._desk.fullscreen)
         if self._to_write() != self._written and not self._lost:

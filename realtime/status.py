@@ -63,6 +63,12 @@ class SourceStatus:
         with self._lock:
             self._enter("ended")
 
+    def again(self) -> None:
+        """The source is read once more, from another place; also after its end."""
+        with self._lock:
+            if self._state == "ended":
+                self._state, self._since = "live", self._clock()
+
     def note(self, line: str, damage: bool = False) -> None:
         """Keep a remark for the report; the same line is kept once.
 

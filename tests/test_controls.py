@@ -20,6 +20,7 @@ from commandline import ROOT, demo, finish, times
 from realtime import desk as desk_module
 from realtime.cli import build_parser, parse
 from realtime.controls import (
+    JUMPS,
     KEYS,
     OVERLAYS,
     action_of,
@@ -123,6 +124,9 @@ def test_the_table_is_sound() -> None:
     for key in KEYS:
         assert action_of(key.keys[0]) == key.action
         assert all(key_name(ord(name)) == name for name in key.keys if len(name) == 1)
+    for code, name in ((0xFF51, "left"), (0x10FF53, "right"), (0x240000, "home"), (0xF702, "left")):
+        assert key_name(code) == name and action_of(name) in JUMPS
+    assert key_name(0xFFBE) is None and key_name(0x100071) == "q"  # F1; q with Num Lock
     assert action_of("x") is None and action_of(None) is None
     flags = {flag for action in build_parser()._actions for flag in action.option_strings}
     assert {key.flag for key in KEYS if key.flag} <= flags
@@ -135,6 +139,7 @@ def test_the_help_names_every_key_everywhere() -> None:
         assert all(f"`{name}`" in readme for name in key.shown.split(", "))
     assert len({row.count("|") for row in readme.splitlines()}) == 1
     assert "record" not in [key.action for key in usable(False)]
+    assert not {key.action for key in usable(True, False)} & JUMPS.keys()
     assert usable(True) == KEYS
 
 

@@ -370,7 +370,7 @@ def test_buttons_are_what_the_run_offers(stop: Stop) -> None:
 
     always = {"quit", "overlay", "blur", "mirror", "raise", "lower"}
     assert set(names(live=True)) == always
-    assert set(names(live=False)) == always | {"pause", "step"}
+    assert set(names(live=False)) == always | {"pause", "step"}  # no file to seek in
 
 
 def test_buttons_do_what_keys_do_and_no_more(stop: Stop) -> None:

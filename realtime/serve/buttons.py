@@ -5,16 +5,16 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from realtime.controls import KEYS, overlay_of
+from realtime.controls import JUMPS, KEYS, overlay_of
 from realtime.desk import Desk
 from realtime.draw import Style
 from realtime.records import PosedFrame
 from realtime.stop import Stop
 
 LABELS = {
-    "pause": "Pause", "step": "Step", "overlay": "Overlay", "blur": "Blur faces",
-    "mirror": "Mirror", "raise": "Fewer joints", "lower": "More joints", "record": "Recording",
-    "quit": "Stop",
+    "pause": "Pause", "step": "Step", "back": "Back 5 s", "ahead": "Ahead 5 s",
+    "home": "To the start", "overlay": "Overlay", "blur": "Blur faces", "mirror": "Mirror",
+    "raise": "Fewer joints", "lower": "More joints", "record": "Recording", "quit": "Stop",
 }  # fmt: skip
 """Screenshot, full screen and help are each viewer's own."""
 TIMED = ("pause", "step")
@@ -51,6 +51,10 @@ class Buttons:
             if self._offers(key.action)
         ]
 
+    def note(self) -> str:
+        """What there is to say at the picture now."""
+        return self._desk.note if self._desk else ""
+
     def press(self, name: str) -> None:
         """Have it done soon; a button that is not there does nothing."""
         if name == "quit":
@@ -76,6 +80,8 @@ class Buttons:
             return name == "quit"
         if name in TIMED:
             return not self._live
+        if name in JUMPS:
+            return self._desk.has_file
         return name != "record" or self._desk.can_record
 
     def _state(self, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from realtime.ledger import Ledger
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame, Poses
-from realtime.sources.base import Source
+from realtime.sources.base import Seekable, Source
 
 EVERY = 0.25
 """Seconds between two tellings."""
@@ -86,6 +86,7 @@ class Figures:
             "latency_p95_ms": _ms(ages, 95) if ledger.live else None,
             "frames": ledger.delivered,
             "of": source.info.frames,
+            **_position(source, item),
             "dropped": totals.dropped,
             "dropped_per_s": round((totals.dropped - before.dropped) / seconds, 1),
             "failed": ledger.failed,
@@ -107,6 +108,14 @@ class Figures:
             }
             for n in order
         ]
+
+
+def _position(source: Source, item: PosedFrame | None) -> dict[str, float | None]:
+    """at_s, length_s: where in a video file this frame is; null for other sources."""
+    if item is None or not (isinstance(source, Seekable) and source.can_seek):
+        return {"at_s": None, "length_s": None}
+    at, length = item.frame.time - source.info.start, source.length
+    return {"at_s": round(at, 3), "length_s": None if length is None else round(length, 3)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from realtime.errors import ModelError
 from realtime.ledger import Ledger
 from realtime.outputs import SinkWorker
 from realtime.pipeline import TICK, Pipeline
-from realtime.records import PosedFrame
+from realtime.records import Frame, PosedFrame
+from realtime.screen import Pace
 from realtime.serve.address import listen, parse_address
 from realtime.serve.buttons import Buttons
 from realtime.serve.figures import Figures
@@ -40,9 +41,10 @@ class Page:
     def __init__(self, address: str, stop: Stop, paced: bool, min_joint_score: float) -> None:
         self.name, self.wants_picture = "page", True
         self.notes: list[str] = []
-        self._stop, self._paced = stop, paced
+        self._stop = stop
+        self._pace = Pace(LONGEST) if paced else None
         self._checked: Callable[[PosedFrame], PosedFrame] = lambda item: item
-        self._zero: float | None = None  # perf_counter() at Frame.time 0
+        self._part: Callable[[], int] = lambda: 0  # of the newest frames
         wanted = parse_address(address)
         listener, self.address = listen(wanted)
         self.token = "" if wanted.loopback else new_token()
@@ -69,11 +71,11 @@ class Page:
         others = [worker for worker in workers if worker.sink is not self]
         self._figures.follow(pipeline, ledger, source, others)
         self._buttons.follow(desk, ledger.live)
-        self._checked = desk.checked
+        self._checked, self._part = desk.checked, lambda: desk.part
 
     def write(self, item: PosedFrame) -> None:
-        if self._paced:
-            self._wait_for(item.frame.time)
+        if not self._due(item.frame):
+            return  # somebody has sought: this is from before
         item = self._checked(item)  # faces may have to be hidden since it was drawn
         self._figures.saw(item)
         self._server.show(item)
@@ -81,11 +83,12 @@ class Page:
     def close(self, clean: bool = True) -> None:
         self._server.close()
 
-    def _wait_for(self, moment: float) -> None:
-        """Return when a frame of this time is due, or the run is to stop."""
-        now = perf_counter()
-        early = 0.0 if self._zero is None else self._zero + moment - now
-        if self._zero is None or not -0.5 < early < LONGEST:  # the first one, behind, or a gap
-            self._zero = now - moment + (LONGEST if early >= LONGEST else 0.0)
-        while (early := self._zero + moment - perf_counter()) > 0 and not self._stop.reason:
+    def _due(self, frame: Frame) -> bool:
+        """Wait until this frame is due or the run is to stop; False when it is out of date."""
+        early = self._pace.early(frame) if self._pace and frame.part == self._part() else 0.0
+        until = perf_counter() + early
+        while (early := until - perf_counter()) > 0 and not self._stop.reason:
+            if frame.part != self._part():
+                break
             sleep(min(early, TICK))
+        return frame.part == self._part()

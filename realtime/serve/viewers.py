@@ -121,6 +121,7 @@ class Viewers:
         while True:
             self._draw_again()
             told = {**self._figures.told(), "buttons": self._buttons.told()}
+            told["note"] = self._buttons.note()
             told |= {"viewers": self._count, "screen_ms": viewer.screen_ms}
             await viewer.send(told)
             await asyncio.sleep(EVERY)

@@ -16,6 +16,12 @@ _SCREEN_WH = (1280, 800)
 _SHARE = 0.9
 """How much of the screen a window takes at most."""
 _NAMES = {27: "esc", 13: "enter", 9: "tab", 8: "backspace", 32: "space"}
+_SPECIAL = {
+    "left": (0xFF51, 0xFF96, 0x250000, 0xF702),  # X11, X11's keypad, Windows, macOS
+    "right": (0xFF53, 0xFF98, 0x270000, 0xF703),
+    "home": (0xFF50, 0xFF95, 0x240000, 0xF729),
+}
+_CODES = {code: name for name, codes in _SPECIAL.items() for code in codes}
 
 
 def display_available() -> bool:
@@ -67,7 +73,7 @@ class Window:
         """
         if not self._usable():
             return "lost" if self._lost else "closed"
-        code = cv2.waitKey(1)
+        code = cv2.waitKeyEx(1)
         if not self._visible():
             self._closed = True
             return "closed"
@@ -115,11 +121,15 @@ def fitted(picture: Image, screen_wh: tuple[int, int]) -> tuple[int, int]:
 
 
 def key_name(code: int) -> str | None:
-    """The name of a key as cv2.waitKey gives it: small letters, "esc", "space"; None for none."""
+    """The name of a key as cv2.waitKeyEx gives it: small letters, "esc", "space", "left"; None for
+    none and for those that mean nothing here. On X11 the upper half tells Shift, Num Lock and so
+    on; on Windows it tells a key without a character."""
     if code < 0:
         return None
-    code &= 0xFF
-    return _NAMES.get(code) or (chr(code).lower() if 32 < code < 127 else None)
+    plain = code & 0xFFFF
+    if name := _CODES.get(code) or _CODES.get(plain):
+        return name
+    return _NAMES.get(plain) or (chr(plain).lower() if 32 < plain < 127 else None)
 
 
 def _framework() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from realtime.records import Frame
 from realtime.status import SourceStatus
@@ -64,3 +64,29 @@ class Source(Protocol):
     def frames(self) -> Generator[Frame, None, None]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Seekable(Source, Protocol):
+    """A source that can be read again from another place. can_seek: whether that is so for this
+    one: a FIFO can be read only once."""
+
+    can_seek: bool
+
+    def seek(self, seconds: float) -> int:
+        """Let the next frames() begin with the first frame of the span that is not before this
+        time, on the clock of Frame.time; with the last one when there is none.
+
+        A frames() under way ends before its next frame; its thread must have ended before frames()
+        is called again. For the main thread. Returns the Frame.part of the frames to come.
+        """
+        ...
+
+    @property
+    def length(self) -> float | None:
+        """Seconds that the span lasts, as far as the container can be believed."""
+        ...
+
+    def place(self, index: int) -> int:
+        """How many frames of the span come before the one of this Frame.index."""
+        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -42,6 +42,9 @@ READ_ERRORS = 10
 
 PROBE_PACKETS = 300
 
+ALIKE = 1e-6
+"""Seconds by which a time that was computed may miss that of a frame and still mean it."""
+
 NO_FRAME = "no frame of it can be decoded: it is damaged, or its pictures exceed 64 megapixels"
 
 
@@ -66,14 +69,28 @@ def open_file(path: Path, span: Span) -> Source:
     return FileSource(path, span, info)
 
 
+Chosen = tuple[int, float, av.VideoFrame]
+"""A frame's number, its time and itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one frames() gives: the frames from a time on; number: how many parts were before."""
+
+    number: int = 0
+    begin: float = float("-inf")
+
+
 class FileSource:
-    """See Source. info.start is exact from the first frame on; until then it is 0."""
+    """See Seekable. info.start is exact from the first frame on; until then it is 0."""
 
     def __init__(self, path: Path, span: Span, info: SourceInfo) -> None:
         self.info = info
         self.status = SourceStatus()
         self._path = path
-        self._regular = is_regular(path)
+        self._regular = self.can_seek = is_regular(path)
+        self._part = _Part()
+        self._first: int | None = None  # number of the first frame of the span, once it is known
         self._span = span
         self._closed = Event()
         self._upright = Upright()
@@ -82,31 +99,80 @@ class FileSource:
         """End frames() before its next frame; the file is closed by the thread that reads it."""
         self._closed.set()
 
+    def seek(self, seconds: float) -> int:
+        """See Seekable."""
+        self._part = _Part(self._part.number + 1, seconds - ALIKE)
+        return self._part.number
+
+    @property
+    def length(self) -> float | None:
+        """See Seekable."""
+        if not (self.info.frames and self.info.rate):
+            return None
+        return self.info.frames * self._span.stride / self.info.rate
+
+    def place(self, index: int) -> int:
+        """See Seekable."""
+        return (index - (self._first or 0)) // self._span.stride
+
     def frames(self) -> Generator[Frame, None, None]:
-        """The frames of the span. Raises InputError when there is none to give."""
-        clock = FrameClock(self.info.rate, self.status, self.info.name)
-        first: int | None = None
-        given = 0
-        with closing(self._numbered()) as numbered, self._quiet_when_closed():
-            for index, picture in numbered:
-                time = clock.time(picture)
-                if self._closed.is_set() or reached(self._span.end, index, time):
-                    break
-                if first is None and not reached(self._span.start, index, time):
-                    continue
-                if first is None:
-                    first = index
-                    self.info = replace(self.info, start=time if self._span.start else 0.0)
-                if (index - first) % self._span.stride == 0:
-                    grabbed = perf_counter()
-                    image = self._upright.usable(picture, self.status)
-                    if image is not None:
-                        given += 1
-                        self.status.frame()
-                        yield Frame(index, time, image, self.info.name, grabbed)
+        """The frames of the span, after seek() those from there on. Raises InputError when there is
+        none to give."""
+        part, given = self._part, 0
+        if part.number:
+            self.status.again()
+        with closing(self._wanted(part)) as wanted, self._quiet_when_closed():
+            for index, time, picture in wanted:
+                grabbed = perf_counter()
+                image = self._upright.usable(picture, self.status)
+                if image is not None:
+                    given += 1
+                    self.status.frame()
+                    yield Frame(index, time, image, self.info.name, grabbed, part.number)
+        if self._part is not part:
+            return
         self.status.ended()
         if not given and not self._closed.is_set():
             raise InputError(f"{shown(self._path)}: {self._why_nothing()}")
+
+    def _wanted(self, part: _Part) -> Generator[Chosen, None, None]:
+        """The frames of a part; where it begins behind the last one, that one."""
+        later = self._first is not None and part.begin > self.info.start
+        found = (yield from self._chosen(part, part.begin)) if later else False
+        if not found:
+            yield from self._chosen(part, self._span.start)
+
+    def _chosen(self, part: _Part, start: int | float) -> Generator[Chosen, None, bool]:
+        """_wanted(), decoded from a keyframe on that is not after start; whether there were any or
+        nobody wants them any more."""
+        clock = FrameClock(self.info.rate, self.status, self.info.name)
+        last: Chosen | None = None
+        begun = False
+        with closing(self._numbered(start)) as numbered:
+            for index, picture in numbered:
+                time = clock.time(picture)
+                if self._closed.is_set() or self._part is not part:
+                    return True
+                if reached(self._span.end, index, time):
+                    break
+                if not self._in_span(index, time):
+                    continue
+                last = index, time, picture
+                if time >= part.begin:
+                    begun = True
+                    yield last
+        if last is not None and not begun:
+            yield last
+        return last is not None
+
+    def _in_span(self, index: int, time: float) -> bool:
+        """Whether this frame, not behind the end, is one of the span; the first one is noted."""
+        if self._first is None:
+            if not reached(self._span.start, index, time):
+                return False
+            self._first = index
+            self.info = replace(self.info, start=time if self._span.start else 0.0)
+        return index >= self._first and (index - self._first) % self._span.stride == 0
 
     @contextmanager
     def _quiet_when_closed(self) -> Generator[None, None, None]:
@@ -122,10 +188,10 @@ class FileSource:
             return NO_FRAME
         return "no frame between --start and --end; see its length, or leave them out"
 
-    def _numbered(self) -> Generator[tuple[int, av.VideoFrame], None, None]:
+    def _numbered(self, start: int | float) -> Generator[tuple[int, av.VideoFrame], None, None]:
         """Frames with their numbers from the beginning of the file, from a keyframe on that is
-        not after the start."""
-        entry = entry_before(self._path, self._span.start) if self._regular else None
+        not after start."""
+        entry = entry_before(self._path, start) if self._regular else None
         if entry is not None:
             found = False
             with closing(self._read(entry)) as frames:

@@ -3,6 +3,8 @@
 "use strict";
 
 const HEAD = 16; // bytes before a picture: serial, frame index (uint32), time it was read (float64)
+// Keys that are no letters: what is written on a button, and what assistive software is told.
+const KEYS = { space: ["Space", "Space"], left: ["←", "ArrowLeft"], right: ["→", "ArrowRight"], home: ["Home", "Home"] };
 const SAMPLES = 240; // a minute, four a second
 const $ = (id) => document.getElementById(id);
 const pen = $("picture").getContext("2d", { alpha: false });
@@ -77,7 +79,7 @@ function tell(news) {
   $("source").textContent = news.source ?? "";
   if (!("fps" in news)) return setMessage("Getting ready");
   const waits = news.state !== "live" && news.state !== "ended";
-  setMessage(shown.index < 0 ? "Waiting for the first picture" : waits ? news.state : frozen ? "Frozen" : "");
+  setMessage(shown.index < 0 ? "Waiting for the first picture" : waits ? news.state : frozen ? "Frozen" : news.note);
   $("stage").classList.toggle("old", waits && shown.index >= 0);
   setNumbers(news);
   setPeople(news.people);
@@ -96,13 +98,17 @@ function setMessage(text) {
 
 const rounded = (value, digits = 0) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
+const minutes = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
 function setNumbers(news) {
   $("fps").textContent = rounded(news.fps, 1);
   $("latency").textContent = rounded(news.latency_ms);
   $("screen").textContent = news.live ? rounded(news.screen_ms) : "–";
   $("dropped").textContent = news.dropped;
   const of = news.of ? ` of ${news.of}` : "";
-  const parts = [`${news.frames}${of} frames`, `${news.viewers} ${news.viewers === 1 ? "viewer" : "viewers"}`];
+  const length = news.length_s ? ` of ${minutes(news.length_s)}` : "";
+  const done = news.at_s === null ? `${news.frames}${of} frames` : `${minutes(news.at_s)}${length}`;
+  const parts = [done, `${news.viewers} ${news.viewers === 1 ? "viewer" : "viewers"}`];
   if (news.failed) parts.push(`${news.failed} failed`);
   if (news.reconnects) parts.push(`${news.reconnects} reconnects`);
   for (const [name, output] of Object.entries(news.outputs)) {
@@ -144,9 +150,9 @@ function setButtons(buttons) {
 function makeButton(action) {
   const button = Object.assign(document.createElement("button"), { type: "button" });
   const part = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
-  const key = action.key === "space" ? "Space" : action.key.toUpperCase();
-  button.append(`${action.label} `, part("small", ""), part("kbd", key));
-  button.setAttribute("aria-keyshortcuts", key);
+  const [name, shortcut] = KEYS[action.key] ?? [action.key.toUpperCase(), action.key.toUpperCase()];
+  button.append(`${action.label} `, part("small", ""), part("kbd", name));
+  button.setAttribute("aria-keyshortcuts", shortcut);
   button.classList.toggle("danger", Boolean(action.ask));
   button.onclick = () => act(action);
   return button;
@@ -297,7 +303,7 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   const pressing = event.target.closest("button, a") && (key === " " || key === "enter");
   if (pressing) return; // the element with the focus takes these
-  const name = key === " " ? "space" : key === "=" ? "+" : key === "_" ? "-" : key;
+  const name = { " ": "space", "=": "+", _: "-", arrowleft: "left", arrowright: "right" }[key] ?? key;
   const action = actions.find((one) => one.key === name);
   if (action) act(action);
   else if (key === "s") $("screenshot").click();
