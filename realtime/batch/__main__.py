@@ -1,0 +1,110 @@
+"""python -m realtime.batch: poses of many videos; see --help and docs/cluster.md."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from realtime import console
+from realtime.batch.options import Asked, parse
+from realtime.errors import ModelError, PosestreamError, StageError
+
+REINSTALL = "run pip install . again"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a batch; the exit code. Errors are one line on standard error."""
+    console.secure()
+    try:
+        return run(parse(argv))
+    except ImportError as error:
+        console.complain(ModelError(f"cannot load a library: {error}; {REINSTALL}"))
+        return ModelError.exit_code
+    except PosestreamError as error:
+        console.complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:  # before the workers began
+        return 128 + signal.SIGINT
+    finally:
+        console.flush_stdout()
+
+
+class _Signals:
+    """The first SIGINT, SIGTERM or SIGHUP asks for an end, the second does not ask."""
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+
+    def install(self) -> None:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._on_signal)
+
+    def asked(self) -> bool:
+        return self.code is not None
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        code = 130 if number == signal.SIGINT else 0
+        if self.code is not None:
+            os._exit(code)
+        self.code = code
+
+
+def run(asked: Asked) -> int:
+    """Find the files, see what is left to do, do it, tell. Raises PosestreamError."""
+    from realtime.batch.items import find
+    from realtime.batch.manifest import Manifest, settings_key
+    from realtime.batch.progress import File, Progress
+    from realtime.batch.schedule import Schedule, Wanted
+    from realtime.batch.store import open_store
+    from realtime.batch.team import RayTeam, Share
+
+    items = find(asked.inputs)
+    store, weights = open_store(asked.out), hashes(asked.options)
+    settings = settings_key(asked.options, weights, asked.look, asked.segment)
+    manifest = Manifest(store, settings, asked.look, asked.overwrite)
+    files = [File(i, "skipped" if manifest.is_done(i) else "waiting") for i in items]
+    progress, signals = Progress(files, asked.quiet), _Signals()
+    try:
+        if any(file.state == "waiting" for file in files):
+            share = Share(asked.cores_each, asked.gpus_each)
+            team = RayTeam(asked.ray, asked.workers, share)
+            signals.install()
+            wanted = Wanted(asked.options, weights, asked.look, asked.segment, asked.retries)
+            try:
+                Schedule(team, store, manifest, wanted, progress, signals.asked).run()
+            finally:
+                team.close()
+    finally:
+        progress.close()
+        print("\n".join(progress.table()), flush=True)
+    codes = {file.code for file in files if file.state == "failed"}
+    if signals.code is not None:
+        return signals.code
+    return codes.pop() if len(codes) == 1 else StageError.exit_code if codes else 0
+
+
+def hashes(options: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 of the networks that a batch uses, by task. Raises ModelError."""
+    from realtime.opening import model_spec
+    from realtime.sources.base import SourceInfo
+
+    info = SourceInfo("", "file")
+    specs = {
+        "detector": model_spec("detector", _path(options.get("detector")), info),
+        "pose": model_spec("pose", _path(options.get("pose")), info),
+    }
+    return {task: spec.sha256 for task, spec in specs.items()}
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

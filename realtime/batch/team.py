@@ -1,0 +1,181 @@
+"""The workers of a batch: processes of Ray, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from realtime.batch.store import INSTALL
+from realtime.batch.work import Failure, Task, Worker
+from realtime.errors import ModelError, StageError
+
+STORE_BYTES = 512 << 20
+"""Of shared memory for what goes between processes of this machine, at most."""
+MAX_STARTS = 3
+"""Workers in a row that do not start, after which none is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker that ended before its task; a new one takes its place."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. worker: its number. result: about() of a worker that has begun
+    (str), what a task gave, Failure or Lost."""
+
+    worker: int
+    result: Any
+
+
+class Team(Protocol):
+    """Workers by their numbers, which are never used twice."""
+
+    def idle(self) -> list[int]:
+        """Those that wait for a task."""
+
+    def workers(self) -> list[int]:
+        """All there are, those that are about to begin included."""
+
+    def give(self, worker: int, task: Task) -> None:
+        """Have an idle one do a task."""
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What has happened, as soon as something has. Raises ModelError when workers do not
+        start."""
+
+    def dismiss(self, worker: int) -> None:
+        """End an idle one; nobody takes its place."""
+
+    def close(self) -> None:
+        """End all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of each worker. cores: CPU cores. gpus: GPUs, a fraction where several use one."""
+
+    cores: int
+    gpus: float = 0.0
+
+
+class RayTeam:
+    """See Team. address: of a cluster, None to start Ray on this machine. count: how many workers,
+    None for as many as there is room for. Raises ModelError."""
+
+    def __init__(self, address: str | None, count: int | None, share: Share) -> None:
+        self._ray, self._share = _ray(), share
+        cores = os.cpu_count() or 1
+        local = {} if address else {
+            "num_cpus": max(cores, (count or 1) * share.cores),
+            "include_dashboard": False,
+            "object_store_memory": STORE_BYTES,
+        }  # fmt: skip
+        try:
+            self._ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **local)
+        except (RuntimeError, ValueError, OSError) as error:  # ConnectionError is an OSError
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"Ray {address or 'on this machine'}: {reason}") from error
+        self._actor: Any = self._ray.remote(Worker)
+        self._workers: dict[int, Any] = {}
+        self._idle: list[int] = []
+        self._pending: dict[Any, int] = {}
+        self._begun: set[int] = set()
+        self._starts = self._next = 0
+        for _ in range(count or self._room()):
+            self._start()
+
+    def idle(self) -> list[int]:
+        return list(self._idle)
+
+    def workers(self) -> list[int]:
+        return list(self._workers)
+
+    def give(self, worker: int, task: Task) -> None:
+        self._idle.remove(worker)
+        self._pending[self._workers[worker].do.remote(task)] = worker
+
+    def wait(self, seconds: float) -> list[Event]:
+        if not self._pending:
+            return []
+        ready, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
+        return [self._event(ref) for ref in ready]
+
+    def dismiss(self, worker: int) -> None:
+        self._idle.remove(worker)
+        self._ray.kill(self._workers.pop(worker))
+
+    def close(self) -> None:
+        """Idle ones clear their folders away; what is still at work is killed."""
+        closing = [self._workers[worker].close.remote() for worker in self._idle]
+        if closing:
+            self._ray.wait(closing, num_returns=len(closing), timeout=2)
+        self._ray.shutdown()
+
+    def _room(self) -> int:
+        """How many workers the machines have room for. Raises ModelError."""
+        there = self._ray.cluster_resources()
+        count = int(there.get("CPU", 0) // self._share.cores)
+        if self._share.gpus:
+            count = min(count, int(there.get("GPU", 0) / self._share.gpus + 1e-6))
+        if not count:
+            self._ray.shutdown()
+            raise ModelError(
+                f"no room for a worker of {self._share.cores} cores and {self._share.gpus:g} GPUs "
+                f"among {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
+            )
+        return count
+
+    def _start(self) -> None:
+        self._next += 1
+        options = {"num_cpus": self._share.cores, "num_gpus": self._share.gpus, "max_restarts": 0}
+        actor = self._actor.options(**options).remote(self._share.cores, self._share.gpus > 0)
+        self._workers[self._next] = actor
+        self._pending[actor.about.remote()] = self._next
+
+    def _event(self, ref: Any) -> Event:
+        worker = self._pending.pop(ref)
+        result = self._result(ref)
+        if isinstance(result, Lost):
+            self._replace(worker, result)
+        else:
+            self._begun.add(worker)
+            self._starts = 0
+            self._idle.append(worker)
+        return Event(worker, result)
+
+    def _result(self, ref: Any) -> Any:
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(ref)
+        except errors.RayTaskError as error:
+            lines = str(error.cause if error.cause is not None else error).splitlines()
+            return Failure(lines[-1] if lines else repr(error), StageError.exit_code)
+        except errors.RayError as error:
+            return Lost(type(error).__name__)
+
+    def _replace(self, worker: int, lost: Lost) -> None:
+        actor = self._workers.pop(worker)
+        self._ray.kill(actor)  # where Ray has only lost sight of it
+        if worker not in self._begun:
+            self._starts += 1
+            if self._starts >= MAX_STARTS:
+                raise ModelError(f"workers do not start ({lost.why}); see Ray's logs")
+        self._start()
+
+
+def _ray() -> Any:
+    """The library. Raises ModelError without it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
+    # A GPU is not hidden from workers without a share of it: they run on the CPU by their options.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise ModelError(f"batches need Ray: {INSTALL}") from error
+    return ray
