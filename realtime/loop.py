@@ -205,6 +205,8 @@ class Run:
     def _check_hangs(self, meters: list[Meter]) -> None:
         stuck = self._watchdog.look(meters)
         if stuck and stuck.name == "grab":
+            if self._source.status.idle_for < self._watchdog.limit:
+                return  # on its way to a frame far inside of a file
             raise SourceLost(
                 f"{self._source.info.name}: no data for {HANG_LIMIT:.0f} s; is its writer alive?"
             )

@@ -33,6 +33,7 @@ class SourceStatus:
         self._lock = Lock()
         self._state: State = "connecting"
         self._since = clock()  # of the last frame, or of the start while there is none
+        self._worked = self._since
         self._seen = False
         self._detail = ""
 
@@ -62,6 +63,15 @@ class SourceStatus:
         """The source has no more frames, or was closed."""
         with self._lock:
             self._enter("ended")
+
+    def works(self) -> None:
+        """The source reads what is not asked for, on the way to what is: it does not hang."""
+        self._worked = self._clock()
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since works() was called, or since the start."""
+        return self._clock() - self._worked
 
     def again(self) -> None:
         """The source is read once more, from another place; also after its end."""

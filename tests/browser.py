@@ -107,7 +107,8 @@ class Tab:
     def press(self, key: str) -> None:
         """Press and release a key, as a person would."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-        code = {"Tab": 9, "Enter": 13, "Escape": 27}.get(key, ord(key.upper()[0]))
+        named = {"Tab": 9, "Enter": 13, "Escape": 27, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
+        code = named.get(key, ord(key.upper()[0]))
         common = {"key": key, "windowsVirtualKeyCode": code}
         down = {"text": text} if text else {}
         self("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **common, **down)

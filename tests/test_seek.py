@@ -16,7 +16,8 @@ from typing import Any
 import media
 import numpy as np
 import pytest
-from commandline import lines
+from browser import chromium, find_chromium, reading
+from commandline import finish, lines, start
 from hypothesis import given
 from hypothesis import strategies as st
 from test_run import tiny
@@ -83,8 +84,8 @@ def test_far_seeks_do_not_decode_what_is_before(
     next(source.frames())
     entries = []
 
-    def entry_before(path: Path, start: int | float) -> seeking.Entry | None:
-        entries.append(seeking.entry_before(path, start))
+    def entry_before(path: Path, start: int | float, *more: Any) -> seeking.Entry | None:
+        entries.append(seeking.entry_before(path, start, *more))
         return entries[-1]
 
     monkeypatch.setattr("realtime.sources.file.entry_before", entry_before)
@@ -345,6 +346,33 @@ def test_near_the_end_when_all_is_read_seeking_still_works(
     assert player.of_part(1) == list(range(12)) and report["frames_shown"] >= 20
 
 
+def test_a_long_way_to_a_frame_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A format without keyframes to begin at: what is before has to be decoded."""
+    in_span = FileSource._in_span
+
+    def slowly(source: FileSource, index: int, moment: float) -> bool:
+        time.sleep(0.01)
+        return in_span(source, index, moment)
+
+    monkeypatch.setattr(FileSource, "_in_span", slowly)
+    monkeypatch.setattr("realtime.loop.HANG_LIMIT", 0.6)
+    player = Player(media.video(tmp_path / "a.avi", 190, codec="mpeg4"), monkeypatch)
+
+    def script() -> Script:
+        yield from player.until_part(0, 3)
+        yield "right"
+        yield from player.until_part(1, 3)
+
+    player.play(script())
+    assert player.of_part(1)[0] > 150
+
+
+def test_a_search_that_nobody_waits_for_ends(film: Path) -> None:
+    asked = []
+    assert seeking.entry_before(film, 500, lambda: len(asked.append(1) or asked) < 20) is None  # type: ignore[func-returns-value]
+    assert len(asked) == 20
+
+
 def test_people_are_new_after_a_jump(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     player = Player(film, monkeypatch, "--fix-swaps", "--select", "largest")
     pipeline, known = player.job.pipeline, []
@@ -443,3 +471,58 @@ def test_faces_hidden_after_a_seek_back_hide_frames_drawn_before() -> None:
     assert hidden.picture is not None and (hidden.picture != back.picture).any()
     later = drawn(21, 1)
     assert hud.checked(later) is later
+
+
+# --- in a real browser --------------------------------------------------------------------------
+
+BITS, FIELD = 12, 40
+
+
+def numbered(number: int, size_wh: tuple[int, int]) -> Image:
+    """A picture whose number can be read in the page: fields along the bottom, and columns above
+    as in the other films."""
+    picture = media.barcode(number, size_wh)
+    picture[-FIELD:] = 20
+    for bit in range(BITS):
+        level = 235 * (number >> (BITS - 1 - bit) & 1)
+        picture[-FIELD:, bit * FIELD : (bit + 1) * FIELD] = level
+    return picture
+
+
+SHOWN = "read.length && read.at(-1)[1] === shown.index && shown.index"
+"""The number of the picture in the page: as its pixels tell it, and as the program says."""
+
+
+@pytest.mark.skipif(not find_chromium(), reason="no Chromium is installed")
+def test_on_the_page(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason='needs pip install "posestream[serve]"')
+    from test_serve import url_of
+
+    path = media.video(
+        tmp_path / "film.mp4", 480, (640, 360), picture=numbered, options={"g": "60", "bf": "3"}
+    )
+    process = start("--input", path, "--headless", "--serve", "0", *tiny())
+    with chromium(tmp_path / "profile") as browser:
+        tab = browser.tab()
+        tab.size(1000, 1000)
+        tab.open(url_of(process))
+        tab.wait("shown.index > 3", within=60)
+        tab.value(reading("picture", BITS, FIELD))
+        tab.press(" ")
+        tab.wait("document.getElementById('message').textContent === 'paused'")
+        time.sleep(0.5)  # for the few pictures that were on their way
+        at = tab.wait(SHOWN)
+        tab.press("ArrowRight")
+        tab.wait(f"{SHOWN} === {at + 150}")
+        tab.wait("document.getElementById('message').textContent.endsWith(' of 0:16')")
+        label = "[...document.querySelectorAll('#buttons button')].find((b) => b.textContent"
+        tab.value(f"{label}.startsWith('Back 5 s')).click()")
+        tab.wait(f"{SHOWN} === {at}")
+        tab.press("Home")
+        tab.wait("read.at(-1)[1] === 0 && shown.index === 0")
+        tab.wait("document.getElementById('counts').textContent.startsWith('0:00 of 0:16')")
+        tab.press(" ")
+        tab.wait("shown.index > 5")
+        assert tab.errors == []
+        process.terminate()
+        assert finish(process).code == 0

@@ -142,16 +142,21 @@ class FileSource:
         if not found:
             yield from self._chosen(part, self._span.start)
 
+    def _goes_on(self, part: _Part) -> bool:
+        """Whether this part is still wanted; called for all that is read on the way to it."""
+        self.status.works()
+        return not self._closed.is_set() and self._part is part
+
     def _chosen(self, part: _Part, start: int | float) -> Generator[Chosen, None, bool]:
         """_wanted(), decoded from a keyframe on that is not after start; whether there were any or
         nobody wants them any more."""
         clock = FrameClock(self.info.rate, self.status, self.info.name)
         last: Chosen | None = None
         begun = False
-        with closing(self._numbered(start)) as numbered:
+        with closing(self._numbered(part, start)) as numbered:
             for index, picture in numbered:
                 time = clock.time(picture)
-                if self._closed.is_set() or self._part is not part:
+                if not self._goes_on(part):
                     return True
                 if reached(self._span.end, index, time):
                     break
@@ -188,10 +193,14 @@ class FileSource:
             return NO_FRAME
         return "no frame between --start and --end; see its length, or leave them out"
 
-    def _numbered(self, start: int | float) -> Generator[tuple[int, av.VideoFrame], None, None]:
+    def _numbered(
+        self, part: _Part, start: int | float
+    ) -> Generator[tuple[int, av.VideoFrame], None, None]:
         """Frames with their numbers from the beginning of the file, from a keyframe on that is
         not after start."""
-        entry = entry_before(self._path, start) if self._regular else None
+        entry = None
+        if self._regular:
+            entry = entry_before(self._path, start, lambda: self._goes_on(part))
         if entry is not None:
             found = False
             with closing(self._read(entry)) as frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ class Entry:
     index: int
 
 
-def entry_before(path: Path, start: int | float) -> Entry | None:
+def entry_before(
+    path: Path, start: int | float, wanted: Callable[[], bool] = lambda: True
+) -> Entry | None:
     """The last keyframe not after start (a frame number, or seconds when float) of a file.
 
     Found by reading the packets up to there without decoding, which is some hundred times
     faster. None when decoding from the beginning is as good, or when the numbers of frames
     cannot be told from packets alone: timestamps missing, doubled or cut by an edit list.
-    Raises InputError when the file cannot be opened.
+    wanted is asked at each packet; once nobody wants to know any more the answer is None. Raises
+    InputError when the file cannot be opened.
     """
     if not start or (isinstance(start, int) and start < WORTH_IT):
         return None
@@ -45,7 +49,7 @@ def entry_before(path: Path, start: int | float) -> Entry | None:
         stream: Any = video_stream(container, path.name)
         limit = start if isinstance(start, int) else math.floor(start / stream.time_base)
         by_number = isinstance(start, int)
-        found = _scan(container, stream, limit, by_number)
+        found = _scan(container, stream, limit, by_number, wanted)
     if found is None:
         return None
     fitting = [e for e in found.entries if (e.index if by_number else e.pts) <= limit]
@@ -68,7 +72,13 @@ def all_entries(path: Path) -> Packets | None:
         return _scan(container, video_stream(container, path.name), None, True)
 
 
-def _scan(container: Any, stream: Any, limit: int | None, by_number: bool) -> Packets | None:
+def _scan(
+    container: Any,
+    stream: Any,
+    limit: int | None,
+    by_number: bool,
+    wanted: Callable[[], bool] = lambda: True,
+) -> Packets | None:
     """The packets up to limit, a frame number or a timestamp, and some more; None where frames
     cannot be numbered by them."""
     if not has_true_stamps(container) or stream.codec_context.name not in _CODECS:
@@ -78,7 +88,7 @@ def _scan(container: Any, stream: Any, limit: int | None, by_number: bool) -> Pa
         for packet in container.demux(stream):
             if packet.size == 0:  # the end
                 break
-            if packet.pts is None or packet.is_discard or packet.is_corrupt:
+            if packet.pts is None or packet.is_discard or packet.is_corrupt or not wanted():
                 return None
             stamps.append(packet.pts)
             if packet.is_keyframe and _starts_anew(stream, packet):
