@@ -117,6 +117,8 @@ class Stream:
     def __init__(self, settings: Settings) -> None:
         if settings.blur_faces:
             raise UsageError("blur_faces is for what run() writes; stream() gives raw frames")
+        if settings.compare:
+            raise UsageError("compare is for what run() draws; stream() draws nothing")
         parts = _Parts(settings)
         self.info: SourceInfo = parts.source.info
         self._parts = parts

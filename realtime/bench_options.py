@@ -20,7 +20,7 @@ OWN_PICTURES = (
 """Options about an input, of which a benchmark has its own."""
 NOTHING_KEPT = (
     "output", "json", "data", "status_file", "crf", "record_required", "min_free", "show",
-    "serve", "explain", "explain_frame", "min_score",
+    "serve", "explain", "explain_frame", "min_score", "compare",
 )  # fmt: skip
 """Options about results, of which a benchmark keeps none; everybody in view is worked on."""
 

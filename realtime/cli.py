@@ -78,6 +78,7 @@ class Settings:
     min_joint_score: float
     detector: Path | None
     pose: Path | None
+    compare: Path | None
     engine: str
     precision: str
     compute: str
@@ -265,6 +266,13 @@ def add_networks(add: Any) -> None:
     """Options of the networks; add is that of a parser or of a group of it."""
     add("--detector", type=Path, metavar="FILE", help="person detector: .onnx, NAME or auto")
     add("--pose", type=Path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto")
+    add(
+        "--compare",
+        type=Path,
+        metavar="FILE",
+        help="another detector or pose network (.onnx, .safetensors or NAME): the picture shows"
+        " its people at the right, beside those of --detector and --pose, which the data holds",
+    )
     add("--engine", choices=("auto", *BACKENDS), help="what runs the networks")
     add("--precision", choices=PRECISIONS, help="arithmetic (default auto)")
     add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")
@@ -434,13 +442,15 @@ def _validate(s: Settings) -> None:
         raise UsageError("--show and --headless exclude each other")
     for path in (s.log_file, s.status_file):
         if path is not None:
-            check_not_input(path, [Path(p) for p in (*s.input, s.detector, s.pose) if p])
+            check_not_input(path, [Path(p) for p in (*s.input, s.detector, s.pose, s.compare) if p])
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
     check_bench(s, _DEFAULTS)
     if s.explain and (s.output or s.json or s.data or s.report):
         raise UsageError("--explain works on one frame and leaves; give it without other outputs")
+    if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
+        raise UsageError("--compare takes one network, and goes without --explain and --select ID")
     if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
         raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
     own = (s.output, s.json, s.report, s.log_file, s.status_file)

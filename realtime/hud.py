@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
 import cv2
 import numpy as np
 
+from realtime.halves import side_by_side
 from realtime.ledger import Ledger
-from realtime.records import Image, PosedFrame
+from realtime.records import Image, PosedFrame, Poses
 from realtime.render import Overlay, Style, draw
 from realtime.sources.base import Source
 
@@ -22,7 +23,8 @@ WINDOW = 30
 class Hud:
     """Draws posed frames; live ones with figures, files without, so that two runs are alike.
 
-    style and recording are asked for each picture.
+    style and recording are asked for each picture, and captions, what to write over the two
+    halves, where there are other people to compare with.
     """
 
     def __init__(
@@ -31,9 +33,10 @@ class Hud:
         source: Source,
         style: Callable[[], Style],
         recording: Callable[[], bool],
+        captions: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._ledger, self._source, self._style = ledger, source, style
-        self._recording = recording
+        self._recording, self._captions = recording, captions
         self._last_open = (-1, -1)  # part and number of the last frame drawn with faces to be seen
         self._ends: deque[float] = deque(maxlen=WINDOW)
         self._size_wh: tuple[int, int] | None = None  # of the first of independent images
@@ -54,7 +57,14 @@ class Hud:
         return replace(item, picture=self._draw(item, self._style(), None))
 
     def _draw(self, item: PosedFrame, style: Style, overlay: Overlay | None) -> Image:
-        picture = draw(item.frame, item.poses, style, overlay, item.heads)
+        picture = self._half(item, item.poses, style, overlay)
+        if item.other is None:
+            return picture
+        other = self._half(item, item.other, style, None)
+        return side_by_side([picture, other], self._captions())
+
+    def _half(self, item: PosedFrame, poses: Poses, style: Style, overlay: Overlay | None) -> Image:
+        picture = draw(item.frame, poses, style, overlay, item.heads)
         if not self._source.info.independent:
             return picture
         self._size_wh = self._size_wh or item.frame.size_wh

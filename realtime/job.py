@@ -13,6 +13,7 @@ from typing import Any
 
 from engines.base import Network
 from realtime.cli import Settings
+from realtime.compare import Compare
 from realtime.controls import with_overlay
 from realtime.demo_score import DemoScore
 from realtime.desk import Desk
@@ -26,6 +27,7 @@ from realtime.ledger import Ledger
 from realtime.loop import Run
 from realtime.opening import (
     check_report,
+    load_compared,
     load_networks,
     open_page,
     open_sinks,
@@ -37,7 +39,7 @@ from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
 from realtime.progress import Progress
 from realtime.render import Style
-from realtime.run_report import build_report
+from realtime.run_report import build_report, model
 from realtime.screen import Display, Screen
 from realtime.sinks.base import Sink
 from realtime.sinks.record import Recorder
@@ -94,7 +96,13 @@ class Job:
             file=source if isinstance(source, Seekable) and source.can_seek else None,
             writing=any(sink.name != "page" for sink in sinks),
         )
-        hud = Hud(self.ledger, source, lambda: self.desk.style, lambda: self.desk.recording)
+        hud = Hud(
+            self.ledger,
+            source,
+            lambda: self.desk.style,
+            lambda: self.desk.recording,
+            lambda: self.compare.captions() if self.compare else (),
+        )
         self.desk.redraw, self.desk.checked = hud.again, hud.checked
         pictures = show is not None or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None
@@ -104,6 +112,12 @@ class Job:
         if settings.blur_faces:
             options = replace(options, detect_every=1)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
+        self.compare = None
+        if settings.compare:
+            other = load_compared(settings, pictures)
+            first = detector.network if isinstance(other, Detector) else pose
+            self.compare = Compare(other, pose, options, source.info)
+            self.compare.beside(self.pipeline, first)
         self.pipeline.watchful = lambda: self.desk.style.blur_faces  # nobody comes in unseen
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
@@ -136,7 +150,7 @@ class Job:
             return error
         finally:
             if not self.whole.left_behind:
-                for network in self.networks:
+                for network in (*self.networks, *([self.compare.network] if self.compare else [])):
                     network.close()
         return None
 
@@ -150,6 +164,8 @@ class Job:
             utc, self.startup_s, self.source, self.ledger, self.pipeline, self.workers,
             self.networks, shown, ended,
         )  # fmt: skip
+        if self.compare:
+            report["models"]["compare"] = model(self.compare.network)
         if self.score:
             report["demo"] = self.score.result()
         return report

@@ -12,6 +12,7 @@ from engines import bundled, choose
 from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
+from engines.published import PUBLISHED
 from realtime.asked import check_input, files_of
 from realtime.cli import Settings
 from realtime.decode import Method
@@ -20,6 +21,7 @@ from realtime.errors import ModelError, UsageError
 from realtime.follow import parse_choice
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
+from realtime.halving import Halving
 from realtime.pipeline import Options
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
@@ -89,7 +91,7 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
 def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
     """The file sinks, created under their final names; cleanup takes them back when something
     fails before the run. Raises OutputError or UsageError."""
-    inputs = [p for p in (info.path, settings.detector, settings.pose) if p]
+    inputs = [p for p in (info.path, settings.detector, settings.pose, settings.compare) if p]
     outputs = [settings.output, settings.report]
     outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
     targets = [parse_target(text) for text in settings.data]
@@ -158,21 +160,35 @@ def pipeline_options(settings: Settings) -> Options:
 def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:
     """The person detector and the pose network, ready to run. Raises ModelError."""
     specs = [(task, model_spec(task, given, info)) for task, given in _networks(settings)]
-    networks = [
-        load(
-            spec,
-            task,
-            engine=settings.engine,
-            precision=cast(Precision, settings.precision),
-            compute=settings.compute,
-            threads=settings.threads,
-        )
-        for task, spec in specs
-    ]
+    networks = [_load(settings, task, spec) for task, spec in specs]
     bundled = networks[1].spec.path == find_default("pose")
     if bundled and not settings.quiet and (line := choose.offer("pose")):
         print(f"posestream: {line}", file=sys.stderr)
     return Detector(networks[0], settings.detector_score), networks[1]
+
+
+def load_compared(settings: Settings, pictures: bool) -> Detector | Network:
+    """The network of --compare, of whichever task it is. pictures: somebody wants some. Raises
+    UsageError and ModelError."""
+    given = settings.compare
+    if given is None or not pictures:
+        raise UsageError("--compare makes pictures; give --output FILE.mp4, --serve or --show")
+    published = PUBLISHED.get(str(given))
+    task: Task = published.task if published else "pose"
+    spec = choose.named(task, given) or identify(given)
+    network = Halving(_load(settings, spec.task, spec))
+    return Detector(network, settings.detector_score) if spec.task == "detector" else network
+
+
+def _load(settings: Settings, task: Task, spec: ModelSpec) -> Network:
+    return load(
+        spec,
+        task,
+        engine=settings.engine,
+        precision=cast(Precision, settings.precision),
+        compute=settings.compute,
+        threads=settings.threads,
+    )
 
 
 def _networks(settings: Settings) -> tuple[tuple[Task, Path | None], ...]:

@@ -33,6 +33,7 @@ from realtime.track import Tracker
 
 Found = tuple[Frame, Detections]
 Draw = Callable[[PosedFrame], Image]
+Again = Callable[[list[PosedFrame], Sequence[Detections]], list[PosedFrame]]
 
 TICK = 0.05
 """Seconds after which the main loop wakes when nothing arrives."""
@@ -72,6 +73,7 @@ class Pipeline:
         self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
         self._ledger, self._options = ledger, options
         self.watchful: Callable[[], bool] = lambda: False  # detect in every live frame
+        self.compare: Again | None = None  # a second network, see realtime/compare.py
         self._start_afresh()
         live = source.info.live
         threads = {
@@ -160,7 +162,9 @@ class Pipeline:
             poses, failed = to_poses(points, scores, crops, detections)
             kept = [self._keep(people) for people in poses]
         posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
-        return self._with_heads(posed, poses, detections) if self._options.find_heads else posed
+        if self._options.find_heads:
+            posed = self._with_heads(posed, poses, detections)
+        return self.compare(posed, detections) if self.compare else posed
 
     def _with_heads(
         self, posed: list[PosedFrame], poses: list[Poses], detections: list[Detections]

@@ -167,6 +167,7 @@ class PosedFrame:
         wants it.
     heads: float32 (H, 4), boxes in frame pixels of what hides the faces, also of people who are
         not in poses; None where nobody looked for them.
+    other: the people that a second network found, None without one (realtime/compare.py).
     """
 
     frame: Frame
@@ -174,3 +175,4 @@ class PosedFrame:
     failed: int = 0
     picture: Image | None = None
     heads: Float | None = None
+    other: Poses | None = None

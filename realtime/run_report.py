@@ -57,7 +57,7 @@ def build_report(
         "stages": stage_table(meters, pipeline.edges, ledger.wall),
         "bottleneck": bottleneck(meters, ledger.wall, ledger.live),
         **_engine(networks[-1]),
-        "models": {network.spec.task: _model(network) for network in networks},
+        "models": {network.spec.task: model(network) for network in networks},
         "sinks": {worker.sink.name: _sink(worker) for worker in workers},
         "reconnects": status.reconnects,
         "bad_packets": status.bad_packets,
@@ -91,7 +91,8 @@ def _engine(network: Network) -> dict[str, str]:
     return {name: getattr(network, name) for name in names}
 
 
-def _model(network: Network) -> dict[str, str]:
+def model(network: Network) -> dict[str, str]:
+    """What a report says of a network."""
     spec = network.spec
     file = {"name": spec.name, "file": spec.path.name, "sha256": spec.sha256}
     return {**file, **_engine(network)}
