@@ -49,6 +49,7 @@ def run(settings: Settings) -> tuple[str, bool]:
         bench = Bench(settings, tell)
         report = bench.head()
         report |= bench.plain() if settings.streams is None else bench.live(settings.streams)
+        bench.close()
     report["others_used"] = others.share()
     if settings.report:
         write_report(settings.report, report, settings.overwrite)
@@ -70,8 +71,14 @@ class Bench:
         tell("loading the networks")
         detector, pose = load_networks(settings, SourceInfo("bench", "camera", size_wh=SIZE_WH))
         self._nets = Halving(detector.network), Halving(pose)
-        shared = [Shared(network, users=1) for network in self._nets]  # nobody closes them
+        shared = [Shared(network, users=1) for network in self._nets]
         self._networks = Networks(shared[0], shared[1], detector.min_score)
+
+    def close(self) -> None:
+        """Close the networks, unless a thread may still be in one."""
+        if not self.left_behind:
+            for network in self._nets:
+                network.close()
 
     def head(self) -> dict[str, Any]:
         """What the figures belong to."""

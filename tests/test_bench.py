@@ -1,0 +1,324 @@
+"""--bench: what it measures, what it says, and which options go with it."""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commandline import finish, run, start
+
+from realtime.bench_machine import Others, cores
+from realtime.bench_source import RATE, Clip, ClipSource, KnownDetector, Length, make_clip
+from realtime.bench_table import table
+from realtime.bench_words import Load, advice, found
+from realtime.cli import parse
+from realtime.errors import UsageError
+from realtime.records import Frame
+
+TINY = Path(__file__).parent / "data"
+NETWORKS = ("--detector", TINY / "tiny_detector.onnx", "--pose", TINY / "tiny_pose.onnx")
+
+
+def report_of(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def slowed(tmp_path_factory):
+    """A plain benchmark of few frames, 0.1 s more in each call for poses: output and report."""
+    path = tmp_path_factory.mktemp("bench") / "b.json"
+    result = run(
+        "--bench", "--end", "8", "--batch", "2", "--report", path, *NETWORKS,
+        POSESTREAM_FAULT="pose:sleep:0.1@*",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    return result.out, report_of(path)
+
+
+def test_a_slowed_stage_is_the_named_bottleneck(slowed) -> None:
+    """Also with nobody in the picture, where that stage has nothing to do."""
+    out, report = slowed
+    assert report["bottleneck"]["stage"] == "pose"
+    assert "bottleneck with 6 people: pose, " in out
+    assert "  try a lighter pose network" in out
+    for row in report["people"]:
+        pose = row["stages"]["pose"]
+        assert row["bottleneck"] == "pose" and pose["share"] > 0.5, row
+        assert pose["ms_per_frame"] >= 50 and row["ms_per_frame"] >= 45
+
+
+def test_every_row_has_worked_on_everybody_in_every_frame(slowed) -> None:
+    _, report = slowed
+    assert [row["people"] for row in report["people"]] == [0, 1, 2, 4, 6]
+    for row in report["people"]:
+        assert row["frames"] == 8
+        assert row["people_in_view"] == pytest.approx(row["people"], abs=0.5)
+        # two who stand behind each other may pass for one
+        assert row["people_in_view"] - 1 <= row["poses"] <= row["people_in_view"]
+        assert all(row["stages"][name]["frames"] == 8 for name in row["stages"])
+        assert row["fps"] == pytest.approx(1e3 / row["ms_per_frame"], rel=0.01)
+        assert 0 < row["cores_used"] <= 1.1 and row["core_ms_per_frame"] > 0
+
+
+def test_the_table_says_what_the_report_says(slowed) -> None:
+    out, report = slowed
+    lines = out.splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("people "))
+    columns = lines[head].split()
+    assert columns[:4] == ["people", "fps", "ms/frame", "core-ms"] and columns[-1] == "slowest"
+    for row, line in zip(report["people"], lines[head + 1 :]):
+        cells = dict(zip(columns, line.split(), strict=True))
+        assert int(cells["people"]) == row["people"]
+        assert float(cells["fps"]) == pytest.approx(row["fps"], abs=0.06)
+        assert float(cells["core-ms"]) == pytest.approx(row["core_ms_per_frame"], abs=0.006)
+        share = 100 * row["stages"]["pose"]["share"]
+        assert float(cells["pose"].rstrip("%")) == pytest.approx(share, abs=0.51)
+    assert f"each person: {report['cost']['ms_per_person']:.2f} ms a frame" in out
+    assert max(map(len, lines)) <= 120
+
+
+def test_each_network_is_timed_alone(slowed) -> None:
+    out, report = slowed
+    assert [row["task"] for row in report["networks"]] == ["detector", "pose"]
+    for row in report["networks"]:
+        one, eight = row["ms_per_call"]["1"], row["ms_per_call"]["8"]
+        assert one > 0 and row["ms_per_picture"]["8"] == pytest.approx(eight / 8, abs=1e-3)
+        assert f"{row['task']} {row['name']}" in out
+    assert report["models"]["pose"]["file"] == "tiny_pose.onnx"
+    assert len(report["models"]["pose"]["sha256"]) == 64
+
+
+def test_cost_is_the_line_through_the_rows(slowed) -> None:
+    _, report = slowed
+    rows, cost = report["people"], report["cost"]
+    people = np.array([row["people_in_view"] for row in rows])
+    for name in ("ms", "core_ms"):
+        costs = np.array([row[f"{name}_per_frame"] for row in rows])
+        slope = np.cov(people, costs, bias=True)[0, 1] / np.var(people)
+        assert cost[f"{name}_per_person"] == pytest.approx(slope, abs=0.01)
+        nobody = costs.mean() - slope * people.mean()
+        assert cost[f"{name}_nobody"] == pytest.approx(nobody, abs=0.02)
+
+
+def test_streams_that_cannot_be_carried_are_told_so(tmp_path: Path) -> None:
+    """Decoding takes 0.1 s of each frame, at 30 fps no more than 0.033 s would do."""
+    path = tmp_path / "s.json"
+    result = run(
+        "--bench", "--streams", "2", "--end", "30", "--report", path, *NETWORKS,
+        POSESTREAM_FAULT="decode:sleep:0.1@*",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    told = report_of(path)["streams"]
+    assert told["count"] == len(told["rows"]) == 2 and told["carried"] is False
+    for row in told["rows"]:
+        assert row["frames_captured"] == 30 == row["frames_finished"] + row["dropped"]
+        assert row["fps"] < 15 and row["dropped"] >= 15
+        assert row["latency_p95_ms"] >= row["latency_p50_ms"] >= 100
+        assert row["poses"] == 1.0
+    assert told["limit"]["stage"] == "decode" and "carried: no, " in result.out
+    assert told["core_ms_per_frame"] > 0 and told["memory_mb"] >= told["memory_before_mb"] > 0
+    rows = [line.split() for line in result.out.splitlines() if line[:2] in ("1 ", "2 ")]
+    assert [int(cells[3]) for cells in rows] == [row["dropped"] for row in told["rows"]]
+
+
+def test_a_failing_stage_ends_a_benchmark(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    result = run(
+        "--bench", "--streams", "2", "--end", "30", "--report", path, *NETWORKS,
+        POSESTREAM_FAULT="track:raise@5",
+    )  # fmt: skip
+    assert result.code == 7 and result.out == "" and not path.exists()
+    assert len(result.errors) == 1 and "stage 'track' failed on frame 5" in result.errors[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_ends_a_benchmark() -> None:
+    process = start("--bench", "--streams", "1", "--end", "60s", *NETWORKS)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    began = time.perf_counter()
+    assert finish(process, within=10).code == 130
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ("--input demo", "--input"),
+        ("--device 0", "--device"),
+        ("--output a.mp4", "--output"),
+        ("--json a.jsonl", "--json"),
+        ("--data a.csv", "--data"),
+        ("--show", "--show"),
+        ("--serve", "--serve"),
+        ("--status-file a", "--status-file"),
+        ("--start 5", "--start"),
+        ("--stride 2", "--stride"),
+        ("--live", "--live"),
+        ("--crf 0", "--crf"),
+        ("--max-reconnects 0", "--max-reconnects"),
+        ("--min-score 0", "--min-score"),
+        ("--list-cameras", "--list-cameras"),
+        ("--streams 0", "--streams 0"),
+        ("--streams 257", "--streams 257"),
+        ("--end 0", "--end 0"),
+    ],
+)
+def test_options_that_mean_nothing_with_bench(options: str, word: str) -> None:
+    with pytest.raises(UsageError, match=word) as caught:
+        parse(["--bench", *options.split()])
+    assert "\n" not in str(caught.value)
+
+
+def test_streams_alone_is_refused() -> None:
+    with pytest.raises(UsageError, match="--streams goes with --bench"):
+        parse(["--streams", "2"])
+
+
+def test_options_that_choose_the_work_go_with_bench() -> None:
+    line = "--bench --streams 3 --end 4s --detect-every 5 --engine openvino --precision f32"
+    settings = parse([*line.split(), "--compute", "cpu", "--headless", "--overlay", "boxes"])
+    assert settings.bench and settings.streams == 3 and settings.span.end == 4.0
+
+
+def test_a_wrong_combination_is_one_line_and_exit_2() -> None:
+    result = run("--bench", "--output", "x.mp4")
+    assert result.code == 2 and len(result.errors) == 1 and "--output" in result.errors[0]
+    assert not Path("x.mp4").exists()
+
+
+def test_an_existing_report_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    there = tmp_path / "r.json"
+    there.write_text("precious")
+    result = run("--bench", "--report", there, "--pose", tmp_path / "no.onnx")
+    assert result.code == 4 and "--overwrite" in result.errors[0]
+    assert there.read_text() == "precious"
+
+
+def load(cores_used: float = 0.5, **shares: float) -> Load:
+    threads = {"crop": "pose", "decode": "pose", "track": "render"}
+    stages = {n: {"thread": threads.get(n, n), "share": share} for n, share in shares.items()}
+    return Load(stages, cores_used, 4)
+
+
+def test_the_bottleneck_in_words() -> None:
+    assert found("detect", load(detect=0.97, pose=0.3)) == (
+        "detect, 97 % of the time; the 4 cores are 50 % busy"
+    )
+    assert found("pose", load(crop=0.15, pose=0.7, decode=0.1, detect=0.2)) == (
+        "pose, 70 % of the time, its thread works 95 %; the 4 cores are 50 % busy"
+    )
+    assert "less work in any stage helps" in found("pose", load(0.97, pose=0.9))
+    assert found("source", load(pose=0.2)) == (
+        "none, the stages wait for frames; the 4 cores are 50 % busy"
+    )
+    assert "moments when something else is busy" in found("source", load(pose=0.2), dropped=True)
+    assert found("none", load()) == "none, nothing was measured"
+
+
+def test_advice_leaves_out_what_is_done_already() -> None:
+    plain = parse(["--bench"])
+    first = {stage: advice(stage, plain, {"pose": "bf16"}) for stage in ("detect", "pose")}
+    assert first["detect"][0].startswith("--detect-every 5")
+    assert any("int8" in line for line in first["pose"])
+    tuned = parse(["--bench", "--detect-every", "5", "--compute", "cuda", "--decode", "argmax"])
+    assert len(advice("detect", tuned, {})) == 1
+    assert len(advice("pose", tuned, {"pose": "int8"})) == 1
+    assert advice("decode", tuned, {}) == [] != advice("decode", plain, {})
+    assert advice("source", plain, {}) == []
+
+
+def clip_of(count: int) -> Clip:
+    pictures = tuple(np.full((720, 1280, 3), n, np.uint8) for n in range(count))
+    boxes = tuple(np.full((n, 4), (0, 0, 9, 9), np.float32) for n in range(count))
+    return Clip(pictures, boxes)
+
+
+def test_a_clip_goes_forth_and_back() -> None:
+    assert [clip_of(4).at(n) for n in range(9)] == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert [clip_of(1).at(n) for n in range(3)] == [0, 0, 0]
+    assert clip_of(4).people == 1.5
+
+
+def test_the_demo_scene_has_as_many_people_as_asked_for() -> None:
+    clip = make_clip(0, 2, pictures=2)
+    assert clip.people == 2 and clip.pictures[0].shape == (720, 1280, 3)
+
+
+class Clock:
+    """Seconds that pass by a step at each look."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 100.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_at_full_speed_a_source_lasts_its_time_and_its_frames() -> None:
+    def count(length: Length) -> int:
+        return len(list(ClipSource(clip_of(3), length, clock=Clock(0.1)).frames()))
+
+    assert count(Length(frames=7)) == 7
+    assert count(Length(seconds=0.05, frames=12)) == 12
+    assert 3 <= count(Length(seconds=2.0, frames=1)) <= 20
+
+
+def test_a_live_source_gives_frames_at_their_moments() -> None:
+    source = ClipSource(clip_of(3), Length(frames=6), live=True, phase=0.5)
+    began = time.perf_counter()
+    frames = list(source.frames())
+    assert [frame.time for frame in frames] == pytest.approx([(n + 0.5) / RATE for n in range(6)])
+    assert time.perf_counter() - began >= 5.5 / RATE
+    assert np.diff([frame.grabbed for frame in frames]) == pytest.approx([1 / RATE] * 5)
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 2, 1, 0, 1]
+
+
+def test_a_closed_source_ends() -> None:
+    source = ClipSource(clip_of(2), Length(seconds=60), live=True)
+    frames = source.frames()
+    next(frames)
+    source.close()
+    source.close()
+    assert list(frames) == [] and source.status.state == "ended"
+
+
+def test_the_detector_works_and_then_knows_who_is_there() -> None:
+    from engines.load import load as load_network
+
+    network = load_network(TINY / "tiny_detector.onnx", "detector")
+    calls = []
+
+    class Counting:
+        spec = network.spec
+
+        def __call__(self, batch):
+            calls.append(len(batch))
+            return network(batch)
+
+    clip = clip_of(3)
+    detector = KnownDetector(Counting(), 0.4, clip)
+    frames = [Frame(n, 0.0, clip.pictures[0]) for n in (0, 2, 3)]
+    assert [len(found) for found in detector(frames)] == [0, 2, 1] and calls == [3]
+
+
+def test_tables_line_up() -> None:
+    assert table(["a", "long"], [["xyz", 1], ["x", 12345]]) == [
+        "a     long",
+        "xyz      1",
+        "x    12345",
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc here")
+def test_our_own_work_does_not_count_as_that_of_others() -> None:
+    others = Others()
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    share = others.share()
+    assert cores() >= 1 and (share is None or 0 <= share <= 1 - 0.25 / cores())
