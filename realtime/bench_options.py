@@ -42,7 +42,7 @@ def check_bench(s: Settings, defaults: Mapping[str, Any]) -> None:
     ):
         for name in names:
             value = getattr(s, name)
-            if value not in (None, False) and value != defaults.get(name):
+            if value is not None and value is not False and value != defaults.get(name):
                 raise UsageError(f"{why}; leave --{name.replace('_', '-')} out")
     if s.end and not s.span.end:
         raise UsageError(f"--end {s.end}: with --bench, how long each measurement takes: 60 or 4s")
