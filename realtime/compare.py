@@ -46,7 +46,7 @@ class Compare:
         self._own, self._rest = (Meter(name, thread) for name in ("compare", "compare.rest"))
         self.meters = {meter.name: meter for meter in (self._own, self._rest)}
         self._captions: list[tuple[str, _Pace]] = []
-        self._time = -np.inf
+        self._part = 0
         self._start_afresh()
 
     def beside(self, pipeline: Pipeline, first: Network) -> None:
@@ -92,9 +92,9 @@ class Compare:
             heads = np.concatenate([item.heads, heads_of(poses, left_xyxy)])
             item = replace(item, heads=heads)
         time, least = item.frame.time, self._options.min_score
-        if time < self._time:  # somebody went back in the file
+        if item.frame.part != self._part:  # somebody sought in the file
+            self._part = item.frame.part
             self._start_afresh()
-        self._time = time
         sure = poses[poses.scores >= (least if self._independent else least / 2)]
         found = sure[suppress(sure)]
         if self._independent:
