@@ -1,0 +1,89 @@
+"""Every backend that is here gives the same joints as float32 torch, with the bundled networks, on
+crops of the demo scene and, where they are at hand, of photographs."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines import selfcheck
+from engines.base import Network, Options, Precision
+from engines.load import find_default, load
+from realtime.crop import cut
+from realtime.errors import ModelError
+from realtime.records import Detections, Frame
+from train.coco import from_coco_boxes
+from train.trained_network import TrainedNetwork
+
+SHARED = Path(os.environ.get("POSESTREAM_SHARED", Path(__file__).parents[2] / "shared"))
+FORMS = {
+    ("openvino", "f32"): 0.02, ("onnxruntime", "f32"): 0.02, ("torch", "f32"): 0.001,
+    ("openvino", "bf16"): 0.25, ("torch", "bf16"): 0.25, ("openvino", "int8"): 1.0,
+}  # fmt: skip
+"""Engine and precision, and within how many pixels of the 256x192 crop 95 % of the joints that
+torch in float32 scores 0.3 or more have to be."""
+
+
+@cache
+def network(engine: str, precision: str) -> Network:
+    path = find_default("pose")
+    assert path is not None
+    try:
+        return load(path, "pose", engine=engine, precision=cast(Precision, precision))
+    except ModelError as error:
+        pytest.skip(f"{engine} in {precision}: {error}")
+
+
+@cache
+def crops(kind: str) -> NDArray[np.uint8]:
+    if kind == "demo":
+        return selfcheck.demo_crops((192, 256), 16)
+    file = SHARED / "data" / "people" / "coco_val.json"
+    folder = os.environ.get("POSESTREAM_PEOPLE", "")
+    if not file.is_file() or not folder:
+        pytest.skip("needs photographs of people: POSESTREAM_PEOPLE, the folder of their images")
+    data = json.loads(file.read_text())
+    names = {image["id"]: image["file_name"] for image in data["images"]}
+    found = []
+    for person in [a for a in data["annotations"] if a.get("num_keypoints", 0) > 8][::12][:32]:
+        image = cv2.imread(str(Path(folder) / names[person["image_id"]]))
+        box = from_coco_boxes(np.array(person["bbox"]))[None]
+        one = Detections(box, np.ones(1, np.float32))
+        found.append(cut([Frame(0, 0.0, np.asarray(image, np.uint8))], [one], (192, 256)).pixels)
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("kind", ["demo", "photographs"])
+@pytest.mark.parametrize(("engine", "precision"), FORMS)
+def test_the_same_joints_as_torch_in_float32(kind: str, engine: str, precision: str) -> None:
+    reference = TrainedNetwork(cast(Path, find_default("pose")), "pose", Options())
+    told = selfcheck.agreement(reference, network(engine, precision), crops(kind))
+    print(f"{kind}, {engine} {precision}: {told}")
+    assert told.joints > 100
+    assert told.p95_px <= FORMS[engine, precision] and told.mean_oks >= 0.99, str(told)
+
+
+@pytest.mark.parametrize(("engine", "precision"), FORMS)
+def test_batches_of_any_size_are_their_pictures_one_by_one(engine: str, precision: str) -> None:
+    """Also those across the edges at which backends change how they compute, an empty one, and
+    one that is not in one piece of memory."""
+    net, some = network(engine, precision), crops("demo")
+    alone = np.concatenate([net(picture[None])[0] for picture in some])
+    scale = float(np.abs(alone).max())
+    close = 1e-4 if precision == "f32" else 0.02
+    for size in (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16):
+        maps = net(some[:size])[0]
+        assert maps.shape == (size, 17, 64, 48) and maps.dtype == np.float32
+        np.testing.assert_allclose(maps, alone[:size], atol=close * scale)
+    wide = np.repeat(some[:6], 2, axis=2)[:, :, ::2]
+    assert not wide.flags.c_contiguous
+    np.testing.assert_allclose(net(wide)[0], alone[:6], atol=close * scale)
+    np.testing.assert_allclose(net(some[5:1:-2])[0], alone[5:1:-2], atol=close * scale)
