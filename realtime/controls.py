@@ -15,8 +15,9 @@ JUMPS = {"back": -5.0, "ahead": 5.0, "home": float("-inf")}
 """Seconds by which these controls go through a video file."""
 STEP = 0.05
 """By how much one key changes the least score of the joints that are drawn."""
-OVERLAYS = ("skeleton", "boxes", "black")
-"""What is drawn: people on the picture, with their boxes, or on black without the picture."""
+OVERLAYS = ("skeleton", "heatmap", "boxes", "black")
+"""What is drawn: skeletons on the picture, heatmaps on it, skeletons with the people's boxes, or
+skeletons on black without the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ KEYS = (
     Key("ahead", ("right",), "right", "5 s ahead in a video file", "--start"),
     Key("home", ("home",), "Home", "to the beginning of a video file", "--start"),
     Key("screenshot", ("s",), "s", "save the picture as PNG"),
-    Key("overlay", ("o",), "o", "skeleton, with boxes, on black", "--overlay"),
+    Key("overlay", ("o",), "o", "skeleton, heatmap, boxes, on black", "--overlay"),
     Key("blur", ("b",), "b", "blur faces or not", "--blur-faces"),
     Key("mirror", ("m",), "m", "flip like a mirror", "--mirror"),
     Key("raise", ("+", "="), "+", "hide more joints: least score up", "--min-joint-score"),
@@ -88,14 +89,21 @@ def _quoted(shown: str) -> str:
 
 def overlay_of(style: Style) -> str:
     """Which of OVERLAYS this style is."""
-    return "black" if style.black else "boxes" if style.show_boxes else "skeleton"
+    if style.black:
+        return "black"
+    return "heatmap" if style.heatmap else "boxes" if style.show_boxes else "skeleton"
 
 
 def with_overlay(style: Style, overlay: str) -> Style:
     """The style with one of OVERLAYS. Raises ValueError for anything else."""
     if overlay not in OVERLAYS:
         raise ValueError(f"overlay {overlay!r}: expected one of {', '.join(OVERLAYS)}")
-    return replace(style, show_boxes=overlay == "boxes", black=overlay == "black")
+    return replace(
+        style,
+        heatmap=overlay == "heatmap",
+        show_boxes=overlay == "boxes",
+        black=overlay == "black",
+    )
 
 
 def changed(style: Style, action: str) -> Style:
@@ -118,6 +126,7 @@ def told(style: Style, action: str) -> str:
     return {
         "overlay": {
             "skeleton": "skeleton",
+            "heatmap": "heatmap",
             "boxes": "skeleton and boxes",
             "black": "skeleton on black",
         }[overlay_of(style)],

@@ -90,6 +90,12 @@ def to_poses(
     return poses, [int((mine & ~usable).sum()) for mine in of_frame]
 
 
+def cells_to_crop(grid: Grid, map_wh: tuple[int, int], crop_wh: tuple[int, int]) -> Float:
+    """The affine (2, 3) from heatmap cells to crop pixels."""
+    zero, one = _to_crop(np.array([[0, 0], [1, 1]], np.float32), grid, map_wh, crop_wh)
+    return np.concatenate([np.diag(one - zero), zero[:, None]], 1)
+
+
 def _to_crop(points: Float, grid: Grid, map_wh: tuple[int, int], crop_wh: tuple[int, int]) -> Float:
     """Heatmap cells (N, 2) as crop pixels, by the rule the network was trained with."""
     cells, pixels = np.array(map_wh, np.float32), np.array(crop_wh, np.float32)

@@ -149,6 +149,18 @@ class Desk:
             self._tell(told(self.style, action))
             if self.item:
                 self.item = self.redraw(self.item)
+            if action == "overlay" and self.style.heatmap and self.paused:
+                self._find_heat()
+
+    def _find_heat(self) -> None:
+        """The heatmaps of a frame that stands still: they are kept only when they are shown, so
+        the frame has to be worked on once more; where that cannot be they come with the next."""
+        if self.item is None or self.item.heat is not None:
+            return
+        if self._file is None or self._writing:
+            self._tell("heatmap: from the next frame on")
+        else:
+            self._goal, self.jumping, self._steps = self.item.frame.time, True, 1
 
     def _seek(self, by: float) -> None:
         """Ask for a jump by so many seconds, from where the one before leads to if it is on."""

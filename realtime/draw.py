@@ -46,6 +46,7 @@ class Style:
     mirror: the picture and everything on it but the text is flipped left to right.
     show_boxes: also draw the person boxes.
     show_angles: also write the joint angles.
+    heatmap: the network's heatmaps over the darkened picture, instead of skeletons.
     black: on black instead of the picture.
     blur_faces: the faces of the picture are made unrecognisable (realtime/blur.py).
     """
@@ -56,6 +57,7 @@ class Style:
     show_angles: bool = False
     black: bool = False
     blur_faces: bool = False
+    heatmap: bool = False
 
     @property
     def private(self) -> bool:

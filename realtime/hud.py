@@ -60,11 +60,11 @@ class Hud:
         picture = self._half(item, item.poses, style, overlay)
         if item.other is None:
             return picture
-        other = self._half(item, item.other, style, None)
+        other = self._half(replace(item, heat=None), item.other, style, None)
         return side_by_side([picture, other], self._captions())
 
     def _half(self, item: PosedFrame, poses: Poses, style: Style, overlay: Overlay | None) -> Image:
-        picture = draw(item.frame, poses, style, overlay, item.heads)
+        picture = draw(item.frame, poses, style, overlay, item.heads, item.heat)
         if not self._source.info.independent:
             return picture
         self._size_wh = self._size_wh or item.frame.size_wh

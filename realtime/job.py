@@ -118,6 +118,7 @@ class Job:
             first = detector.network if isinstance(other, Detector) else pose
             self.compare = Compare(other, pose, options, source.info)
             self.compare.beside(self.pipeline, first)
+        self.pipeline.wants_heat = lambda: self.desk.style.heatmap
         self.pipeline.watchful = lambda: self.desk.style.blur_faces  # nobody comes in unseen
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]

@@ -20,6 +20,7 @@ from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
 from realtime.follow import EVERYBODY, Follower
+from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
 from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
@@ -73,6 +74,7 @@ class Pipeline:
         self._source, self._detector, self._pose, self._draw = source, detector, pose, draw
         self._ledger, self._options = ledger, options
         self.watchful: Callable[[], bool] = lambda: False  # detect in every live frame
+        self.wants_heat: Callable[[], bool] = lambda: False  # whether heatmaps are to be shown
         self.compare: Again | None = None  # a second network, see realtime/compare.py
         self._start_afresh()
         live = source.info.live
@@ -162,6 +164,9 @@ class Pipeline:
             poses, failed = to_poses(points, scores, crops, detections)
             kept = [self._keep(people) for people in poses]
         posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
+        if self.wants_heat():
+            heat = heat_of(heatmaps, crops, detections, spec.grid)
+            posed = [replace(item, heat=one) for item, one in zip(posed, heat, strict=True)]
         if self._options.find_heads:
             posed = self._with_heads(posed, poses, detections)
         return self.compare(posed, detections) if self.compare else posed
@@ -195,6 +200,8 @@ class Pipeline:
             if self._follow:
                 found = self._follow(item.poses, item.frame.time, item.frame.size_wh)
                 item = replace(item, poses=found)
+            if item.heat is not None:
+                item = replace(item, heat=of_people(item.heat, item.poses))
             shown, kept = self._steady(item)
             done = replace(kept, picture=self._draw(shown)) if self._draw else kept
         self._ledger.render(item.frame.grabbed)

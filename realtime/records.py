@@ -159,6 +159,29 @@ class Poses:
 
 
 @dataclass(frozen=True, slots=True)
+class Heat:
+    """What the pose network saw of N people: maps uint8 (N, h, w), the highest of the 17 heatmaps
+    of each in 1/255. map_to_frame: float32 (N, 2, 3), cells to frame pixels. boxes_xyxy: float32
+    (N, 4), the boxes the people were detected with."""
+
+    maps: Image
+    map_to_frame: Float
+    boxes_xyxy: Float
+
+    def __post_init__(self) -> None:
+        _check("Heat.maps", self.maps, (None, None, None), np.uint8)
+        _check("Heat.map_to_frame", self.map_to_frame, (len(self.maps), 2, 3), np.float32)
+        _check("Heat.boxes_xyxy", self.boxes_xyxy, (len(self.maps), 4), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __getitem__(self, keep: NDArray[np.bool_]) -> Heat:
+        """The people chosen by a boolean mask."""
+        return Heat(self.maps[keep], self.map_to_frame[keep], self.boxes_xyxy[keep])
+
+
+@dataclass(frozen=True, slots=True)
 class PosedFrame:
     """A frame with its people.
 
@@ -167,6 +190,7 @@ class PosedFrame:
         wants it.
     heads: float32 (H, 4), boxes in frame pixels of what hides the faces, also of people who are
         not in poses; None where nobody looked for them.
+    heat: None unless somebody wanted to see it when the poses were found.
     other: the people that a second network found, None without one (realtime/compare.py).
     """
 
@@ -176,3 +200,4 @@ class PosedFrame:
     picture: Image | None = None
     heads: Float | None = None
     other: Poses | None = None
+    heat: Heat | None = None

@@ -13,8 +13,9 @@ from realtime.angle_marks import draw_angles
 from realtime.angles import joint_angles
 from realtime.blur import cover
 from realtime.draw import Style, draw_boxes, draw_skeletons
+from realtime.heat import draw_heat
 from realtime.overlay import Overlay, draw_card, draw_ids, draw_overlay
-from realtime.records import Float, Frame, Image, Poses
+from realtime.records import Float, Frame, Heat, Image, Poses
 from realtime.strokes import place
 
 __all__ = ["Overlay", "Style", "draw", "draw_state"]
@@ -29,6 +30,7 @@ def draw(
     style: Style,
     overlay: Overlay | None = None,
     heads: Float | None = None,
+    heat: Heat | None = None,
 ) -> Image:
     """A new picture (H, W, 3) BGR: the frame with its people, ids and, if given, the overlay.
 
@@ -36,13 +38,17 @@ def draw(
     anywhere; the frame is not changed. The same input gives the same bytes (with one version of
     OpenCV), so recordings are drawn without an overlay.
     heads: what style.blur_faces covers, (H, 4) in frame pixels; None covers the whole picture.
+    heat: what style.heatmap shows; without it the skeletons.
     """
     picture = _ground(frame.image, style, heads)
+    if heat is not None and style.heatmap:
+        draw_heat(picture, heat, style.mirror)
     if len(poses):
         people = place(poses, frame.size_wh, style.min_joint_score, style.mirror)
         if style.show_boxes:
             draw_boxes(picture, people, poses.ids)
-        draw_skeletons(picture, people, poses.ids)
+        if heat is None or not style.heatmap:
+            draw_skeletons(picture, people, poses.ids)
         if style.show_angles:
             draw_angles(picture, people, poses, joint_angles(poses, style.min_joint_score))
         draw_ids(picture, people, poses.ids)

@@ -152,7 +152,7 @@ def test_overlays_go_round_and_are_flags() -> None:
     assert parse(["--overlay", "black"]).overlay == "black"
     assert overlay_of(with_overlay(Style(mirror=True), "boxes")) == "boxes"
     with pytest.raises(ValueError, match="expected one of"):
-        with_overlay(Style(), "heatmap")
+        with_overlay(Style(), "cubes")
 
 
 def test_the_least_score_moves_in_steps_and_stays_in_its_range() -> None:
@@ -287,7 +287,7 @@ def test_no_frame_drawn_before_the_blur_gets_out_after_it() -> None:
     assert safe is not None and not (safe == raw).all(2).any()
     later = replace(item(2), picture=hud.draw(item(2)))
     assert hud.checked(later) is later  # drawn with the blur already
-    do(one, "blur", "overlay", "overlay")
+    do(one, "blur", "overlay", "overlay", "overlay")
     black = hud.checked(replace(item(2), picture=hud.draw(item(2)))).picture
     assert overlay_of(one.style) == "black" and black is not None and not black.any()
 
