@@ -25,10 +25,12 @@ FOLDER = ".batch"
 def settings_key(
     options: dict[str, Any], weights: dict[str, str], look: Look, seconds: float
 ) -> dict[str, Any]:
-    """All that the results depend on beside the input, as JSON values."""
+    """All that the results depend on beside the input, as JSON values; networks by their content,
+    not by where they lie."""
+    plain = {name: value for name, value in options.items() if name not in weights}
     return {
         "version": VERSION,
-        "options": {name: str(value) for name, value in sorted(options.items())},
+        "options": {name: str(value) for name, value in sorted(plain.items())},
         "weights": weights,
         "look": asdict(look),
         "segment": seconds,

@@ -130,7 +130,8 @@ class Schedule:
         elif isinstance(result, Failure):
             self._failed(worker, job, result)
         else:
-            self._failures[worker] = 0
+            if not isinstance(result, Plan):  # which takes neither networks nor room
+                self._failures[worker] = 0
             if job.plan == job.file.plan and job.file.file.state == "running":
                 self._succeeded(job, result)
 

@@ -79,8 +79,10 @@ class LocalStore:
 
     def remove(self, name: str) -> None:
         path = self._folder / name
+        if not path.exists():
+            return
         with atomic.writing(path):
-            path.unlink(missing_ok=True)
+            path.unlink()
             if path.parent != self._folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 

@@ -107,7 +107,9 @@ class RayTeam:
 
     def dismiss(self, worker: int) -> None:
         self._idle.remove(worker)
-        self._ray.kill(self._workers.pop(worker))
+        actor = self._workers.pop(worker)
+        actor.close.remote()
+        actor.__ray_terminate__.remote()  # when that is done
 
     def close(self) -> None:
         """Idle ones clear their folders away; what is still at work is killed."""

@@ -1,0 +1,660 @@
+"""Batches: cutting, joining, keeping book, handing out work; and all of it over real workers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import media
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from realtime import api
+from realtime.batch import claims, items, join, manifest, progress, store, team, work
+from realtime.batch.__main__ import main
+from realtime.batch.items import Item
+from realtime.batch.join import SUFFIXES, Look
+from realtime.batch.options import parse
+from realtime.batch.plan import WHOLE, Plan, Segment, plan
+from realtime.batch.schedule import Schedule, Wanted
+from realtime.batch.work import Failure, JoinTask, Part, PartTask, PlanTask
+from realtime.errors import InputError, ModelError, OutputError, StageError, UsageError
+from realtime.formats.registry import load
+from realtime.formats.rows import LoadedFrame, to_poses
+from realtime.sources.base import Span
+from realtime.sources.demo import open_demo
+from realtime.sources.file import open_file
+
+ROOT = Path(__file__).resolve().parent.parent
+NETWORKS = {
+    task: str(ROOT / "tests" / "data" / f"tiny_{task}.onnx") for task in ("detector", "pose")
+}
+
+# ---------------------------------------------------------------- plan
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_segments_hold_every_frame_once(tmp_path: Path, name: str) -> None:
+    options = {"g": "40", "bf": "2"}
+    path = media.video(tmp_path / name, 900, options=options)
+    cut = plan(path, 5.0)
+    assert cut.rate == 30 and len(cut.segments) > 2
+    seen: list[int] = []
+    for segment in cut.segments:
+        source = open_file(path, Span(segment.first, segment.end))
+        frames = list(source.frames())
+        assert [f.index for f in frames] == [media.number_in(f.image) for f in frames]
+        assert len(frames) == segment.count and frames[0].index == segment.first
+        seen += [frame.index for frame in frames]
+    assert seen == list(range(900))
+
+
+def test_odd_stamps_are_cut_between_frames(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    stamps = np.cumsum(rng.choice([20, 33, 41], 700)).tolist()
+    path = media.video(tmp_path / "a.mp4", 700, stamps=stamps, options={"g": "50", "bf": "2"})
+    seen = []
+    for segment in plan(path, 8.0).segments:
+        frames = list(open_file(path, Span(segment.first, segment.end)).frames())
+        seen += [media.number_in(frame.image) for frame in frames]
+    assert seen == list(range(700))
+
+
+@pytest.mark.parametrize(("name", "frames"), [("a.mp4", 200), ("a.ts", 640)])
+def test_short_files_and_those_without_numbers_stay_whole(
+    tmp_path: Path, name: str, frames: int
+) -> None:
+    path = media.video(tmp_path / name, frames, options={"g": "40"})
+    assert plan(path, 5.0).segments == (WHOLE,)
+
+
+def test_plan_of_no_video(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="not a video"):
+        plan(tmp_path / "a.mp4", 60)
+
+
+# ---------------------------------------------------------------- join
+
+
+def loaded(number: int, *ids: int) -> LoadedFrame:
+    points = np.full((len(ids), 17, 3), 0.5) + np.arange(17)[:, None]
+    boxes = [[0, 0, 20, 20]] * len(ids)
+    return LoadedFrame(number, number / 30, to_poses(points, boxes, [0.9] * len(ids), ids))
+
+
+def test_ids_go_on_after_the_highest_before() -> None:
+    parts = [[loaded(0, 1, 2), loaded(1, 2, 5)], [loaded(2, 1, -1), loaded(3)], [loaded(4, 1)]]
+    frames = list(join.joined(parts))
+    assert [f.frame for f in frames] == [0, 1, 2, 3, 4]
+    assert [f.poses.ids.tolist() for f in frames] == [[1, 2], [2, 5], [6, -1], [], [7]]
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_frames_twice_are_refused(second: int) -> None:
+    with pytest.raises(StageError, match="in a join"):
+        list(join.joined([[loaded(0), loaded(1)], [loaded(second)]]))
+
+
+def test_results_read_back_in_every_format(tmp_path: Path) -> None:
+    frames = [loaded(0, 1), loaded(1, 1)]
+    look = Look(tuple(SUFFIXES))
+    files, count = join.written(frames, "a.mp4", 30.0, look, tmp_path)
+    assert count == 2 and set(files) == set(SUFFIXES)
+    for kind, data in files.items():
+        path = tmp_path / f"back{SUFFIXES[kind]}"
+        path.write_bytes(data)
+        back = load(path)
+        assert [f.frame for f in back] == [0, 1], kind
+        np.testing.assert_allclose(back[1].poses.joints_xy, frames[1].poses.joints_xy, atol=0.01)
+
+
+# ---------------------------------------------------------------- files and places
+
+
+def put(path: Path, data: bytes = b"data") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_names_are_those_below_the_fixed_part(tmp_path: Path) -> None:
+    for name in ("v/a.mp4", "v/x/y/b.mp4", "v/x/c.txt"):
+        put(tmp_path / name)
+    found = items.find([f"{tmp_path}/v/**/*.mp4"])
+    assert [item.name for item in found] == ["a.mp4", "x/y/b.mp4"]
+    assert all(Path(item.where).is_absolute() and item.size == 4 for item in found)
+    plain = items.find([str(tmp_path / "v/a.mp4"), str(tmp_path / "v/x/y/b.mp4")])
+    assert plain == found
+
+
+def test_a_changed_file_has_another_mark(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.mp4", bytes(200_000))
+    (before,) = items.find([str(path)])
+    state = path.stat()
+    path.write_bytes(bytes(199_999) + b"1")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    (after,) = items.find([str(path)])
+    assert before.mark != after.mark and before.name == after.name
+
+
+def test_what_cannot_be_found(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="matches no file"):
+        items.find([f"{tmp_path}/*.mp4"])
+    with pytest.raises(InputError, match="is a folder; give a pattern"):
+        items.find([str(tmp_path)])
+    put(tmp_path / "walk.mp4")
+    with pytest.raises(InputError, match=r"did you mean .*walk\.mp4"):
+        items.find([str(tmp_path / "wlak.mp4")])
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    put(tmp_path / "v/a.mp4"), put(tmp_path / "w/a.mp4")
+    with pytest.raises(UsageError, match="would both have a.mp4"):
+        items.find([f"{tmp_path}/v/*.mp4", f"{tmp_path}/w/*.mp4"])
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    fsspec = pytest.importorskip("fsspec", reason="URLs need fsspec (posestream[cluster])")
+    yield "memory://batch"
+    fsspec.filesystem("memory").store.clear()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "memory"])
+def test_places_for_results(tmp_path: Path, memory: str, kind: str) -> None:
+    where = {"folder": str(tmp_path / "out"), "file": f"file://{tmp_path}/out", "memory": memory}
+    place = store.open_store(where[kind])
+    assert place.read("x/a.json") is None and not place.has("x/a.json")
+    for data in (b"one", b"two"):
+        place.write("x/a.json", data)
+        assert place.has("x/a.json") and place.read("x/a.json") == data
+    place.remove("x/a.json")
+    place.remove("x/a.json")
+    assert not place.has("x/a.json")
+    if kind != "memory":
+        assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+
+
+def test_a_place_that_takes_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "out")
+    with pytest.raises(OutputError, match="cannot be made"):
+        store.open_store(str(tmp_path / "out"))
+    place = store.open_store(f"file://{tmp_path}/out")
+    with pytest.raises(OutputError, match="cannot be written"):
+        place.write("a.json", b"")
+
+
+def test_files_behind_a_url_are_fetched_once(tmp_path: Path, memory: str) -> None:
+    import fsspec
+
+    for name in ("a.mp4", "b.mp4"):
+        fsspec.filesystem("memory").pipe_file(f"/batch/in/{name}", name.encode())
+    one, two = items.find([f"{memory}/in/*.mp4"])
+    assert (one.name, one.size) == ("a.mp4", 5)
+    bench = work.Bench(tmp_path, None)
+    path = bench.path(one)
+    assert path.read_bytes() == b"a.mp4" and bench.path(one) is path
+    assert bench.path(two).read_bytes() == b"b.mp4"
+    assert len(list(tmp_path.iterdir())) == 1
+    fsspec.filesystem("memory").store.clear()
+    with pytest.raises(InputError, match="cannot be fetched"):
+        bench.path(one)
+
+
+@pytest.mark.parametrize("url", ["nothing://a/*.mp4", "memory://none/*.mp4"])
+def test_urls_that_lead_nowhere(url: str) -> None:
+    pytest.importorskip("fsspec", reason="URLs need fsspec (posestream[cluster])")
+    with pytest.raises(InputError):
+        items.find([url])
+
+
+# ---------------------------------------------------------------- manifest
+
+ITEM = Item("x/a.mp4", "/v/x/a.mp4", 10, "mark")
+
+
+def book(place: store.Store, overwrite: bool = False, **settings: Any) -> manifest.Manifest:
+    return manifest.Manifest(place, {"seconds": 60, **settings}, Look(("jsonl", "csv")), overwrite)
+
+
+def test_done_is_the_same_input_settings_and_results(tmp_path: Path) -> None:
+    place = store.open_store(str(tmp_path))
+    mine = book(place)
+    assert not mine.is_done(ITEM)
+    mine.finish(ITEM, {"jsonl": b"{}\n", "csv": b"x\n"}, {"frames": 1})
+    assert mine.is_done(ITEM)
+    assert (tmp_path / "x/a.mp4.jsonl").read_bytes() == b"{}\n"
+    assert not book(place, weights={"pose": "other"}).is_done(ITEM)
+    assert not mine.is_done(Item(ITEM.name, ITEM.where, ITEM.size, "changed"))
+    assert not mine.is_done(Item(ITEM.name, ITEM.where, 0, ""))
+    mine.check_ours(ITEM)
+    (tmp_path / "x/a.mp4.csv").unlink()
+    assert not mine.is_done(ITEM)
+
+
+def test_results_of_others_are_kept(tmp_path: Path) -> None:
+    place = store.open_store(str(tmp_path))
+    put(tmp_path / "x/a.mp4.csv")
+    with pytest.raises(OutputError, match="use --overwrite"):
+        book(place).check_ours(ITEM)
+    book(place, overwrite=True).check_ours(ITEM)
+
+
+def test_a_record_that_is_no_record(tmp_path: Path) -> None:
+    put(tmp_path / ".batch/x/a.mp4.json", b"{half")
+    assert not book(store.open_store(str(tmp_path))).is_done(ITEM)
+
+
+# ---------------------------------------------------------------- schedule
+
+Answer = Callable[[int, work.Task], Any]
+
+
+class FakeTeam:
+    """Workers that answer at once by a function of their number and the task."""
+
+    def __init__(self, answer: Answer, count: int = 2) -> None:
+        self._answer, self._next = answer, count
+        self._all, self._idle = list(range(1, count + 1)), list(range(1, count + 1))
+        self._events: list[team.Event] = []
+        self.given: list[tuple[int, work.Task]] = []
+
+    def idle(self) -> list[int]:
+        return list(self._idle)
+
+    def workers(self) -> list[int]:
+        return list(self._all)
+
+    def give(self, worker: int, task: work.Task) -> None:
+        self._idle.remove(worker)
+        self.given.append((worker, task))
+        self._events.append(team.Event(worker, self._answer(worker, task)))
+
+    def wait(self, seconds: float) -> list[team.Event]:
+        if not self._events:
+            return []
+        event = self._events.pop(0)
+        if isinstance(event.result, team.Lost):
+            self._all.remove(event.worker)
+            self._next += 1
+            self._all.append(self._next)
+            self._idle.append(self._next)
+        else:
+            self._idle.append(event.worker)
+        return [event]
+
+    def dismiss(self, worker: int) -> None:
+        self._idle.remove(worker)
+        self._all.remove(worker)
+
+    def close(self) -> None:
+        pass
+
+
+CUT = (Segment(0, 1.0, 2), Segment(2, None, 2))
+
+
+def right(worker: int, task: work.Task) -> Any:
+    """What a worker gives: files are cut in two when their name says so."""
+    if isinstance(task, PlanTask):
+        return Plan(30.0, CUT if "long" in task.item.name else (WHOLE,))
+    if isinstance(task, PartTask):
+        files = {"jsonl": b"whole"} if task.look else None
+        return Part(2, True, "", 0.1, str(task.segment.first).encode(), files)
+    assert isinstance(task, JoinTask)
+    return {"jsonl": b"+".join(task.parts)}, 4
+
+
+def schedule(
+    folder: Path, answer: Answer, names: str, stopped: Callable[[], bool] = lambda: False
+) -> tuple[list[progress.File], FakeTeam]:
+    files = [progress.File(Item(n, f"/v/{n}", 10, n)) for n in names.split()]
+    place, crew = store.open_store(str(folder)), FakeTeam(answer)
+    look = Look(("jsonl",))
+    records = manifest.Manifest(place, {}, look, False)
+    wanted = Wanted({}, {}, look)
+    told = progress.Progress(files)
+    Schedule(crew, place, records, wanted, told, stopped).run()
+    return files, crew
+
+
+def test_parts_are_joined_in_order(tmp_path: Path) -> None:
+    files, _ = schedule(tmp_path, right, "a long.1 long.2")
+    assert [f.state for f in files] == ["done"] * 3
+    assert (tmp_path / "a.jsonl").read_bytes() == b"whole"
+    assert (tmp_path / "long.1.jsonl").read_bytes() == b"0+2"
+    assert [p.name for p in (tmp_path / ".batch").iterdir() if p.is_dir()] == []
+
+
+def test_a_bad_file_stops_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(worker: int, task: Any) -> Any:
+        return Failure("bad: no video", 3, lasting=True) if task.item.name == "bad" else right(
+            worker, task
+        )  # fmt: skip
+
+    files, crew = schedule(tmp_path, answer, "a bad long")
+    assert [(f.state, f.code) for f in files] == [("done", 0), ("failed", 3), ("done", 0)]
+    assert sum(task.item.name == "bad" for _, task in crew.given) == 1
+    assert capsys.readouterr().err.count("error: bad: no video\n") == 1
+
+
+def test_tasks_of_lost_workers_are_done_again(tmp_path: Path) -> None:
+    def answer(worker: int, task: Any) -> Any:
+        return team.Lost("killed") if worker <= 2 and isinstance(task, PartTask) else right(
+            worker, task
+        )  # fmt: skip
+
+    files, _ = schedule(tmp_path, answer, "a long")
+    assert [f.state for f in files] == ["done", "done"]
+    assert (tmp_path / "long.jsonl").read_bytes() == b"0+2"
+
+
+def test_a_file_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
+    def answer(worker: int, task: Any) -> Any:
+        poison = task.item.name == "poison" and isinstance(task, PartTask)
+        return team.Lost("killed") if poison else right(worker, task)
+
+    files, crew = schedule(tmp_path, answer, "poison a long")
+    assert [f.state for f in files] == ["failed", "done", "done"]
+    assert files[0].code == 7 and "its worker was lost" in files[0].error
+    tries = [t for _, t in crew.given if isinstance(t, PartTask) and t.item.name == "poison"]
+    assert len(tries) == 3
+
+
+def test_a_worker_with_a_full_disk_gets_no_more_work(tmp_path: Path) -> None:
+    def answer(worker: int, task: Any) -> Any:
+        full = worker == 1 and isinstance(task, PartTask)
+        return Failure("disk full", 4, here=True) if full else right(worker, task)
+
+    files, crew = schedule(tmp_path, answer, "a b c d e f")
+    assert [f.state for f in files] == ["done"] * 6
+    assert crew.workers() == [2]
+    assert sum(worker == 1 and isinstance(task, PartTask) for worker, task in crew.given) == 2
+
+
+def test_when_no_worker_can_work(tmp_path: Path) -> None:
+    def answer(worker: int, task: Any) -> Any:
+        return Failure("no such model", 5, here=True)
+
+    with pytest.raises(ModelError, match="no worker can work: no such model"):
+        schedule(tmp_path, answer, "a b c d e")
+
+
+def test_a_file_with_less_in_it_than_promised_is_done_whole(tmp_path: Path) -> None:
+    def answer(worker: int, task: Any) -> Any:
+        if isinstance(task, PartTask) and not task.look and task.segment.first:
+            return Part(1, False, "a.mp4: 3 of 4 frames", 0.1, b"x")
+        return right(worker, task)
+
+    files, _ = schedule(tmp_path, answer, "long")
+    assert (files[0].state, files[0].segments) == ("done", 1)
+    assert (tmp_path / "long.jsonl").read_bytes() == b"whole"
+    assert sorted(p.name for p in (tmp_path / ".batch").iterdir()) == ["long.json"]
+
+
+def test_segments_of_an_earlier_run_are_not_done_again(tmp_path: Path) -> None:
+    def stopped() -> bool:
+        return (tmp_path / ".batch/long.parts").exists()
+
+    files, _ = schedule(tmp_path, right, "long", stopped)
+    assert files[0].state == "running" and not (tmp_path / "long.jsonl").exists()
+    files, crew = schedule(tmp_path, right, "long")
+    assert files[0].state == "done" and (tmp_path / "long.jsonl").read_bytes() == b"0+2"
+    assert sum(isinstance(task, PartTask) for _, task in crew.given) == 1
+
+
+def test_a_full_disk_for_the_results_ends_the_batch(tmp_path: Path) -> None:
+    put(tmp_path / "x")  # where a folder would have to be
+    with pytest.raises(OutputError, match="cannot be made"):
+        schedule(tmp_path, right, "x/a b")
+
+
+# ---------------------------------------------------------------- what people see
+
+
+def test_the_line_and_the_table() -> None:
+    files = [
+        progress.File(ITEM, "done", 1.0, 300, 300, 2, 10.0),
+        progress.File(Item("b.mp4", "", 10, ""), "failed", error="b.mp4: no video", code=3),
+        progress.File(Item("c.mp4", "", 10, ""), "skipped"),
+        progress.File(Item("d.mp4", "", 20, ""), "running"),
+    ]
+    told = progress.Progress(files)
+    assert told.line(10.0, 2) == "2/4 files, 1 failed, 300 frames, 30.0 fps, 2 workers, 30 s left"
+    lines = told.table()
+    assert re.fullmatch(r"x/a.mp4 +done +300 +2 +30.0", lines[1])
+    assert lines[2].startswith("b.mp4 ") and lines[2].endswith("b.mp4: no video")
+    assert lines[-1].startswith("1 done, 1 skipped, 1 failed, 1 running; 300 frames in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("a.mp4", "--out"),
+        ("a.mp4 --out r --cores-each 0", "--cores-each 0: expected 1 or more"),
+        ("a.mp4 --out r --segment 0", "--segment 0.0: expected 1 second or more"),
+        ("a.mp4 --out r --retries -1", "--retries -1"),
+        ("a.mp4 --out r --gpus-each -1", "--gpus-each"),
+        ("a.mp4 --out r --threads 3", "--cores-each says it"),
+        ("a.mp4 --out r --min-score 2", "--min-score 2"),
+        ("a.mp4 --out r --data openpose", "invalid choice"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.split()) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_options_go_to_the_pipeline() -> None:
+    asked = parse("a.mp4 --out r --detect-every 3 --smooth data --gpus-each 0.5".split())
+    assert asked.options == {"detect_every": 3, "smooth": "data"}
+    assert parse("a.mp4 --out r".split()).options == {"compute": "cpu"}
+
+
+def test_without_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    put(tmp_path / "a.mp4")
+    given = [str(tmp_path / "a.mp4"), "--out", str(tmp_path / "out")]
+    given += [x for task, path in NETWORKS.items() for x in (f"--{task}", path)]
+    assert main(given) == 5
+    assert 'pip install "posestream[cluster]"' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(claims.fcntl is None, reason="locks of files need fcntl")
+def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "0"
+    code = (
+        "import sys, time; from pathlib import Path; from realtime.batch.claims import claim\n"
+        f"print(claim(Path({str(path)!r})), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout and other.stdout.readline() == b"True\n"
+        assert not claims.claim(path)
+        other.kill()
+    assert claims.claim(path)
+
+
+# ---------------------------------------------------------------- real workers
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="workers need Ray (posestream[cluster])"
+)
+LONG, SHORT, BORDER = 380, 30, 250
+SHORTS = 3
+
+
+class Batch:
+    """A batch in a process of its own, with two workers of a core each. err: its lines so far."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "realtime.batch", *map(str, arguments)]
+        command += ["--workers", "2", "--cores-each", "1"]
+        command += [x for task, path in NETWORKS.items() for x in (f"--{task}", path)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.err: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.err.append(line)
+
+    def until(self, done: Callable[[], Any], within: float = 60) -> Any:
+        """What done() gives, once that is something."""
+        deadline = time.monotonic() + within
+        while not (found := done()):
+            assert time.monotonic() < deadline and self.process.poll() is None, self.err
+            time.sleep(0.02)
+        return found
+
+    def pid(self, worker: int) -> int:
+        """Of a worker, when it has begun."""
+
+        def find() -> int:
+            found = re.search(rf"worker {worker}: .*pid (\d+)", "".join(self.err))
+            return int(found[1]) if found else 0
+
+        return int(self.until(find))
+
+    def end(self) -> str:
+        """Wait; what it printed."""
+        assert self.process.stdout
+        with self.process:
+            out = self.process.stdout.read()
+        self._reader.join()
+        assert "Traceback" not in "".join(self.err)
+        return out
+
+
+def film(path: Path, frames: int, pictures: list[NDArray[np.uint8]], shift: int = 0) -> Path:
+    """People who walk forth and back."""
+
+    def picture(number: int, _: tuple[int, int]) -> NDArray[np.uint8]:
+        place = (number + shift) % (2 * len(pictures))
+        return pictures[min(place, 2 * len(pictures) - 1 - place)]
+
+    options = {"g": "50", "bf": "2", "preset": "ultrafast", "sc_threshold": "0"}
+    return media.video(path, frames, (480, 270), picture=picture, options=options)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    scene = open_demo(1, Span(100, 140), False)
+    pictures = [
+        np.asarray(cv2.resize(f.image, (480, 270), interpolation=cv2.INTER_AREA), np.uint8)
+        for f in scene.frames()
+    ]
+    (folder / "x").mkdir()
+    film(folder / "x" / "long.mp4", LONG, pictures)
+    for number in range(SHORTS):
+        film(folder / f"{number}.mp4", SHORT, pictures, 10 * number)
+    return folder
+
+
+def alone(path: Path, folder: Path) -> list[LoadedFrame]:
+    """The result on one machine."""
+    data = folder / f"{path.stem}.npz"
+    api.run(path, data=data, detect_every=1, smooth="off", compute="cpu", **NETWORKS)  # type: ignore[arg-type]
+    return load(data)
+
+
+def same(ours: list[LoadedFrame], theirs: list[LoadedFrame]) -> None:
+    """Every frame once, the same people within half a pixel."""
+    assert [f.frame for f in ours] == [f.frame for f in theirs] == list(range(len(theirs)))
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.time == pytest.approx(their.time, abs=1e-6)
+        assert len(our.poses) == len(their.poses)
+        assert np.abs(our.poses.joints_xy - their.poses.joints_xy).max(initial=0) < 0.5
+
+
+def pairs(ours: list[LoadedFrame], theirs: list[LoadedFrame]) -> set[tuple[int, int]]:
+    """Which id of theirs each of ours stands for."""
+    both = [zip(a.poses.ids, b.poses.ids, strict=True) for a, b in zip(ours, theirs, strict=True)]
+    return {(int(a), int(b)) for frame in both for a, b in frame}
+
+
+@needs_ray
+@pytest.mark.timeout(240)
+def test_two_workers_one_killed(clips: Path, tmp_path: Path) -> None:
+    """Every frame of every clip exactly once, as on one machine; a bad file is told."""
+    out = tmp_path / "out"
+    put(clips / "bad.mp4", b"poison")
+    batch = Batch(f"{clips}/**/*.mp4", "--out", out, "--segment", "8")
+    begun = batch.pid(1)
+    batch.until(lambda: list(out.glob("*.jsonl")))
+    os.kill(begun, signal.SIGKILL)
+    table = batch.end()
+    (clips / "bad.mp4").unlink()
+    assert batch.process.returncode == 3, (table, batch.err)
+    err = "".join(batch.err)
+    assert "worker 1: lost" in err and "bad.mp4: not a video" in err
+    assert (
+        re.search(rf"x/long.mp4 +done +{LONG} +2 ", table)
+        and f"{SHORTS + 1} done, 1 failed; " in table
+    )
+    names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.jsonl"))
+    assert names == [*(f"{n}.mp4.jsonl" for n in range(SHORTS)), "x/long.mp4.jsonl"]
+    for name in names[:-1]:
+        ours, theirs = load(out / name), alone(clips / name.removesuffix(".jsonl"), tmp_path)
+        same(ours, theirs)
+        assert all(a == b for a, b in pairs(ours, theirs)), "ids of a whole file are its own"
+    ours, theirs = load(out / names[-1]), alone(clips / "x" / "long.mp4", tmp_path)
+    same(ours, theirs)
+    first, second = (
+        pairs(ours[part], theirs[part]) for part in (slice(BORDER), slice(BORDER, None))
+    )
+    assert first and all(a == b for a, b in first)
+    highest = max(a for a, _ in first)
+    assert min(a for a, _ in second) == highest + 1, "numbers go on after the border"
+
+
+@needs_ray
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes: Linux only")
+def test_restart_in_the_middle_and_a_full_disk(clips: Path, tmp_path: Path) -> None:
+    import resource
+
+    out = tmp_path / "out"
+    first = Batch(f"{clips}/*.mp4", "--out", out, "--quiet")
+    records = out / ".batch"
+    done = first.until(lambda: [p for p in records.glob("*.json") if '"done"' in p.read_text()])
+    first.process.kill()
+    first.end()
+    kept = {p.name: (out / p.with_suffix(".jsonl").name).stat().st_mtime_ns for p in done}
+    second = Batch(f"{clips}/*.mp4", "--out", out)
+    resource.prlimit(second.pid(1), resource.RLIMIT_FSIZE, (4096, 4096))
+    table = second.end()
+    assert second.process.returncode == 0, (table, second.err)
+    err = "".join(second.err)
+    assert "worker 1: " in err and "File too large" in err, err
+    assert " skipped" in table and " failed" not in table
+    for number in range(SHORTS):
+        frames = load(out / f"{number}.mp4.jsonl")
+        assert [f.frame for f in frames] == list(range(SHORT))
+        told = json.loads((records / f"{number}.mp4.json").read_text())
+        assert told["state"] == "done" and told["frames"] == SHORT
+    for name, changed in kept.items():
+        assert (out / Path(name).with_suffix(".jsonl").name).stat().st_mtime_ns == changed
+    assert not list(out.rglob("*.part*"))
