@@ -150,7 +150,8 @@ def _name(person: Person) -> str:
 
 def _names(recording: Recording) -> list[tuple[str, str]]:
     """What the colours mean."""
-    names = [(_name(p), colour(n)) for n, p in enumerate(recording.people[:COLOURED])]
+    coloured = sorted(enumerate(recording.people[:COLOURED]), key=lambda pair: pair[1].number)
+    names = [(_name(p), colour(n)) for n, p in coloured]
     if len(recording.people) > COLOURED or len(recording.unnumbered.rows):
         names.append(("others", "rest"))
     return names
@@ -213,7 +214,7 @@ def _averaged(recording: Recording, value: Callable[[Person], Reals]) -> list[Cu
         Curve(
             _name(person), colour(n), *charts.means(recording.x[person.rows], value(person), width)
         )
-        for n, person in enumerate(people)
+        for n, person in sorted(enumerate(people), key=lambda pair: pair[1].number)
     ]
 
 

@@ -24,12 +24,12 @@ def figures(recording: Recording, run: RunFile | None) -> list[tuple[str, str]]:
     result = [
         ("frames", f"{len(recording.x):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")),
         ("length", charts.moment(seconds, 0.1 if seconds < 60 else 1) if rate else "not known"),
-        ("frames/s of the source", f"{rate:.4g}" if rate else "not known"),
+        ("fps of the source", f"{rate:.4g}" if rate else "not known"),
         ("people (ids)", str(people) if people else "no ids"),
-        ("most people at once", str(recording.counts.max(initial=0))),
+        ("most at once", str(recording.counts.max(initial=0))),
     ]
     if run and run.fps is not None:
-        result.append(("frames/s worked on", f"{run.fps:.1f}"))
+        result.append(("fps of the run", f"{run.fps:.1f}"))
     if run and "p95" in run.latency_ms:
         result.append(("latency, 95 %", f"{run.latency_ms['p95']:.0f} ms"))
     return result
