@@ -27,7 +27,7 @@ from realtime.halving import Halving
 from realtime.ledger import rss_mb
 from realtime.opening import check_report, load_networks
 from realtime.pipeline import batch_size
-from realtime.run_report import write_report
+from realtime.run_report import model, write_report
 from realtime.sources.base import SourceInfo
 from realtime.version import VERSION
 
@@ -35,6 +35,8 @@ PEOPLE = (0, 1, 2, 4, 6)
 """People in the picture, one measurement each."""
 SECONDS, STREAM_SECONDS = 4.0, 10.0
 """Of one such measurement, and of one of --streams."""
+SLOW = 2
+"""So many times longer where frames are slow to come."""
 STREAM_PEOPLE = 1
 """People before each camera of --streams."""
 SCHEMA = 1
@@ -93,7 +95,7 @@ class Bench:
             },
             "size_wh": list(SIZE_WH),
             "detect_every": self._settings.detect_every,
-            "models": {network.spec.task: _model(network) for network in self._nets},
+            "models": {network.spec.task: model(network) for network in self._nets},
         }
 
     def plain(self) -> dict[str, Any]:
@@ -152,7 +154,8 @@ class Bench:
         clip = make_clip(self._settings.seed, people)
         batch = batch_size(ClipSource(clip, Length()).info, self._settings.batch)
         self._tell(f"{people} people")
-        for length in (Length(frames=2 * batch), _length(self._settings, SECONDS, 6 * batch)):
+        warm_up = Length(frames=2 * batch, most=1.0)
+        for length in (warm_up, _length(self._settings, SECONDS, 6 * batch)):
             line = Line(self._settings, ClipSource(clip, length), self._networks, self._fault)
             self.left_behind += line.run_alone()
         frames = line.ledger.delivered
@@ -201,7 +204,8 @@ def _length(settings: Settings, seconds: float, least: int) -> Length:
     end = settings.span.end
     if isinstance(end, int):
         return Length(frames=end)
-    return Length(end or seconds, least)
+    seconds = end or seconds
+    return Length(seconds, least, SLOW * seconds)
 
 
 def _cost(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -214,12 +218,6 @@ def _cost(rows: list[dict[str, Any]]) -> dict[str, float]:
         costs[f"{name}_per_person"] = round(float(slope), 3)
         costs[f"{name}_nobody"] = round(float(base), 3)
     return costs
-
-
-def _model(network: Network) -> dict[str, str]:
-    spec = network.spec
-    ran = {"engine": network.engine, "precision": network.precision, "device": network.device}
-    return {"name": spec.name, "file": spec.path.name, "sha256": spec.sha256, **ran}
 
 
 def _seconds(network: Network, x: Any) -> float:

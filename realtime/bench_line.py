@@ -10,16 +10,14 @@ from typing import Any
 from engines.base import Network
 from realtime.bench_source import ClipSource, KnownDetector
 from realtime.cli import Settings
-from realtime.controls import with_overlay
 from realtime.errors import StageError
 from realtime.faults import Fault
 from realtime.flow import Crew
 from realtime.hud import Hud
 from realtime.ledger import Ledger, bottleneck, stage_table
 from realtime.loop import HANG_LIMIT, STOP_LIMIT
-from realtime.opening import pipeline_options
+from realtime.opening import pipeline_options, style_of
 from realtime.pipeline import Pipeline, batch_size
-from realtime.render import Style
 from realtime.stages import Watchdog
 
 
@@ -44,7 +42,7 @@ class Line:
         self.source = source
         self.ledger = Ledger(source.info.live)
         self.cpu = 0.0
-        style = with_overlay(_style(settings), settings.overlay)
+        style = style_of(settings)
         hud = Hud(self.ledger, source, lambda: style, lambda: False)
         options = replace(pipeline_options(settings), min_score=0.0, find_heads=settings.blur_faces)
         if settings.blur_faces:
@@ -53,6 +51,7 @@ class Line:
         self.pipeline = Pipeline(
             source, detector, networks.pose, hud.draw, self.ledger, options, fault
         )
+        self.pipeline.wants_heat = lambda: style.heatmap
         self.ledger.watch(self.pipeline.edges, {})
         self._batch = 1 if source.info.live else batch_size(source.info, options.batch)
         self._ends: list[float] = []
@@ -111,12 +110,3 @@ class Line:
         """The name of the slowest stage; see ledger.bottleneck."""
         meters = list(self.pipeline.meters.values())
         return bottleneck(meters, self.ledger.wall, self.ledger.live)
-
-
-def _style(settings: Settings) -> Style:
-    return Style(
-        min_joint_score=settings.min_joint_score,
-        mirror=settings.mirror,
-        show_angles=settings.angles,
-        blur_faces=settings.blur_faces,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from threading import Event
 from time import perf_counter
 
@@ -52,14 +53,16 @@ def make_clip(seed: int, people: int, pictures: int = PICTURES) -> Clip:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long to measure: so many frames, or so many seconds but at least so many frames; both
-    where both are given."""
+    """How long to measure: so many seconds and so many frames, whichever takes longer, but no
+    longer than most seconds."""
 
     seconds: float = 0.0
     frames: int = 0
+    most: float = inf
 
     def over(self, seconds: float, frames: int) -> bool:
-        return seconds >= self.seconds and frames >= self.frames
+        enough = seconds >= self.seconds and frames >= self.frames
+        return frames > 0 and (enough or seconds >= self.most)
 
 
 class ClipSource:

@@ -14,7 +14,6 @@ from typing import Any
 from engines.base import Network
 from realtime.cli import Settings
 from realtime.compare import Compare
-from realtime.controls import with_overlay
 from realtime.demo_score import DemoScore
 from realtime.desk import Desk
 from realtime.detect import Detector
@@ -33,12 +32,12 @@ from realtime.opening import (
     open_sinks,
     open_source,
     pipeline_options,
+    style_of,
     wants_window,
 )
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
 from realtime.progress import Progress
-from realtime.render import Style
 from realtime.run_report import build_report, model
 from realtime.screen import Display, Screen
 from realtime.sinks.base import Sink
@@ -80,15 +79,9 @@ class Job:
         detector.network, pose = Halving(detector.network), Halving(pose)
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
-        style = Style(
-            min_joint_score=settings.min_joint_score,
-            mirror=settings.mirror,
-            show_angles=settings.angles,
-            blur_faces=settings.blur_faces,
-        )
         recorder = next((sink for sink in sinks if isinstance(sink, Recorder)), None)
         self.desk = Desk(
-            with_overlay(style, settings.overlay),
+            style_of(settings),
             stop,
             live=live,
             pictures=settings.output or Path("posestream"),

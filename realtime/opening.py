@@ -15,8 +15,10 @@ from engines.load import find_default, find_tiny, load
 from engines.published import PUBLISHED
 from realtime.asked import check_input, files_of
 from realtime.cli import Settings
+from realtime.controls import with_overlay
 from realtime.decode import Method
 from realtime.detect import Detector
+from realtime.draw import Style
 from realtime.errors import ModelError, UsageError
 from realtime.follow import parse_choice
 from realtime.formats.registry import About, open_data
@@ -155,6 +157,17 @@ def pipeline_options(settings: Settings) -> Options:
         settings.fix_swaps,
         select=parse_choice(settings.select),
     )
+
+
+def style_of(settings: Settings) -> Style:
+    """How pictures are to be drawn."""
+    style = Style(
+        min_joint_score=settings.min_joint_score,
+        mirror=settings.mirror,
+        show_angles=settings.angles,
+        blur_faces=settings.blur_faces,
+    )
+    return with_overlay(style, settings.overlay)
 
 
 def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:

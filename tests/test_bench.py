@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from commandline import ROOT, finish, run, start
 
-from realtime.bench_machine import Others, cores
+from realtime import bench_machine
+from realtime.bench_machine import Others
 from realtime.bench_source import RATE, Clip, ClipSource, KnownDetector, Length, make_clip
 from realtime.bench_table import table
 from realtime.bench_words import Load, advice, found
@@ -141,9 +143,7 @@ def test_ctrl_c_ends_a_benchmark() -> None:
     process = start("--bench", "--streams", "1", "--end", "60s", *NETWORKS)
     time.sleep(4)
     process.send_signal(signal.SIGINT)
-    began = time.perf_counter()
-    assert finish(process, within=10).code == 130
-    assert time.perf_counter() - began < 5
+    assert finish(process, within=20).code == 130
 
 
 @pytest.mark.parametrize(
@@ -268,6 +268,8 @@ def test_at_full_speed_a_source_lasts_its_time_and_its_frames() -> None:
     assert count(Length(frames=7)) == 7
     assert count(Length(seconds=0.05, frames=12)) == 12
     assert 3 <= count(Length(seconds=2.0, frames=1)) <= 20
+    assert 3 <= count(Length(frames=1000, most=2.0)) <= 20
+    assert count(Length()) == 1
 
 
 def test_a_live_source_gives_frames_at_their_moments() -> None:
@@ -316,14 +318,32 @@ def test_tables_line_up() -> None:
     ]
 
 
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc here")
-def test_our_own_work_does_not_count_as_that_of_others() -> None:
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="POSIX")
+def test_what_others_use_of_our_cores(tmp_path: Path, monkeypatch) -> None:
+    """Two cores of ours; within 10 s they work 12 s, 5 of them for us. Cores that are not ours
+    do not count, nor does idling."""
+    now = {"perf_counter": 100.0, "process_time": 3.0}
+    for name in now:
+        monkeypatch.setattr(bench_machine, name, lambda name=name: now[name])
+    monkeypatch.setattr(bench_machine, "_own", lambda: {0, 2})
+    monkeypatch.setattr(bench_machine, "STAT", tmp_path / "stat")
+    hertz = os.sysconf("SC_CLK_TCK")
+
+    def write(first: float, second: float) -> None:
+        lines = [f"cpu{n} {round(busy * hertz)} 0 0 99999 0 0 0 0 0 0" for n, busy in
+                 ((0, first), (1, 7 * first), (2, second))]  # fmt: skip
+        (tmp_path / "stat").write_text("\n".join(["cpu  1 2 3", *lines, "intr 5"]))
+
+    write(20, 30)
     others = Others()
-    until = time.process_time() + 0.3
-    while time.process_time() < until:
-        pass
-    share = others.share()
-    assert cores() >= 1 and (share is None or 0 <= share <= 1 - 0.25 / cores())
+    write(24, 38)
+    now.update(perf_counter=110.0, process_time=8.0)
+    assert others.share() == pytest.approx((12 - 5) / (10 * 2))
+
+
+def test_where_the_system_does_not_tell_nobody_knows_of_others(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(bench_machine, "STAT", tmp_path / "none")
+    assert Others().share() is None and bench_machine.cores() >= 1 and bench_machine.processor()
 
 
 def capacity():
