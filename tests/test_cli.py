@@ -30,8 +30,6 @@ def test_defaults_and_given_values() -> None:
         (["--end=-3s"], "seconds"),
         (["--end", "infs"], "seconds"),
         (["--camera-size", "big"], "1280x720"),
-        (["--input", "a.mp4", "--input", "b.mp4"], "several sources"),
-        (["--input", "a.mp4", "--device", "0"], "several sources"),
         (["--device", "-1"], "not a camera number"),
         (["--device", "/dev/video"], "not a camera number"),
         (["--detect_every", "5"], "did you mean --detect-every?"),
