@@ -520,7 +520,7 @@ class Batch:
         for line in self.process.stderr:
             self.err.append(line)
 
-    def until(self, done: Callable[[], Any], within: float = 60) -> Any:
+    def until(self, done: Callable[[], Any], within: float = 150) -> Any:
         """What done() gives, once that is something."""
         deadline = time.monotonic() + within
         while not (found := done()):

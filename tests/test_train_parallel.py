@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -97,3 +98,36 @@ def test_a_lost_process_ends_the_job_and_spoils_nothing(tmp_path: Path, port: st
     assert "Traceback" not in said
     point = checkpoint.newest(tmp_path)
     assert point and all(bool(t.isfinite().all()) for t in point.weights.values())
+
+
+def process_of(rank: int, port: str) -> int:
+    """The process that torchrun has started with this rank, 0 before it has."""
+    wanted = {f"RANK={rank}".encode(), f"MASTER_PORT={port}".encode()}
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if wanted <= set(place.read_bytes().split(b"\0")):
+                return int(place.parent.name)
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_torchrun_saves_when_a_process_is_lost(tmp_path: Path, port: str) -> None:
+    """No checkpoint was due: what is there was made when the other process was gone."""
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    out = tmp_path / "out"
+    job = start(torchrun, out, "--save-every", "1000", "--epochs", "500", "--validate-every", "500")
+    assert job.stdout
+    with job:
+        assert any("weights, float32 on cpu" in line for line in job.stdout)
+        time.sleep(2)  # some steps
+        assert not checkpoint.names(out)
+        os.kill(process_of(1, port), signal.SIGKILL)
+        said = job.stdout.read()
+    assert job.returncode != 0, said
+    assert "saved in epoch" in said or "stopped (SIGTERM) in epoch" in said, said
+    point = checkpoint.newest(out)
+    assert point, said
+    assert all(bool(t.isfinite().all()) for t in point.weights.values())

@@ -36,6 +36,7 @@ class Learner:
         self._scaler = torch.amp.GradScaler(crew.device.type, enabled=scaled)
         self.watch = Watch(crew.device)
         self.sums: dict[str, Tensor] = {}
+        self._begun: tuple[Tensor, dict[str, Tensor]] | None = None
 
     @property
     def weights(self) -> int:
@@ -50,6 +51,7 @@ class Learner:
         """One step of the optimiser. Raises NotFinite, on a GPU some steps later."""
         for group in self._optimiser.param_groups:
             group["lr"] = self.rate(step)
+        self._begun = torch.get_rng_state(), dict(self.sums)
         loss = self._loss(batch)
         self.watch.add(step, loss)
         self._optimiser.zero_grad()
@@ -62,6 +64,15 @@ class Learner:
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self.ema.update(self._net, step)
+        self._begun = None
+
+    def take_back(self) -> None:
+        """Be as before a step that was broken off while gradients were averaged, but for the
+        statistics of batch normalisation and the random numbers of a GPU."""
+        if self._begun:
+            random, self.sums = self._begun
+            torch.set_rng_state(random)
+            self._begun = None
 
     def snapshot(self, config: Config, at: dict[str, Any]) -> Checkpoint:
         """All that restore() needs; the tensors are those that go on to be learnt."""

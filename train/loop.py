@@ -123,9 +123,24 @@ class Trainer:
         except NotFinite as error:
             raise self._explain(error) from None
         except ProcessLost:
+            self._rescue()
             if self._stop.reason:  # the others were asked as well, and have left already
                 return self._stop.exit_code
             raise
+
+    def _rescue(self) -> None:
+        """A checkpoint after another process was lost, where that can still be made: a GPU that
+        waits for the other one gives nothing."""
+        self._learner.take_back()
+        try:
+            self._save()
+        except (NotFinite, RuntimeError) as error:
+            log.warning("this moment cannot be saved: %s", str(error).splitlines()[0])
+        else:
+            log.info(
+                "another process is gone; saved in epoch %d of %d; run it again to go on",
+                self._at.epoch + 1, self._config.epochs,
+            )  # fmt: skip
 
     def close(self) -> None:
         """End the processes that make samples, and what writes curves."""
