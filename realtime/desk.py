@@ -101,13 +101,18 @@ class Desk:
         while self._asked:
             self._do(self._asked.popleft())
 
+    @property
+    def _still(self) -> bool:
+        """Whether the picture on show is to stay; the first one comes in any case."""
+        return self.paused and not self._steps and self.item is not None
+
     def holds(self) -> bool:
         """Whether the next frame of a file has to wait."""
-        return self.paused and not self._live and not self._steps
+        return self._still and not self._live
 
     def show(self, item: PosedFrame) -> bool:
         """Whether to show this frame, as the newest one; not so while a camera is paused."""
-        if self.paused and not self._steps:
+        if self._still:
             return False
         self._steps = max(0, self._steps - 1)
         self.item, self._goal = item, None

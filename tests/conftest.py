@@ -1,6 +1,29 @@
 """Property tests take the same examples in every run and are not timed: the machine may be busy."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+from rtsp import Server
 
 settings.register_profile("posestream", deadline=None, derandomize=True)
 settings.load_profile("posestream")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """An RTSP server, not up yet, for tests that know that it is available."""
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.down()
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """The name of an X server of this module's own, for tests that know that there is one."""
+    from xserver import x_server  # loads cv2
+
+    with x_server() as name:
+        yield name

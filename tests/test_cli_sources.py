@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import servers
 from commandline import Result, demo, finish, lines, run, start, times
+from rtsp import Server, available
 from test_run import fails, tiny, wait_for
-from test_source_rtsp import Server, available
 
 from realtime.cli import parse
 from realtime.errors import PosestreamError

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -13,14 +16,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import cv2
 import media
 import numpy as np
 import pytest
 from browser import chromium, find_chromium, reading
-from commandline import finish, lines, start
+from commandline import ROOT, finish, lines, start
 from hypothesis import given
 from hypothesis import strategies as st
 from test_run import tiny
+from xserver import needs_x, press
 
 from realtime.cli import parse
 from realtime.desk import Desk
@@ -471,6 +476,44 @@ def test_faces_hidden_after_a_seek_back_hide_frames_drawn_before() -> None:
     assert hidden.picture is not None and (hidden.picture != back.picture).any()
     later = drawn(21, 1)
     assert hud.checked(later) is later
+
+
+# --- in a real window ---------------------------------------------------------------------------
+
+
+@needs_x
+def test_in_a_real_window(display: str, tmp_path: Path) -> None:
+    """The codes that the window's toolkit gives for the arrow keys, which are no letters."""
+    path = media.video(tmp_path / "film.mp4", 900, (320, 240), options={"g": "60", "bf": "3"})
+    arguments = ["--input", path, "--show", "--report", tmp_path / "r.json", *tiny()]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_camera.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DISPLAY": display, "PYTHONUTF8": "1"},
+        cwd=tmp_path,
+    )
+
+    def saved(key: str, least: int, most: int) -> Path:
+        """A screenshot of a frame in this range; a busy machine loses keys."""
+        for _ in range(40):
+            press(display, key, "s")
+            for one in sorted(tmp_path.glob("*.png")):
+                if least <= int(one.stem.split("frame")[1][:6]) <= most:
+                    return one
+        raise AssertionError(list(tmp_path.glob("*.png")))
+
+    press(display, "space")
+    ahead, home = saved("Right", 300, 899), saved("Home", 0, 0)
+    back = saved("Left", 0, 0)  # no letter: it does not quit
+    press(display, "q")
+    assert finish(process).code == 0
+    for one in (ahead, home, back):
+        number = media.number_in(cv2.imread(str(one))[-40:])
+        assert number == int(one.stem.split("frame")[1][:6])
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report["dropped"]["seek.left_out"] > 0 and report["ledger_errors"] == []
 
 
 # --- in a real browser --------------------------------------------------------------------------

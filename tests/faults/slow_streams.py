@@ -10,15 +10,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
 from commandline import Result, finish, lines, start, times
+from rtsp import Server, available
 from test_run import tiny, wait_for
-from test_source_rtsp import Server, available
 
 needs_server = pytest.mark.skipif(not available(), reason="no GStreamer RTSP server here")
 SECRET = "geheim"
@@ -84,15 +84,6 @@ class Watch:
         told = json.loads((self.folder / "r.json").read_text(encoding="utf-8"))
         assert isinstance(told, dict) and told["ledger_errors"] == []
         return told
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    try:
-        yield server
-    finally:
-        server.down()
 
 
 @needs_server
