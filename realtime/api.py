@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from engines.base import Network
 from realtime.app import perform
 from realtime.cli import Settings, settings_of
+from realtime.controls import OVERLAYS
 from realtime.errors import UsageError
 from realtime.flow import Crew
 from realtime.formats.registry import load
@@ -44,7 +45,10 @@ __all__ = ["LoadedFrame", "RunOptions", "Stream", "load", "run", "stream"]
 
 class RunOptions(TypedDict, total=False):
     """Options of stream() and run(); what they mean is said by run_camera.py --help. Further ones
-    of the command line are taken as well."""
+    of the command line are taken as well. The last ones are about the picture that run() draws:
+    overlay what is drawn, mirror flips it, blur_faces makes faces unrecognisable, min_joint_score
+    hides joints below it; stream() draws nothing and takes only the default of the first three.
+    """
 
     start: str | int
     end: str | int
@@ -70,6 +74,10 @@ class RunOptions(TypedDict, total=False):
     smooth: Literal["display", "data", "all", "off"]
     fix_swaps: bool
     select: str | int
+    overlay: Literal["skeleton", "heatmap", "boxes", "black"]
+    mirror: bool
+    blur_faces: bool
+    min_joint_score: float
 
 
 class _Parts:
@@ -117,8 +125,11 @@ class Stream:
     def __init__(self, settings: Settings) -> None:
         if settings.blur_faces:
             raise UsageError("blur_faces is for what run() writes; stream() gives raw frames")
-        if settings.compare:
-            raise UsageError("compare is for what run() draws; stream() draws nothing")
+        drawing = {"compare": settings.compare, "mirror": settings.mirror}
+        drawing["overlay"] = settings.overlay != OVERLAYS[0]
+        for name, asked in drawing.items():
+            if asked:
+                raise UsageError(f"{name} is for what run() draws; stream() draws nothing")
         parts = _Parts(settings)
         self.info: SourceInfo = parts.source.info
         self._parts = parts

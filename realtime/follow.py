@@ -40,10 +40,10 @@ class Follower:
 
     def __call__(self, poses: Poses, time: float, size_wh: tuple[int, int]) -> Poses:
         """Of the people with ids found at this time (seconds) in a picture of this size, the one
-        who is followed. Of people without ids, as in independent pictures, the best one."""
-        if self._rank and (abs(time - self._seen) > MAX_AGE or (poses.ids < 0).any()):
+        who is followed."""
+        if self._rank and abs(time - self._seen) > MAX_AGE:
             best = _best(poses, self._rank, size_wh)
-            if len(best) == 0 or best.ids[0] < 0:
+            if len(best) == 0:
                 return best
             self._id = int(best.ids[0])
         chosen = poses[poses.ids == self._id]

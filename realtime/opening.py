@@ -20,7 +20,7 @@ from realtime.decode import Method
 from realtime.detect import Detector
 from realtime.draw import Style
 from realtime.errors import ModelError, UsageError
-from realtime.follow import parse_choice
+from realtime.follow import EVERYBODY, parse_choice
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.halving import Halving
@@ -67,6 +67,11 @@ def open_source(settings: Settings) -> Source:
         )
     path = Path(name)
     if not check_input(name) or path.is_dir() or is_image(path):
+        if parse_choice(settings.select) != EVERYBODY and not settings.sequence:
+            raise UsageError(
+                f"--select {settings.select}: independent images have nobody who could be"
+                " followed from one to the next; add --sequence if they are those of a video"
+            )
         return open_images(name, span, settings.sequence)
     return open_file(path, span)
 

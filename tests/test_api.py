@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -19,6 +20,7 @@ from commandline import ROOT, lines
 
 import realtime
 from realtime import load, run, stream
+from realtime.api import RunOptions
 from realtime.cli import Settings, parse, settings_of
 from realtime.errors import InputError, OutputError, PosestreamError, UsageError
 from realtime.records import PosedFrame
@@ -66,6 +68,22 @@ def test_a_stream_and_a_run_find_the_same(tmp_path: Path, film: Path) -> None:
             assert (item.frame.index, item.frame.time) == (loaded.frame, loaded.time)
             assert np.array_equal(item.poses.joints_xy, loaded.poses.joints_xy)
             assert np.array_equal(item.poses.ids, loaded.poses.ids)
+
+
+def test_what_is_drawn_is_asked_for(tmp_path: Path, film: Path) -> None:
+    def first(name: str, **options: Any) -> np.ndarray:
+        video = tmp_path / f"{name}.mp4"
+        run(film, end=2, output=video, min_joint_score=1.0, **options, **TINY)
+        return cv2.VideoCapture(str(video)).read()[1].astype(float)
+
+    plain, mirrored = first("plain"), first("mirrored", mirror=True)
+    assert abs(plain[:, ::-1] - mirrored).mean() < 4 < abs(plain - mirrored).mean()
+    assert first("black", overlay="black").max() < 60 < plain.max()
+    assert (abs(first("hidden", blur_faces=True) - plain).max(2) > 40).sum() > 50
+    assert set(RunOptions.__annotations__) <= {field.name for field in fields(Settings)}
+    for option in ({"mirror": True}, {"overlay": "heatmap"}, {"blur_faces": True}):
+        with pytest.raises(UsageError, match=f"{next(iter(option))} is for what run"):
+            stream(film, **option, **TINY)
 
 
 def test_smoothing_of_the_data_is_asked_for(tmp_path: Path, film: Path) -> None:

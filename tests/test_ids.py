@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from time import process_time
 
+import cv2
 import demo_truth
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from realtime.cli import parse
 from realtime.errors import UsageError
 from realtime.follow import Follower, parse_choice
 from realtime.kalman import Motion
+from realtime.opening import open_source
 from realtime.records import Poses
 from realtime.scene import Scene
 from realtime.track import MAX_AGE, Tracker
@@ -156,14 +158,10 @@ def test_the_follower_stays_with_whom_it_chose(rank, first):
     assert follow(start, 0.0, SIZE_WH).ids.tolist() == [first]  # the source starts over
 
 
-def test_an_id_is_followed_alone_and_pictures_without_ids_give_the_best():
+def test_an_id_is_followed_alone():
     follow = Follower(3)
     both = people((3, 650, 100), (7, 200, 200))
     assert [follow(p, t, SIZE_WH).ids.tolist() for t, p in ((0, both), (9, both[1:]))] == [[3], []]
-    unnamed = both.with_ids(np.array([-1, -1]))
-    for n in range(2):
-        found = Follower("largest")(unnamed, n, SIZE_WH)
-        np.testing.assert_array_equal(found.boxes_xyxy, both.boxes_xyxy[1:])
     follow = Follower("largest")
     assert follow(both[:1], 0.0, SIZE_WH).ids.tolist() == [3]
 
@@ -183,6 +181,17 @@ def test_the_command_line_takes_select(tmp_path):
     assert parse(["--config", str(config)]).select == "4"
     with pytest.raises(UsageError, match="expected largest"):
         parse(["--select", "tallest"])
+
+
+@pytest.mark.parametrize("name", ["frames", "frames/*.png", "frames/a.png"])
+def test_nobody_is_followed_through_independent_images(tmp_path, monkeypatch, name):
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames" / "a.png"), np.full((48, 64, 3), 90, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="--select largest: independent .* add --sequence"):
+        open_source(parse(["--input", name, "--select", "largest"]))
+    for more in (["--select", "largest", "--sequence"], ["--select", "none"]):
+        assert open_source(parse(["--input", name, *more])).info.frames == 1
 
 
 def test_two_people_who_cross_are_followed_as_one():
