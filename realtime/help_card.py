@@ -16,11 +16,13 @@ from realtime.text import shortened, text_size, write
 LEAST_SIDE = 400  # of the shorter side of a picture, in pixels, for the help to be read
 DARKER = 0.25  # brightness of the picture behind the help
 LINE = 2.0  # height of a line, in heights of a capital letter
+NOTE = 3.2  # height of the place of a note, in heights of its letters
 TITLE = "keys"
 
 
 def with_help(picture: Image, keys: Sequence[Key]) -> Image:
-    """A new picture with the table of keys in its middle; a small one is enlarged for it."""
+    """A new picture with the table of keys, above where a note is written; a small one is enlarged
+    for it."""
     shorter = min(picture.shape[:2])
     scale = max(1, -(-LEAST_SIDE // shorter))
     large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
@@ -30,7 +32,7 @@ def with_help(picture: Image, keys: Sequence[Key]) -> Image:
     left, right = _columns(keys, height)
     wide = min(left + gap + right + 2 * gap, canvas.shape[1])
     tall = line * (len(keys) + 1) + gap
-    x, y = (canvas.shape[1] - wide) // 2, max(0, (canvas.shape[0] - tall) // 2)
+    x, y = (canvas.shape[1] - wide) // 2, max(0, (_room(canvas) - tall) // 2)
     behind = canvas[y : y + tall, x : x + wide]
     behind[:] = cv2.convertScaleAbs(behind, alpha=DARKER)
     write(canvas, TITLE, (x + gap, y + gap // 4), height, LIGHT)
@@ -54,9 +56,14 @@ def _letters(canvas: Image, keys: Sequence[Key]) -> int:
     for height in range(largest, 7, -1):
         left, right = _columns(keys, height)
         tall = round(LINE * height) * (len(keys) + 1) + 4 * height
-        if left + right + 6 * height <= canvas.shape[1] and tall <= canvas.shape[0]:
+        if left + right + 6 * height <= canvas.shape[1] and tall <= _room(canvas):
             return height
     return 7
+
+
+def _room(canvas: Image) -> int:
+    """Height in pixels above the place of a note."""
+    return int(canvas.shape[0]) - round(NOTE * letter_height(canvas, 1 / 30))
 
 
 def _columns(keys: Sequence[Key], height: int) -> tuple[int, int]:

@@ -109,10 +109,10 @@ class Screen:
         """Show a picture, with what there is to be said over it."""
         self._picture = picture
         self._written = self._to_write()
-        if self._desk.note:
-            picture = with_note(picture, self._desk.note)
         if self._desk.help:
             picture = with_help(picture, usable(self._desk.can_record, self._desk.has_file))
+        if self._desk.note:
+            picture = with_note(picture, self._desk.note)
         self._window.show(picture)
         self._drawn = perf_counter()
 
