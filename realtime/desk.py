@@ -165,7 +165,8 @@ class Desk:
         if self._file is None or self._writing:
             self._tell("heatmap: from the next frame on")
         else:
-            self._goal, self.jumping, self._steps = self.item.frame.time, True, 1
+            self._goal = self.item.frame.time if self._goal is None else self._goal
+            self.jumping, self._steps = True, 1
 
     def _seek(self, by: float) -> None:
         """Ask for a jump by so many seconds, from where the one before leads to if it is on."""
