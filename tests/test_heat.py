@@ -197,8 +197,7 @@ def test_a_frame_that_stands_still_gets_its_heatmaps(
         yield "o"
         yield from player.until(lambda: player.desk.note == "skeleton and boxes")
         assert player.seen[-1] == (1, at)
-        for key in ("o", "o", "home", "o"):  # the last one while the jump is under way
-            yield key
+        yield from ("o", "o", "home", "o")  # the last one while the jump is under way
         yield from player.until(lambda: player.seen[-1][1] == 0)
         assert player.desk.item.heat is not None
 
