@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from realtime import api
 from realtime.batch import claims, items, join, manifest, progress, store, team, work
-from realtime.batch.__main__ import main
+from realtime.batch.__main__ import hashes, main
 from realtime.batch.items import Item
 from realtime.batch.join import SUFFIXES, Look
 from realtime.batch.options import parse
@@ -501,6 +501,36 @@ LONG, SHORT, BORDER = 380, 30, 250
 SHORTS = 3
 
 
+def test_urls_in_and_out(clips: Path, tmp_path: Path, memory: str) -> None:
+    """Real work, by workers in this process: what is found is what is found in a local file."""
+    import fsspec
+
+    path = clips / "0.mp4"
+    fsspec.filesystem("memory").pipe_file("/batch/in/x/walk.mp4", path.read_bytes())
+    files = [progress.File(item) for item in items.find([f"{memory}/in/**/*.mp4"])]
+    place, look = store.open_store(f"{memory}/out"), Look(("jsonl", "npz"))
+    options = {**NETWORKS, "compute": "cpu"}
+    wanted = Wanted(options, hashes(options), look)
+    bench = work.Bench(tmp_path, 1)
+    crew = FakeTeam(lambda _, task: work.attempt(task, bench))
+    records = manifest.Manifest(place, {}, look, False)
+    Schedule(crew, place, records, wanted, progress.Progress(files), lambda: False).run()
+    assert (files[0].state, files[0].frames) == ("done", SHORT), files[0].error
+    theirs = alone(path, tmp_path)
+    for kind in look.formats:
+        data = place.read(f"x/walk.mp4.{kind}")
+        assert data
+        same(load(put(tmp_path / f"back.{kind}", data)), theirs)
+
+
+def test_other_weights_on_a_worker_are_its_own_fault(clips: Path, tmp_path: Path) -> None:
+    options = {**NETWORKS, "compute": "cpu"}
+    (item,) = items.find([str(clips / "0.mp4")])
+    task = PartTask(item, WHOLE, 30.0, options, {"pose": "other"}, Look())
+    found = work.attempt(task, work.Bench(tmp_path, 1))
+    assert isinstance(found, Failure) and found.here and "other weights here" in found.text
+
+
 class Batch:
     """A batch in a process of its own, with two workers of a core each. err: its lines so far."""
 
@@ -596,7 +626,7 @@ def pairs(ours: list[LoadedFrame], theirs: list[LoadedFrame]) -> set[tuple[int, 
 
 
 @needs_ray
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_two_workers_one_killed(clips: Path, tmp_path: Path) -> None:
     """Every frame of every clip exactly once, as on one machine; a bad file is told."""
     out = tmp_path / "out"
@@ -631,7 +661,7 @@ def test_two_workers_one_killed(clips: Path, tmp_path: Path) -> None:
 
 
 @needs_ray
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes: Linux only")
 def test_restart_in_the_middle_and_a_full_disk(clips: Path, tmp_path: Path) -> None:
     import resource

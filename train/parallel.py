@@ -104,7 +104,7 @@ class Team:
 def team(device: str) -> Iterator[Team]:
     """The team that torchrun describes in the environment; one process without it.
 
-    device: auto, cpu or cuda. Raises UsageError.
+    device: auto, cpu or cuda. Raises UsageError, ProcessLost.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     place = _place(device, int(os.environ.get("LOCAL_RANK", "0")))
@@ -113,12 +113,22 @@ def team(device: str) -> Iterator[Team]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        control = distributed.new_group(backend="gloo", timeout=PATIENCE)
-        yield Team(rank, size, place, control)
+        yield Team(rank, size, place, _control(place))
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _control(place: torch.device) -> Any:
+    """Begin to talk to the others; the group for words, not gradients. Raises ProcessLost."""
+    try:
+        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        return distributed.new_group(backend="gloo", timeout=PATIENCE)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:100]
+        text = f"the processes of this job do not reach each other; start it again ({reason})"
+        raise ProcessLost(text, "train") from error
 
 
 def _place(device: str, local_rank: int) -> torch.device:
