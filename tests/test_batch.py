@@ -449,6 +449,7 @@ def test_the_line_and_the_table() -> None:
         ("a.mp4 --out r --retries -1", "--retries -1"),
         ("a.mp4 --out r --gpus-each -1", "--gpus-each"),
         ("a.mp4 --out r --threads 3", "--cores-each says it"),
+        ("a.mp4 --out r --compare x.onnx", "--compare: is for pictures"),
         ("a.mp4 --out r --min-score 2", "--min-score 2"),
         ("a.mp4 --out r --data openpose", "invalid choice"),
     ],

@@ -61,6 +61,8 @@ def own_folder() -> Path:
     for other in root.glob(f"{_PREFIX}*"):
         if fcntl is not None and (other / "lock").exists() and claim(other / "lock"):
             shutil.rmtree(other, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    claim(folder / "lock")
+    for _ in range(10):
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        if claim(folder / "lock"):  # else somebody took it for one of a dead process just now
+            break
     return folder

@@ -23,6 +23,12 @@ videos/a/walk.mp4 gives results/a/walk.mp4.jsonl. Started again, it goes on wher
 exit codes: 0 all files are done, 130 Ctrl-C, 2 usage, 4 results cannot be written, 5 model, device
 or Ray; where files failed, their exit code (3 input, ...), or 7 when they differ"""
 
+NOT_HERE = {
+    "--threads": "in a batch, --cores-each says it",
+    "--compare": "is for pictures, which a batch does not make",
+}
+"""Options of the networks that a batch does not take, and why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -88,7 +94,7 @@ def _run_options() -> list[str]:
     """Options that the pipeline takes."""
     parser = argparse.ArgumentParser(add_help=False)
     add_networks(parser.add_argument)
-    names = [a.dest for a in parser._actions if a.dest != "threads"]
+    names = [a.dest for a in parser._actions if f"--{a.dest}" not in NOT_HERE]
     return [*names, "smooth", "fix_swaps", "strict"]
 
 
@@ -121,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--fix-swaps", action="store_true", help="undo swaps of left and right")
     networks = parser.add_argument_group("networks")
     add_networks(networks.add_argument)
-    networks.add_argument("--threads", help=argparse.SUPPRESS, action=_NoThreads)
+    for name in NOT_HERE:
+        networks.add_argument(name, help=argparse.SUPPRESS, action=_NotHere)
     return parser
 
 
@@ -140,8 +147,9 @@ def _add_workers(add: Any) -> None:
     add("--retries", type=int, default=2, metavar="N", help="tries after a lost worker (default 2)")
 
 
-class _NoThreads(argparse.Action):
-    """The share of a worker says how many."""
+class _NotHere(argparse.Action):
+    """An option of the networks that batches do not have."""
 
     def __call__(self, *_: Any) -> NoReturn:
-        raise UsageError("--threads: in a batch, --cores-each says it")
+        name = self.option_strings[0]
+        raise UsageError(f"{name}: {NOT_HERE[name]}")
