@@ -493,6 +493,27 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     assert claims.claim(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="binding to cores: Linux only")
+def test_workers_have_cores_of_their_own() -> None:
+    code = (
+        "import os, sys, numpy; from pathlib import Path; from realtime.batch.claims import *\n"
+        "mine = bind_cores(1); masks = {tuple(os.sched_getaffinity(int(t.name))) for t in "
+        "Path('/proc/self/task').iterdir()}\n"
+        "print(len(mine), masks == {mine} or not mine, *mine, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    cores = []
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
+        for process in (one, other):
+            assert process.stdout and process.stdin
+            _, bound, *mine = process.stdout.readline().split()
+            assert bound == "True"
+            cores += mine
+        one.stdin.close(), other.stdin.close()  # type: ignore[union-attr]
+    assert len(set(cores)) == len(cores)
+
+
 # ---------------------------------------------------------------- real workers
 
 needs_ray = pytest.mark.skipif(

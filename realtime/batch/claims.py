@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -35,8 +36,8 @@ def claim(path: Path) -> bool:
 
 
 def bind_cores(count: int) -> tuple[int, ...]:
-    """Bind this thread, and all that it starts, to so many cores that no other batch worker of
-    this machine has; the cores, none where there are not so many or the system cannot."""
+    """Bind this process to so many cores that no other batch worker of this machine has; the
+    cores, none where there are not so many or the system cannot."""
     if fcntl is None or not hasattr(os, "sched_setaffinity"):
         return ()
     folder = Path(tempfile.gettempdir()) / "posestream-cores"
@@ -50,7 +51,9 @@ def bind_cores(count: int) -> tuple[int, ...]:
             mine.append(core)
     if len(mine) < count:
         return ()
-    os.sched_setaffinity(0, mine)
+    for thread in Path("/proc/self/task").iterdir():  # those of libraries are there already
+        with suppress(OSError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), mine)
     return tuple(mine)
 
 
