@@ -14,6 +14,7 @@ from realtime.crop import cut
 from realtime.decode import decode, to_poses
 from realtime.detect import Detector
 from realtime.follow import EVERYBODY, Follower
+from realtime.looks import looks
 from realtime.pipeline import Options, Pipeline
 from realtime.pose import estimate
 from realtime.records import Detections, Float, PosedFrame, Poses
@@ -99,7 +100,7 @@ class Compare:
         found = sure[suppress(sure)]
         if self._independent:
             return replace(item, other=found)
-        found = self._tracker.update(found, time)
+        found = self._tracker.update(found, time, looks(item.frame.image, found))
         found = self._repair(found, time) if self._repair else found
         found = self._follow(found, time, item.frame.size_wh) if self._follow else found
         return replace(item, other=self._smoother(found, time) if self._smoother else found)

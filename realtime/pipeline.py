@@ -22,6 +22,7 @@ from realtime.flow import Crew, Edge, each, flat
 from realtime.follow import EVERYBODY, Follower
 from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
+from realtime.looks import looks
 from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
 from realtime.schedule import LiveSchedule, detect_sparsely
@@ -188,7 +189,8 @@ class Pipeline:
 
     def _track(self, item: PosedFrame) -> PosedFrame:
         with self.meters["track"].on([item.frame.index]):
-            poses = self._tracker.update(item.poses, item.frame.time)
+            seen = looks(item.frame.image, item.poses)
+            poses = self._tracker.update(item.poses, item.frame.time, seen)
             if self._repair:
                 poses = self._repair(poses, item.frame.time)
             return replace(item, poses=poses)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from realtime.geometry import areas, clip_boxes, iou
 from realtime.kalman import Floats, Motion
+from realtime.looks import differences
 from realtime.records import Detections, Float, Poses
 from realtime.similarity import BODY_SHARE, assign, oks
 
@@ -40,7 +41,9 @@ class Rule:
 
     least: similarity. doubt: standard deviations of the predicted place that joints may be off,
     limit: the most of that in body sizes. joints: how much joints count where they are sure; the
-    box counts 1. grown: standard deviation of the logarithm of the change of size.
+    box counts 1. grown: standard deviation of the logarithm of the change of size. strange: what is
+    left of the similarity to somebody who looks quite different. by_looks: doubt about tracks whose
+    looks are known, where it is more.
     """
 
     least: float
@@ -48,12 +51,15 @@ class Rule:
     limit: float
     joints: float
     grown: float = np.inf
+    strange: float = 0.4
+    by_looks: float = 0.0
 
 
-FIRST = Rule(0.5, doubt=0.25, limit=0.5, joints=5.0)
+FIRST = Rule(0.5, doubt=0.25, limit=0.5, joints=5.0, by_looks=0.45)
 LATE = Rule(0.15, doubt=3.0, limit=0.5, joints=5.0)  # seen last of all
 BACK = Rule(0.15, doubt=2.0, limit=3.0, joints=1.0, grown=0.3)  # seen before that
 WEAK = Rule(0.3, doubt=2.0, limit=0.5, joints=1.0)  # people who are not sure
+LEARN = 0.1  # share of what was seen now in the looks of a person
 LATEST = 1.0  # seconds since a person was seen after which only BACK applies
 WEAK_AGE = 0.3  # seconds since a person was seen after which those who are not sure are nobody
 
@@ -63,13 +69,15 @@ class _Tracks:
     """T people the tracker knows of, one row each.
 
     last: as last seen, with ids. detected: as in the last frame with a detection; what predicted
-    boxes are measured from. motion: at the time last seen. seen: (T,) seconds.
+    boxes are measured from. motion: at the time last seen. seen: (T,) seconds. looks: (T, 2, 3),
+    see realtime.looks, their mean.
     """
 
     last: Poses
     detected: Poses
     motion: Motion
     seen: Floats
+    looks: Float
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -78,11 +86,14 @@ class _Tracks:
         return _Tracks(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     @staticmethod
-    def start(poses: Poses, time: float) -> _Tracks:
+    def start(poses: Poses, time: float, looks: Float) -> _Tracks:
         times = np.full(len(poses), time, np.float64)
-        return _Tracks(
-            poses, poses, Motion.start(_size(poses.boxes_xyxy).astype(np.float64)), times
-        )
+        motion = Motion.start(_size(poses.boxes_xyxy).astype(np.float64))
+        return _Tracks(poses, poses, motion, times, looks)
+
+    @staticmethod
+    def none(time: float) -> _Tracks:
+        return _Tracks.start(Poses.empty(), time, _unknown(0))
 
     def elapsed(self, time: float) -> Floats:
         """Seconds (T,) since each was seen; 0 where time runs backwards."""
@@ -104,7 +115,7 @@ class Tracker:
 
     def __init__(self, max_age: float = MAX_AGE, least: float = 0.0) -> None:
         self._max_age, self._least = max_age, least
-        self._tracks = _Tracks.start(Poses.empty(), 0.0)
+        self._tracks = _Tracks.none(0.0)
         self._time = 0.0
         self._next_id = 1
         self._predicted_for: tuple[float, ...] = ()
@@ -117,34 +128,38 @@ class Tracker:
         of what they were at the last detection. The caller should detect again at once."""
         return self._lost
 
-    def update(self, poses: Poses, time: float) -> Poses:
+    def update(self, poses: Poses, time: float, looks: Float | None = None) -> Poses:
         """The same people in the same order with their ids; nothing else changes, but those
         whose score is below ``least`` and who are nobody known are left out.
 
         time: Frame.time in seconds; gaps of any length are fine. Boxes are taken as detected
-        unless predicted() was asked for exactly this time.
+        unless predicted() was asked for exactly this time. looks: (N, 2, 3), what realtime.looks
+        says of these people; None: nothing.
         """
+        looks = _unknown(len(poses)) if looks is None else looks
         detected = time not in self._predicted_for
         tracks = self._alive(time)
         known = len(tracks)
         recent = tracks.seen == self._time
-        rows, people = _match(tracks, poses, time, self._least)
+        rows, people = _match(tracks, poses, looks, time, self._least)
 
         ids = np.full(len(poses), -1, np.int64)
         ids[people] = tracks.last.ids[rows]
         kept = (ids >= 0) | (poses.scores >= self._least)
         if not kept.all():
             people = np.cumsum(kept)[people] - 1
-            poses, ids = poses[kept], ids[kept]
+            poses, ids, looks = poses[kept], ids[kept], looks[kept]
         fresh = np.flatnonzero(ids < 0)
         ids[fresh] = np.arange(self._next_id, self._next_id + len(fresh))
         self._next_id += len(fresh)
         poses = poses.with_ids(ids)
 
-        matched = _follow(tracks[rows], poses[people], time, detected)
+        matched = _follow(tracks[rows], poses[people], looks[people], time, detected)
         unseen = np.setdiff1d(np.arange(known), rows)
         self._lost = bool(recent[unseen].any() or _faded(matched).any())
-        self._tracks = _join(matched, tracks[unseen], _Tracks.start(poses[fresh], time))
+        self._tracks = _join(
+            matched, tracks[unseen], _Tracks.start(poses[fresh], time, looks[fresh])
+        )
         self._time = time
         return poses
 
@@ -175,11 +190,13 @@ class Tracker:
 
     def _alive(self, time: float) -> _Tracks:
         if time < self._time - self._max_age:
-            return _Tracks.start(Poses.empty(), time)
+            return _Tracks.none(time)
         return self._tracks[self._tracks.elapsed(time) <= self._max_age]
 
 
-def _match(tracks: _Tracks, poses: Poses, time: float, least: float) -> tuple[Indices, Indices]:
+def _match(
+    tracks: _Tracks, poses: Poses, looks: Float, time: float, least: float
+) -> tuple[Indices, Indices]:
     """Rows of tracks and the people they are.
 
     First all tracks compete by the narrow rule, then those left over by wide ones: the tracks
@@ -191,6 +208,7 @@ def _match(tracks: _Tracks, poses: Poses, time: float, least: float) -> tuple[In
     recent = tracks.elapsed(time) <= WEAK_AGE
     sure = poses.scores >= least
     rows = people = np.zeros(0, np.int64)
+    alike_looks = np.exp(-differences(tracks.looks, looks))
     for chosen, whom, rule in (
         (tracks.elapsed(time) <= LATEST, sure, FIRST),
         (newest, sure, LATE),
@@ -201,6 +219,7 @@ def _match(tracks: _Tracks, poses: Poses, time: float, least: float) -> tuple[In
         left = np.setdiff1d(np.flatnonzero(whom), people)
         if len(free) and len(left):
             alike = _similarity(tracks[free], poses[left], time, rule)
+            alike *= rule.strange + (1 - rule.strange) * alike_looks[np.ix_(free, left)]
             more, who = assign(alike, rule.least)
             rows, people = np.append(rows, free[more]), np.append(people, left[who])
     return rows, people
@@ -213,7 +232,9 @@ def _similarity(tracks: _Tracks, poses: Poses, time: float, rule: Rule) -> Float
     boxes = (tracks.last.boxes_xyxy + np.tile(motion.off, 2)).astype(np.float32)
     joints = (tracks.last.joints_xy + motion.off[:, None]).astype(np.float32)
     size = _size(boxes)
-    blur = np.minimum(rule.doubt * motion.spread, rule.limit * size)
+    known = np.isfinite(tracks.looks).any((1, 2))
+    doubt = np.where(known, max(rule.doubt, rule.by_looks), rule.doubt)
+    blur = np.minimum(doubt * motion.spread, rule.limit * size)
     weights = tracks.last.joint_scores[:, None] * poses.joint_scores[None]
     alike = oks(joints, poses.joints_xy, BODY_SHARE * size**2, weights, blur)
     share = rule.joints * np.clip(weights.sum(2) / SURE, 0, 1)
@@ -234,13 +255,29 @@ def _size(boxes_xyxy: Float) -> Float:
     return size
 
 
-def _follow(tracks: _Tracks, poses: Poses, time: float, detected: bool) -> _Tracks:
+def _unknown(count: int) -> Float:
+    """The looks of people of whom nothing is known."""
+    return np.full((count, 2, 3), np.nan, np.float32)
+
+
+def _follow(tracks: _Tracks, poses: Poses, looks: Float, time: float, detected: bool) -> _Tracks:
     """The tracks, each now seen as the person of the same row."""
     moved = _moved(tracks.last, poses)
     size = _size(poses.boxes_xyxy).astype(np.float64)
     motion = tracks.ahead(time).measured(moved, size)
     seen = np.full(len(poses), time, np.float64)
-    return _Tracks(poses, poses if detected else tracks.detected, motion, seen)
+    detected_poses = poses if detected else tracks.detected
+    return _Tracks(poses, detected_poses, motion, seen, _mean_looks(tracks.looks, looks))
+
+
+def _mean_looks(had: Float, seen: Float) -> Float:
+    """Looks (T, 2, 3) with what was seen now; little of it where that is quite different, because
+    somebody else may be in front."""
+    apart = np.array([differences(a[None], b[None])[0, 0] for a, b in zip(had, seen)], np.float32)
+    rate = (LEARN * np.exp(-apart))[:, None, None]
+    mean = np.where(np.isfinite(seen), had + rate * (seen - had), had)
+    result: Float = np.where(np.isfinite(had), mean, seen).astype(np.float32)
+    return result
 
 
 def _moved(before: Poses, after: Poses) -> Floats:
@@ -310,4 +347,5 @@ def _join(*parts: _Tracks) -> _Tracks:
         poses([part.detected for part in parts]),
         Motion.join([part.motion for part in parts]),
         np.concatenate([part.seen for part in parts]),
+        np.concatenate([part.looks for part in parts]),
     )
