@@ -214,4 +214,4 @@ def test_without_bundled_networks_a_video_needs_them_given(tmp_path: Path) -> No
 
 def test_wrong_usage_is_exit_2() -> None:
     fails(run("--nonsense"), 2, "--nonsense")
-    fails(run("--device", "0", "--input", "demo"), 2, "several sources")
+    fails(run("--device", "0", "--device", "0"), 2, "same camera twice")
