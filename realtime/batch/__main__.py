@@ -6,13 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realtime import console
 from realtime.batch.options import Asked, parse
 from realtime.errors import ModelError, PosestreamError, StageError
+
+if TYPE_CHECKING:
+    from realtime.batch.progress import Progress
 
 REINSTALL = "run pip install . again"
 
@@ -70,23 +74,26 @@ def run(asked: Asked) -> int:
     manifest = Manifest(store, settings, asked.look, asked.overwrite)
     files = [File(i, "skipped" if manifest.is_done(i) else "waiting") for i in items]
     progress, signals = Progress(files, asked.quiet), _Signals()
-    try:
+    with ExitStack() as cleanup:
         if any(file.state == "waiting" for file in files):
             share = Share(asked.cores_each, asked.gpus_each)
             team = RayTeam(asked.ray, asked.workers, share)
-            signals.install()
+            cleanup.callback(team.close)
+            signals.install()  # after Ray, which has handlers of its own
             wanted = Wanted(asked.options, weights, asked.look, asked.segment, asked.retries)
-            try:
-                Schedule(team, store, manifest, wanted, progress, signals.asked).run()
-            finally:
-                team.close()
-    finally:
-        progress.close()
-        print("\n".join(progress.table()), flush=True)
+            cleanup.callback(_show_table, progress)
+            Schedule(team, store, manifest, wanted, progress, signals.asked).run()
+        else:
+            _show_table(progress)
     codes = {file.code for file in files if file.state == "failed"}
     if signals.code is not None:
         return signals.code
     return codes.pop() if len(codes) == 1 else StageError.exit_code if codes else 0
+
+
+def _show_table(progress: Progress) -> None:
+    progress.close()
+    print("\n".join(progress.table()), flush=True)
 
 
 def hashes(options: dict[str, Any]) -> dict[str, str]:
