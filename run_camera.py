@@ -77,9 +77,9 @@ def dispatch(settings: Settings, stop: Stop) -> int:
 
         return answer(list_cameras())
     if settings.bench:
-        from realtime import bench
+        from realtime.bench import measure
 
-        table, must_leave = bench.run(settings)
+        table, must_leave = measure.run(settings)
         code = answer(table)
         if must_leave:
             leave(code)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engines.load import BACKENDS, PRECISIONS
-from realtime.bench_options import check_bench
+from realtime.bench.options import check_bench
 from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
 from realtime.follow import EVERYBODY, parse_choice

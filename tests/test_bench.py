@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from commandline import ROOT, finish, run, start
 
-from realtime import bench_machine
-from realtime.bench_machine import Others
-from realtime.bench_source import RATE, Clip, ClipSource, KnownDetector, Length, make_clip
-from realtime.bench_table import table
-from realtime.bench_words import Load, advice, found
+from realtime.bench import machine
+from realtime.bench.machine import Others
+from realtime.bench.source import RATE, Clip, ClipSource, KnownDetector, Length, make_clip
+from realtime.bench.table import table
+from realtime.bench.words import Load, advice, found
 from realtime.cli import parse
 from realtime.errors import UsageError
 from realtime.records import Frame
@@ -324,9 +324,9 @@ def test_what_others_use_of_our_cores(tmp_path: Path, monkeypatch) -> None:
     do not count, nor does idling."""
     now = {"perf_counter": 100.0, "process_time": 3.0}
     for name in now:
-        monkeypatch.setattr(bench_machine, name, lambda name=name: now[name])
-    monkeypatch.setattr(bench_machine, "_own", lambda: {0, 2})
-    monkeypatch.setattr(bench_machine, "STAT", tmp_path / "stat")
+        monkeypatch.setattr(machine, name, lambda name=name: now[name])
+    monkeypatch.setattr(machine, "_own", lambda: {0, 2})
+    monkeypatch.setattr(machine, "STAT", tmp_path / "stat")
     hertz = os.sysconf("SC_CLK_TCK")
 
     def write(first: float, second: float) -> None:
@@ -342,8 +342,8 @@ def test_what_others_use_of_our_cores(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_where_the_system_does_not_tell_nobody_knows_of_others(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(bench_machine, "STAT", tmp_path / "none")
-    assert Others().share() is None and bench_machine.cores() >= 1 and bench_machine.processor()
+    monkeypatch.setattr(machine, "STAT", tmp_path / "none")
+    assert Others().share() is None and machine.cores() >= 1 and machine.processor()
 
 
 def capacity():

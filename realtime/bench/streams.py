@@ -8,7 +8,7 @@ from threading import Event
 from time import process_time
 from typing import Any
 
-from realtime.bench_line import Line
+from realtime.bench.line import Line
 from realtime.flow import Crew
 from realtime.ledger import bottleneck, rss_mb, stage_table
 from realtime.loop import STOP_LIMIT

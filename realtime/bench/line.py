@@ -8,7 +8,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 from engines.base import Network
-from realtime.bench_source import ClipSource, KnownDetector
+from realtime.bench.source import ClipSource, KnownDetector
 from realtime.cli import Settings
 from realtime.errors import StageError
 from realtime.faults import Fault

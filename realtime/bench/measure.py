@@ -1,4 +1,4 @@
-"""run_camera.py --bench: how fast this machine is with these networks, and what holds it up."""
+"""Measures the networks alone, whole pipelines with more and more people, and live cameras."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from engines.base import Network
 from engines.build_command import BATCHES, RUNS, noise
 from engines.shared import MOST as MOST_AT_ONCE
 from engines.shared import Shared
-from realtime.bench_line import Line, Networks
-from realtime.bench_machine import Others, cores, processor
-from realtime.bench_source import RATE, SIZE_WH, Clip, ClipSource, Length, make_clip
-from realtime.bench_streams import Streams
-from realtime.bench_table import Telling, plain_table, streams_table
-from realtime.bench_words import Load, advice, found
+from realtime.bench.line import Line, Networks
+from realtime.bench.machine import Others, cores, processor
+from realtime.bench.source import RATE, SIZE_WH, Clip, ClipSource, Length, make_clip
+from realtime.bench.streams import Streams
+from realtime.bench.table import Telling, plain_table, streams_table
+from realtime.bench.words import Load, advice, found
 from realtime.cli import Settings
 from realtime.faults import parse_fault
 from realtime.halving import Halving
