@@ -139,7 +139,9 @@ def test_the_window_shows_all_and_its_keys_are_for_all(tmp_path: Path) -> None:
         while not (tmp_path / "out-2.mp4").exists() and process.poll() is None:
             time.sleep(0.1)
         time.sleep(1)  # cv2 makes the window anew for its first picture
-        press(display, "h", "r", "r", "s", "q")
+        press(display, "h", "r")
+        time.sleep(2)  # for frames to come also where the machine is busy
+        press(display, "r", "s", "q")
         result = finish(process)
     assert result.code == 0, result.err
     for n in (1, 2):
