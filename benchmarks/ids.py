@@ -4,7 +4,7 @@ usage: python benchmarks/ids.py [--seeds 0,1,2,3] [--end 300] [--network]
 
 Without --network the tracker is given the true people with the faults of a network put in, for
 each seed at 30 and at 7.5 frames a second; with it, the whole program runs on the scene with the
-tiny networks. Needs motmetrics (https://github.com/cheind/py-motmetrics).
+tiny networks, and its own ids are scored. Needs motmetrics (https://github.com/cheind/py-motmetrics).
 
 What is counted: truth and poses are paired by boxes of an IoU of at least 0.3, as in
 realtime/demo_score.py (the MOTChallenge takes 0.5); people who are hardly seen, which are those
@@ -62,8 +62,7 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|---|")
     for seed in map(int, given.seeds.split(",")):
         if given.network:
-            items, size_wh = found_by_networks(seed, given.end)
-            row(f"seed {seed}, networks", items, size_wh)
+            show(f"seed {seed}, networks", score(*found_by_networks(seed, given.end)), 0)
             continue
         for every in (1, 4):
             items = made_up(seed, given.end)[::every]
@@ -76,7 +75,11 @@ def row(name: str, items: list[Item], size_wh: tuple[int, int]) -> None:
     began = perf_counter()
     tracked = follow(items)
     cost = 1e6 * (perf_counter() - began) / max(len(items), 1)
-    s = score(tracked, size_wh)
+    show(name, score(tracked, size_wh), cost)
+
+
+def show(name: str, s: Score, cost: float) -> None:
+    """Print a line of the table."""
     print(
         f"| {name} | {s.people} | {s.idf1:.4f} | {s.mota:.4f} | {s.switches} | {s.misses} |"
         f" {s.false} | {cost:.0f} |",
@@ -95,15 +98,8 @@ def found_by_networks(seed: int, end: int) -> tuple[list[Item], tuple[int, int]]
     with stream("demo", seed=seed, end=end, smooth="off") as run:
         size_wh = run.info.size_wh
         scene = Scene(seed, end, size_wh, RATE)
-        items = [
-            (item.frame.time, unnamed(item.poses), scene.truth(item.frame.index)) for item in run
-        ]
+        items = [(item.frame.time, item.poses, scene.truth(item.frame.index)) for item in run]
     return items, size_wh
-
-
-def unnamed(poses: Poses) -> Poses:
-    """Without ids."""
-    return poses.with_ids(np.full(len(poses), -1, np.int64))
 
 
 def made_up(seed: int, end: int) -> list[Item]:
