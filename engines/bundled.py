@@ -14,7 +14,7 @@ from realtime.errors import ModelError
 
 SHA256 = {
     "detector.onnx": "7dd1ef800a79f54c6d8f5c454834e98ebe903becdf62cb643766736eea59263e",
-    "pose.onnx": "1b45f154da70f320f1c143062c696991a3aa4e408f975b9bb6238cb28330ab2f",
+    "pose.onnx": "3e6d9af039e6d0d2ab5f36f78ca13b4e876345007892bd33aa856e3f0ce20338",
     "tiny_detector.onnx": "d1bf924fdc39d52bcd0d64f6cd1e7f17aae5c57c3de9d47ad236450e9f338e71",
     "tiny_pose.onnx": "8d2cd91d7a14843d9a3f34f3ca838f0abf26b9bd22ebe5882bb85daff406b3ff",
 }
