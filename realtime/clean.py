@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
-from realtime.console import complain
-from realtime.errors import PosestreamError, UsageError
+from realtime.command import Parser, exit_code
+from realtime.errors import UsageError
 from realtime.formats.registry import About, load, open_data
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import Target, parse_target
@@ -26,28 +25,16 @@ EPILOG = """examples:
   python -m realtime.clean walk.jsonl --out walk.trc --id 3        only another format"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are one line on standard error."""
-    try:
-        _run(_parse(argv))
-    except PosestreamError as error:
-        complain(error)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: _run(_parse(argv)))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m realtime.clean",
         description="Steady joints of recorded poses, from any data format into any other.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("input", type=Path, metavar="FILE", help="what --data or --json wrote")

@@ -8,10 +8,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from engines.load import BACKENDS, PRECISIONS
 from realtime.bench.options import check_bench
+from realtime.command import Parser
 from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
 from realtime.follow import EVERYBODY, parse_choice
@@ -107,13 +108,6 @@ class Settings:
         return Span(_moment(self.start, "start") or 0, _moment(self.end, "end"), self.stride)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors as one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
-
-
 def parse(argv: Sequence[str]) -> Settings:
     """Settings from the command line and the --config file; the command line wins.
 
@@ -180,12 +174,10 @@ _DEFAULTS: dict[str, Any] = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Every option has the default None, so that what was given can be told apart."""
-    parser = _Parser(
+    parser = Parser(
         prog="run_camera.py",
         description="People's poses from a camera, a video, a stream or a folder of images.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     groups = {
         "input": _add_input,

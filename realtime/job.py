@@ -36,7 +36,7 @@ from realtime.opening import (
     wants_window,
 )
 from realtime.outputs import SinkWorker
-from realtime.pipeline import Pipeline
+from realtime.pipeline import Options, Pipeline
 from realtime.progress import Progress
 from realtime.run_report import build_report, model
 from realtime.screen import Display, Screen
@@ -79,16 +79,7 @@ class Job:
         detector.network, pose = Halving(detector.network), Halving(pose)
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
-        recorder = next((sink for sink in sinks if isinstance(sink, Recorder)), None)
-        self.desk = Desk(
-            style_of(settings),
-            stop,
-            live=live,
-            pictures=settings.output or Path("posestream"),
-            recorder=recorder,
-            file=source if isinstance(source, Seekable) and source.can_seek else None,
-            writing=any(sink.name != "page" for sink in sinks),
-        )
+        self.desk = _desk(settings, stop, source, sinks)
         hud = Hud(
             self.ledger,
             source,
@@ -99,11 +90,7 @@ class Job:
         self.desk.redraw, self.desk.checked = hud.again, hud.checked
         pictures = show is not None or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None
-        # With a window or a page somebody may switch the blur on at any time.
-        heads = settings.blur_faces or show is not None or settings.serve is not None
-        options = replace(pipeline_options(settings), find_heads=heads)
-        if settings.blur_faces:
-            options = replace(options, detect_every=1)
+        options = _options(settings, show is not None)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
         self.compare = None
         if settings.compare:
@@ -163,6 +150,27 @@ class Job:
         if self.score:
             report["demo"] = self.score.result()
         return report
+
+
+def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> Desk:
+    """The controls of the run."""
+    return Desk(
+        style_of(settings),
+        stop,
+        live=source.info.live,
+        pictures=settings.output or Path("posestream"),
+        recorder=next((sink for sink in sinks if isinstance(sink, Recorder)), None),
+        file=source if isinstance(source, Seekable) and source.can_seek else None,
+        writing=any(sink.name != "page" for sink in sinks),
+    )
+
+
+def _options(settings: Settings, shown: bool) -> Options:
+    """How the pipeline is to work, with heads where faces may be blurred: with a window or a page
+    somebody may switch that on at any time."""
+    heads = settings.blur_faces or shown or settings.serve is not None
+    options = replace(pipeline_options(settings), find_heads=heads)
+    return replace(options, detect_every=1) if settings.blur_faces else options
 
 
 def open_job(

@@ -8,10 +8,10 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from realtime import console
-from realtime.errors import ModelError, PosestreamError, UsageError
+from realtime.command import Parser
+from realtime.errors import ModelError, PosestreamError
 
 COMMANDS = (
     "train.run_command",
@@ -47,18 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.flush_stdout()
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors as one line, no abbreviated options; subparsers are of this class as well."""
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **values})
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="posestream-train", description=__doc__)
+    parser = Parser(prog="posestream-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     for name in COMMANDS:
         importlib.import_module(name).add_command(commands)

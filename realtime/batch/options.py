@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from realtime.batch.join import SUFFIXES, Look
 from realtime.cli import add_networks, settings_of
+from realtime.command import Parser
 from realtime.errors import UsageError
 
 EPILOG = """examples:
@@ -46,13 +47,6 @@ class Asked:
     quiet: bool
     look: Look
     options: dict[str, Any]
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors as one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
 
 
 def parse(argv: Sequence[str] | None) -> Asked:
@@ -99,12 +93,10 @@ def _run_options() -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m realtime.batch",
         description="Poses of many videos, by many workers.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
         conflict_handler="resolve",
     )
     add = parser.add_argument

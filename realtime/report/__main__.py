@@ -6,11 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from realtime import atomic
-from realtime.console import complain
-from realtime.errors import InputError, PosestreamError, UsageError
+from realtime.command import Parser, exit_code
+from realtime.errors import InputError, UsageError
 from realtime.formats.registry import load
 from realtime.report import runfile
 from realtime.report.page import page
@@ -26,29 +25,17 @@ the report of the run is found by itself when it is called NAME.report.json, NAM
 report.json and lies beside the data; the page needs no network and no other file"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are one line on standard error."""
-    try:
-        print(_run(_parse(argv)))
-    except PosestreamError as error:
-        complain(error)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: print(_run(_parse(argv))))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m realtime.report",
         description="An HTML page of a run: who was there when and where, joint angles, how sure"
         " it all is, speed and drops.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("data", type=Path, metavar="RUN.jsonl", help="what --json or --data wrote, any format")
