@@ -84,7 +84,7 @@ class Settings:
     precision: str
     compute: str
     threads: int | None
-    detect_every: int
+    detect_every: int | None
     decode: str
     detector_score: float
     min_score: float
@@ -166,7 +166,7 @@ _DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
     "data": (), "smooth": "display",
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
-    "detect_every": 1, "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
+    "decode": "udp", "detector_score": 0.4, "min_score": 0.2, "batch": 8,
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
     "select": EVERYBODY,
 }  # fmt: skip
@@ -269,7 +269,13 @@ def add_networks(add: Any) -> None:
     add("--precision", choices=PRECISIONS, help="arithmetic (default auto)")
     add("--compute", metavar="WHERE", help="auto, cpu, cuda, cuda:N or gpu")
     add("--threads", type=int, metavar="N", help="CPU threads of each network (default all cores)")
-    add("--detect-every", type=int, metavar="N", help="run the detector on every Nth frame")
+    add(
+        "--detect-every",
+        type=int,
+        metavar="N",
+        help="frames from one detection to the next "
+        "(default: 3 in files, fewer where people come, go or are in doubt; 1 live)",
+    )
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a person box (0.4)")
     add("--min-score", type=float, metavar="S", help="least score of a person (default 0.2)")
@@ -416,8 +422,9 @@ def _validate(s: Settings) -> None:
         if not 0 <= value <= 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}: expected 0 to 1")
     for name in ("stride", "detect_every", "batch"):
-        if not 1 <= getattr(s, name) <= 1000:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(s, name)}: expected 1 to 1000")
+        count = getattr(s, name)
+        if count is not None and not 1 <= count <= 1000:
+            raise UsageError(f"--{name.replace('_', '-')} {count}: expected 1 to 1000")
     if s.crf is not None and not 0 <= s.crf <= 51:
         raise UsageError(f"--crf {s.crf}: expected 0 to 51")
     if s.camera_fps is not None and not 0 < s.camera_fps <= 1000:

@@ -36,11 +36,13 @@ class Detector:
         self.max_people = max_people
         self._decode = DECODERS[network.spec.format]
 
-    def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
-        """The people of each frame, boxes in its pixels, sorted by descending score.
+    def __call__(self, frames: Sequence[Frame], share: float = 1.0) -> list[Detections]:
+        """The people of each frame, boxes in its pixels, sorted by descending score; those of at
+        least this share of min_score.
 
         All frames run as one batch. Raises ModelError.
         """
+        least = share * self.min_score
         if not frames:
             return []
         input_wh = self.network.spec.input_wh
@@ -49,13 +51,13 @@ class Detector:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped
             for n, frame in enumerate(frames):
                 one = [array[n] for array in outputs]
-                boxes, scores = self._decode(one, input_wh, self.min_score)
-                found.append(self._in_frame(frame, boxes, scores))
+                boxes, scores = self._decode(one, input_wh, least)
+                found.append(self._in_frame(frame, boxes, scores, least))
         return found
 
-    def _in_frame(self, frame: Frame, boxes_xyxy: Float, scores: Float) -> Detections:
+    def _in_frame(self, frame: Frame, boxes_xyxy: Float, scores: Float, least: float) -> Detections:
         """Boxes (N, 4) of the network's input as people of the frame; unusable ones dropped."""
-        usable = np.isfinite(boxes_xyxy).all(1) & np.isfinite(scores) & (scores >= self.min_score)
+        usable = np.isfinite(boxes_xyxy).all(1) & np.isfinite(scores) & (scores >= least)
         to_frame = geometry.invert(geometry.letterbox(frame.size_wh, self.network.spec.input_wh))
         corners = geometry.apply(to_frame, boxes_xyxy[usable].reshape(-1, 2))
         boxes = geometry.clip_boxes(corners.reshape(-1, 4), frame.size_wh)

@@ -43,7 +43,7 @@ class FaultyDetector(Detector):
 
     count = 0
 
-    def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
+    def __call__(self, frames: Sequence[Frame], share: float = 1.0) -> list[Detections]:
         return [self._crowd(frame) for frame in frames]
 
     def _crowd(self, frame: Frame) -> Detections:

@@ -25,7 +25,7 @@ from realtime.ledger import Ledger
 from realtime.looks import looks
 from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
-from realtime.schedule import LiveSchedule, detect_sparsely
+from realtime.schedule import DOUBT, EVERY, LiveSchedule, detect_sparsely
 from realtime.similarity import suppress
 from realtime.smooth import Smoother, Where
 from realtime.sources.base import Source, SourceInfo
@@ -43,9 +43,10 @@ TICK = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run works on its frames; see the command line's help."""
+    """How a run works on its frames; see the command line's help. detect_every: None is what
+    detects_every() chooses."""
 
-    detect_every: int = 1
+    detect_every: int | None = None
     method: Method = DEFAULT_METHOD
     min_score: float = 0.2
     batch: int = 8
@@ -128,8 +129,13 @@ class Pipeline:
     def _file(self, crew: Crew) -> Generator[PosedFrame, None, None]:
         batch = batch_size(self._source.info, self._options.batch)
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", batch)))
-        every = 1 if self._source.info.independent else self._options.detect_every
-        groups = detect_sparsely(grabbed, self._detect, every, batch)
+        every = detects_every(self._source.info, self._options.detect_every)
+        share = DOUBT[0] if every > 1 else 1.0
+
+        def detect(frames: Sequence[Frame]) -> list[Detections]:
+            return self._detect(frames, share)
+
+        groups = detect_sparsely(grabbed, detect, every, batch, self._detector.min_score)
         found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
         posed = crew.in_thread("pose", each(self._estimate, found), self._edge("decode", 1))
         frames = flat(flat(posed))
@@ -138,7 +144,10 @@ class Pipeline:
     def _live(self, crew: Crew) -> Generator[PosedFrame, None, None]:
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", 1, drop=True)))
         schedule = LiveSchedule(
-            self._detect, self._tracker, self._options.detect_every, lambda: self.watchful()
+            self._detect,
+            self._tracker,
+            detects_every(self._source.info, self._options.detect_every),
+            lambda: self.watchful(),
         )
 
         def infer(frame: Frame) -> PosedFrame:
@@ -146,9 +155,9 @@ class Pipeline:
 
         return flat(crew.in_thread("infer", each(infer, grabbed), self._edge("track", 1)))
 
-    def _detect(self, frames: Sequence[Frame]) -> list[Detections]:
+    def _detect(self, frames: Sequence[Frame], share: float = 1.0) -> list[Detections]:
         with self.meters["detect"].on([frame.index for frame in frames]):
-            return self._detector(frames)
+            return self._detector(frames, share)
 
     def _estimate(self, group: list[Found]) -> list[PosedFrame]:
         """Poses of a group of frames; the people of all frames share the batches."""
@@ -216,6 +225,14 @@ class Pipeline:
         smooth = replace(item, poses=self._smoother(item.poses, item.frame.time))
         where = self._options.smooth
         return item if where == "data" else smooth, item if where == "display" else smooth
+
+
+def detects_every(info: SourceInfo, wanted: int | None) -> int:
+    """The frames from one detection to the next: as wanted; of files EVERY unless told, of live
+    sources 1; of independent images always 1."""
+    if info.independent:
+        return 1
+    return wanted or (1 if info.live else EVERY)
 
 
 def batch_size(info: SourceInfo, wanted: int) -> int:

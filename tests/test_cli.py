@@ -14,7 +14,7 @@ def test_defaults_and_given_values() -> None:
     settings = parse(["--input", "walk.mp4", "--start", "2.5s", "--end", "90", "--stride", "2"])
     assert settings.input == ("walk.mp4",) and settings.device == ()
     assert (settings.span.start, settings.span.end, settings.span.stride) == (2.5, 90, 2)
-    assert settings.detect_every == 1 and not settings.headless and settings.output is None
+    assert settings.detect_every is None and not settings.headless and settings.output is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import inspect
 import weakref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -245,6 +246,38 @@ def test_any_boxes(data):
         assert len(found) == count and (np.diff(found.scores) <= 0).all()
         assert (found.boxes_xyxy >= 0).all() and np.isfinite(found.boxes_xyxy).all()
         assert (found.boxes_xyxy <= np.array([639, 479, 639, 479])).all()
+
+
+@steady
+@given(
+    st.lists(st.lists(st.floats(0.0625, 1.0, width=32), max_size=3), min_size=1, max_size=30),
+    st.integers(1, 6),
+    st.integers(1, 9),
+)
+def test_where_a_score_is_in_doubt_the_detector_runs_on_every_frame(scores, every, batch):
+    """People who stand side by side, each frame with scores of its own, the least being 0.4."""
+
+    def detector(frames):
+        found.extend(frame.index for frame in frames)
+        return [
+            boxes_of(*((100 * n, 100, 100 * n + 80, 300, s) for n, s in enumerate(scores[f.index])))
+            for f in frames
+        ]
+
+    found = []
+    film = Film(len(scores))
+    groups = list(detect_sparsely(film.frames(), detector, every, batch, 0.4))
+    results = [people for group in groups for _, people in group]
+    keys = sorted({*range(0, len(scores), every), len(scores) - 1})
+    for first, last in pairwise(keys):
+        ends = scores[first] + scores[last]
+        sure = not any(0.8 * 0.4 < score < 1.1 * 0.4 for score in ends)
+        if not sure:
+            assert set(range(first, last + 1)) <= set(found)
+    for n, people in enumerate(results):
+        assert (people.scores >= np.float32(0.4)).all()
+        if n in found:
+            assert len(people) == sum(np.float32(score) >= np.float32(0.4) for score in scores[n])
 
 
 @pytest.mark.parametrize("every", [1, 4])

@@ -59,6 +59,7 @@ def parse(argv: Sequence[str] | None) -> Asked:
         if name in plain and Path(plain[name]).is_file():
             plain[name] = str(Path(plain[name]).absolute())
     _check(given)
+    plain.setdefault("detect_every", 1)  # segments then join as if they had been one file
     if not given["gpus_each"]:
         plain.setdefault("compute", "cpu")
     formats = tuple(dict.fromkeys(given["data"] or ["jsonl"]))

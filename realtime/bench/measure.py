@@ -28,6 +28,7 @@ from realtime.ledger import rss_mb
 from realtime.opening import check_report, load_networks
 from realtime.pipeline import batch_size
 from realtime.run_report import model, write_report
+from realtime.schedule import EVERY
 from realtime.sources.base import SourceInfo
 from realtime.version import VERSION
 
@@ -94,7 +95,7 @@ class Bench:
                 "system": f"{platform.system()} {platform.machine()}",
             },
             "size_wh": list(SIZE_WH),
-            "detect_every": self._settings.detect_every,
+            "detect_every": self._settings.detect_every or (1 if self._settings.streams else EVERY),
             "models": {network.spec.task: model(network) for network in self._nets},
         }
 

@@ -123,7 +123,7 @@ class KnownDetector(Detector):
         super().__init__(network, min_score)
         self._clip = clip
 
-    def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
-        super().__call__(frames)
+    def __call__(self, frames: Sequence[Frame], share: float = 1.0) -> list[Detections]:
+        super().__call__(frames, share)
         boxes = [self._clip.boxes_xyxy[self._clip.at(frame.index)] for frame in frames]
         return [Detections(here, np.full(len(here), 0.9, np.float32)) for here in boxes]

@@ -61,7 +61,7 @@ def advice(stage: str, settings: Settings, precision: Mapping[str, str]) -> list
 
 def _network_advice(stage: str, settings: Settings, precision: Mapping[str, str]) -> list[str]:
     tries = []
-    if stage == "detect" and settings.detect_every == 1:
+    if stage == "detect" and settings.detect_every is None:
         tries.append("--detect-every 5: boxes between are worked out")
     if stage == "pose" and precision.get("pose") != "int8":
         tries.append("a pose network with int8 ranges (python -m engines calibrate)")
