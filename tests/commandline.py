@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
-
 ROOT = Path(__file__).resolve().parent.parent
+
+_started: list[subprocess.Popen[str]] = []
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Result:
 
 def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
     """Start run_camera.py with these arguments; env adds environment variables."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(ROOT / "run_camera.py"), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -37,6 +37,20 @@ def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
         encoding="utf-8",
         env={**os.environ, "PYTHONUTF8": "1", **env},
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Kill what a failed test has left running; it would disturb others."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+        process.wait()
 
 
 def finish(process: subprocess.Popen[str], within: float = 60) -> Result:
@@ -67,5 +81,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def times(path: Path) -> list[float]:
     """The times of all frames of a video that decode, in seconds."""
+    import av  # slow
+
     with av.open(str(path)) as container:
         return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]

@@ -3,11 +3,19 @@
 from collections.abc import Iterator
 
 import pytest
+from commandline import end_all
 from hypothesis import settings
 from rtsp import Server
 
 settings.register_profile("posestream", deadline=None, derandomize=True)
 settings.load_profile("posestream")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """No process of the command line outlives its test."""
+    yield
+    end_all()
 
 
 @pytest.fixture

@@ -544,10 +544,10 @@ def test_on_the_page(tmp_path: Path) -> None:
     path = media.video(
         tmp_path / "film.mp4", 480, (640, 360), picture=numbered, options={"g": "60", "bf": "3"}
     )
-    process = start("--input", path, "--headless", "--serve", "0", *tiny())
-    with chromium(tmp_path / "profile") as browser:
+    with chromium(tmp_path / "profile") as browser:  # first: the film takes only 16 s
         tab = browser.tab()
         tab.size(1000, 1000)
+        process = start("--input", path, "--headless", "--serve", "0", *tiny())
         tab.open(url_of(process))
         tab.wait("shown.index > 3", within=60)
         tab.value(reading("picture", BITS, FIELD))
