@@ -463,9 +463,8 @@ def _validate_several(s: Settings) -> None:
     """What several sources at once cannot have. Raises UsageError."""
     if len(set(s.device)) < len(s.device):
         raise UsageError("--device: the same camera twice")
-    for name in ("serve", "explain"):
-        if getattr(s, name):
-            raise UsageError(f"--{name} takes one source; give one --device or --input")
+    if s.explain:
+        raise UsageError("--explain takes one source; give one --device or --input")
     if s.json == "-":
         raise UsageError("--json - takes one source; a file gets a number for each of several")
 

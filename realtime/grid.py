@@ -1,16 +1,17 @@
-"""One window for several sources: the newest picture of each, side by side."""
+"""Several sources in one picture, in a window or a page: the newest of each, side by side."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from realtime.controls import usable
 from realtime.desk import Desk
-from realtime.draw import LIGHT
+from realtime.draw import LIGHT, Style
 from realtime.help_card import with_help, with_note
 from realtime.hud import fitted
 from realtime.records import Image, PosedFrame
@@ -29,16 +30,48 @@ LETTERS = 11
 """Height of the capital letters of the names, in pixels."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a tile shows at one moment. picture: None while there is none that may be shown. state:
+    what is written over it, dimmed, "" over a live one. private: whether it hides faces."""
+
+    style: Callable[[], Style]
+    picture: Image | None
+    state: str
+    note: str
+    private: bool
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        """The same for two looks, both still held, that show the same."""
+        return id(self.picture), self.state, self.note
+
+    def fit(self) -> bool:
+        """Whether it may be shown: not when faces have come to be hidden since."""
+        return self.private or not self.style().private
+
+    def draw(self, notes: bool = True) -> Image:
+        """Its picture (H, W, 3) BGR."""
+        if self.state or self.picture is None:
+            return draw_state(self.picture, self.state)
+        return with_note(self.picture, self.note) if notes and self.note else self.picture
+
+
 class Tile:
-    """The place of one source in the window; see screen.Display. The run's own thread gives it
-    frames, and the main thread asks for its picture."""
+    """The place of one source in a picture of several; see screen.Display. The run's own thread
+    gives it frames; any other asks how it looks.
+
+    saw: told each frame that is shown. closed: the run has ended; its last picture stays, dimmed,
+    and whoever has waited for it goes on calling look_after(), for changes of style.
+    """
 
     def __init__(self, name: str, source: Source, desk: Desk, paced: bool) -> None:
         self.shown = 0
-        self.name, self.desk = name, desk
-        self._source, self._paced, self._pace = source, paced, Pace()
-        self._picture: Image | None = None
-        self._closed = False
+        self.name, self.desk, self.source = name, desk, source
+        self.saw: Callable[[PosedFrame], None] = lambda item: None
+        self._paced, self._pace = paced, Pace()
+        self._now: tuple[PosedFrame | None, bool] = None, True  # on show, and whether private
+        self.closed = False
 
     def early(self, item: PosedFrame) -> float:
         """See Display."""
@@ -47,27 +80,45 @@ class Tile:
     def show(self, item: PosedFrame) -> None:
         """See Display."""
         if item.picture is not None:
-            self._picture = item.picture
+            self._keep(item)
             self.shown += 1
+            self.saw(item)
 
     def look_after(self, stop: Stop) -> None:
         """See Display; a change of style draws the frame on show again."""
         self.desk.work()
         if self.desk.item is not None and self.desk.item.picture is not None:
-            self._picture = self.desk.item.picture
+            self._keep(self.desk.item)
 
     def close(self) -> None:
-        """The last picture stays, dimmed."""
-        self._closed = True
+        """See Display."""
+        self.closed = True
 
-    def picture(self) -> Image:
+    @property
+    def item(self) -> PosedFrame | None:
+        """The frame on show."""
+        return self._now[0]
+
+    def look(self) -> Look:
         """What to show now, with the state of the source when it gives no frames."""
-        picture, state = self._picture, self._source.status.state
-        if self._closed:
-            return draw_state(picture, "ended")
-        if picture is None or state not in ("live", "ended"):
-            return draw_state(picture, self._source.status.describe())
-        return with_note(picture, self.desk.note) if self.desk.note else picture
+        item, private = self._now
+        style, state = self.desk.style, self.source.status.state
+        hidden = style.private and not private  # it is being drawn again
+        picture = item.picture if item else None
+        if hidden and picture is not None:
+            picture = np.zeros_like(picture)
+        text = ""
+        if self.closed:
+            text = "ended"
+        elif hidden:
+            text = "hiding faces"
+        elif picture is None or state not in ("live", "ended"):
+            text = self.source.status.describe()
+        return Look(lambda: self.desk.style, picture, text, self.desk.note, private or hidden)
+
+    def _keep(self, item: PosedFrame) -> None:
+        """It is as the desk's style asks: the run sees to that in the same thread."""
+        self._now = item, self.desk.style.private
 
 
 class Grid:
@@ -101,7 +152,7 @@ class Grid:
             tile.desk.ask(action)
 
     def _drawing(self) -> Image:
-        whole = side_by_side([(tile.name, tile.picture()) for tile in self._tiles])
+        whole = side_by_side([(tile.name, tile.look().draw()) for tile in self._tiles])
         if not self._tiles[0].desk.help:
             return whole
         desks = [tile.desk for tile in self._tiles]
@@ -109,11 +160,16 @@ class Grid:
         return with_help(whole, keys)
 
 
+def cells(count: int) -> tuple[int, int]:
+    """Columns and rows for so many pictures."""
+    columns = math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
+
+
 def side_by_side(pictures: Sequence[tuple[str, Image]]) -> Image:
     """Named pictures (H, W, 3) BGR of any sizes in one of SIZE_WH, in rows from the top left, each
     as large as its cell allows."""
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = math.ceil(len(pictures) / columns)
+    columns, rows = cells(len(pictures))
     wide, tall = SIZE_WH[0] // columns, SIZE_WH[1] // rows
     whole = np.zeros((SIZE_WH[1], SIZE_WH[0], 3), np.uint8)
     for n, (name, picture) in enumerate(pictures):

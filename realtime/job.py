@@ -180,18 +180,19 @@ def open_job(
     load: Load = load_networks,
     show: OpenDisplay | None = None,
     progress: Progress | None = None,
+    wanted: Callable[[Settings, SourceInfo], bool] = wants_window,
 ) -> Job:
     """Open everything that one source's run needs; cleanup takes it back if the run does not begin.
 
-    show: opens what shows the frames, if anything is to be shown; None: a window of its own.
-    Raises PosestreamError.
+    show: opens what shows the frames, on a page too, if that is wanted; None: a window of its own,
+    and a page of its own if asked for. Raises PosestreamError.
     """
     source = open_source(settings)
     cleanup.callback(source.close)
-    shown = (show or _open_screen) if wants_window(settings, source.info) else None
+    shown = (show or _open_screen) if wanted(settings, source.info) else None
     sinks = open_sinks(settings, source.info, cleanup)
     check_report(settings)
-    page = open_page(settings, stop, not sinks, source.info, cleanup)
+    page = None if show else open_page(settings, stop, not sinks, source.info, cleanup)
     sinks += [page] if page else []
     detector, pose = load(settings, source.info)
     job = Job(settings, stop, source, sinks, detector, pose, shown, progress)

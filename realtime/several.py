@@ -1,5 +1,5 @@
 """Several sources at once: a run for each, in threads of its own, with one detector and one pose
-network for all of them and one window.
+network for all of them, one window and one page.
 
 Each run keeps its own edges, drop policy, tracker, outputs and report; what they ask of the
 networks at about the same time is one batch (engines.shared). A source that fails is told at once
@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from threading import Thread
 from time import perf_counter, sleep
+from typing import TYPE_CHECKING
 
 from engines.base import Network
 from engines.shared import Shared
@@ -28,14 +29,17 @@ from realtime.detect import Detector
 from realtime.errors import OutputError, PosestreamError, StageError
 from realtime.formats.target import parse_target
 from realtime.grid import Grid, Tile
-from realtime.job import open_job
+from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
-from realtime.opening import load_networks
+from realtime.opening import load_networks, wants_window
 from realtime.progress import Progress
 from realtime.sinks.exit_guard import on_exit
 from realtime.sources.base import Source, SourceInfo
 from realtime.statusfile import StatusFile
 from realtime.stop import Stop
+
+if TYPE_CHECKING:  # it needs a library that only --serve needs
+    from realtime.serve.wall import Part, WallPage
 
 TICK = 0.01
 """Seconds between two looks at the window and the runs."""
@@ -49,19 +53,17 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
     Raises PosestreamError when one of them could not begin; then none does.
     """
     parts = divided(settings)
-    tiles: list[Tile] = []
-    with ExitStack() as told, ExitStack() as cleanup:
+    with ExitStack() as told, ExitStack() as views, ExitStack() as cleanup:
         stop.rescue = cleanup.close
+        page = _open_page(settings, stop, views)
         networks = _Networks(parts)
-        members = [
-            _Member(n, part, networks, tiles, told, cleanup) for n, part in enumerate(parts, 1)
-        ]
-        grid = _open_grid(tiles, members)
-        try:
-            _attend(members, grid, stop, settings.quiet)
-        finally:
-            if grid:
-                grid.close()
+        members = [_Member(n, part, networks, told, cleanup) for n, part in enumerate(parts, 1)]
+        grid = _open_grid(members, page is not None)
+        if grid:
+            views.callback(grid.close)
+        if page:
+            page.follow([member.part for member in members])
+        _attend(members, grid, page, stop, settings.quiet)
         cleanup.pop_all()  # the runs have closed them
     codes = [member.code for member in members]
     must_leave = grid is not None or any(member.left_behind for member in members)
@@ -123,7 +125,6 @@ class _Member:
         number: int,
         settings: Settings,
         networks: _Networks,
-        tiles: list[Tile],
         told: ExitStack,
         cleanup: ExitStack,
     ) -> None:
@@ -134,18 +135,47 @@ class _Member:
         file = settings.status_file
         self._status = told.enter_context(StatusFile(file)) if file else None
 
-        def tile(source: Source, desk: Desk, paced: bool, alone: bool) -> Tile:
-            tiles.append(Tile(f"{number}  {source.info.name}", source, desk, paced))
-            return tiles[-1]
-
+        self.tile: Tile | None = None
+        self.in_window = False
         silent = Progress(None, enabled=False)
-        self.job = open_job(settings, self.stop, cleanup, networks.load, tile, silent)
+        self.job = open_job(
+            settings,
+            self.stop,
+            cleanup,
+            networks.load,
+            self._open_tile(number),
+            silent,
+            self._shown,
+        )
         self.name = f"source {number}, {self.job.source.info.name}"
         if self._status:
             self._status.follow(self.job.source, self.job.ledger, self.job.lost)
         self._failure: PosestreamError | None = None
         self._returned = False
         self._thread = Thread(target=self._work, name=f"run of {self.name}", daemon=True)
+
+    def _shown(self, settings: Settings, info: SourceInfo) -> bool:
+        """Whether somebody sees its frames."""
+        self.in_window = wants_window(settings, info)
+        return self.in_window or settings.serve is not None
+
+    def _open_tile(self, number: int) -> OpenDisplay:
+        def tile(source: Source, desk: Desk, paced: bool, alone: bool) -> Tile:
+            self.tile = Tile(f"{number}  {source.info.name}", source, desk, paced)
+            return self.tile
+
+        return tile
+
+    @property
+    def part(self) -> Part:
+        """What a page shows."""
+        assert self.tile is not None
+        return self.tile, self.job.pipeline, self.job.ledger, self.job.workers
+
+    def look_after(self) -> None:
+        """Do what keys and buttons ask for when the run, which does it otherwise, has ended."""
+        if self.tile and self.code is not None and not self.alive:
+            self.tile.look_after(self.stop)
 
     def start(self) -> None:
         """Begin the run in a thread of its own."""
@@ -179,12 +209,24 @@ class _Member:
         self._returned = True
 
 
-def _open_grid(tiles: Sequence[Tile], members: Sequence[_Member]) -> Grid | None:
+def _open_page(settings: Settings, stop: Stop, views: ExitStack) -> WallPage | None:
+    """The page of all sources, if asked for. Raises OutputError and ModelError."""
+    if settings.serve is None:
+        return None
+    from realtime.serve.wall import WallPage
+
+    page = WallPage(settings.serve, stop, settings.min_joint_score)
+    views.callback(page.close)
+    return page
+
+
+def _open_grid(members: Sequence[_Member], served: bool) -> Grid | None:
     """The window, if a source has something to be seen there."""
+    tiles = [member.tile for member in members if member.tile and member.in_window]
     if not tiles:
         return None
-    alone = not any(member.job.workers for member in members)
-    on_exit(lambda: _display_lost(members))
+    alone = not (served or any(member.job.workers for member in members))
+    on_exit(lambda: _display_lost(members, alone))
     try:
         return Grid("posestream", tiles, alone)
     except OSError as error:
@@ -192,8 +234,14 @@ def _open_grid(tiles: Sequence[Tile], members: Sequence[_Member]) -> Grid | None
         return None
 
 
-def _attend(members: Sequence[_Member], grid: Grid | None, stop: Stop, quiet: bool) -> None:
-    """The main thread while the runs go on: signals, the window, progress, and their ends."""
+def _attend(
+    members: Sequence[_Member],
+    grid: Grid | None,
+    page: WallPage | None,
+    stop: Stop,
+    quiet: bool,
+) -> None:
+    """The main thread while the runs go on: signals, what is seen, progress, and their ends."""
 
     def rescue() -> None:
         for member in members:
@@ -216,15 +264,18 @@ def _attend(members: Sequence[_Member], grid: Grid | None, stop: Stop, quiet: bo
             if member.code is None and (late or not member.alive):
                 progress.clear()
                 member.conclude()
+            member.look_after()
         if grid:
             grid.look_after(stop)
+        if page:
+            page.look_after()
         progress.update(sum(member.job.ledger.delivered for member in members))
         sleep(TICK)
     progress.close()
 
 
-def _display_lost(members: Sequence[_Member]) -> int:
+def _display_lost(members: Sequence[_Member], alone: bool) -> int:
     """The window toolkit is ending the process; keep what has been recorded. The exit code."""
     for member in members:
         member.stop.rescue()
-    return OutputError.exit_code if any(member.job.workers for member in members) else 0
+    return 0 if alone else OutputError.exit_code

@@ -34,7 +34,7 @@ from realtime.stop import Stop
 aiohttp = pytest.importorskip("aiohttp", reason='needs pip install "posestream[serve]"')
 
 from realtime.serve.buttons import STILL, Buttons  # noqa: E402
-from realtime.serve.newest import Newest, to_jpeg  # noqa: E402
+from realtime.serve.newest import Newest, Shot, to_jpeg  # noqa: E402
 from realtime.serve.page import Page  # noqa: E402
 
 RATE = 25
@@ -353,10 +353,11 @@ def test_a_watched_file_keeps_its_pace(stop: Stop) -> None:
 
 def test_newest_keeps_only_the_newest() -> None:
     async def work() -> int:
-        newest = Newest(asyncio.get_running_loop())
+        newest = Newest()
+        newest.begin(asyncio.get_running_loop())
         for number in range(100):
-            newest.put(posed(number, (480, 40)))
-        return (await newest.after(0)).index
+            newest.put(Shot(np.zeros((40, 480, 3), np.uint8), number, 0.0))
+        return (await newest.after(None)).index
 
     assert asyncio.run(work()) == 99
 

@@ -27,19 +27,26 @@ LATE = 2.0
 
 
 class Buttons:
-    """Before follow() there is nothing but the one that ends the run."""
+    """Before follow() there is nothing but the one that ends the run. Those of several runs act on
+    all of them."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._desk: Desk | None = None
+        self._desks: list[Desk] = []
         self._live = True
         self._style: Style | None = None
         self._again: PosedFrame | None = None
         self._until = 0.0
 
     def follow(self, desk: Desk, live: bool) -> None:
-        """Offer what this desk does; live: the source cannot wait."""
-        self._live, self._style, self._desk = live, desk.style, desk
+        """Offer what this desk does, too; live: the source cannot wait."""
+        self._live, self._style = self._live and live, desk.style
+        self._desks.append(desk)
+
+    @property
+    def private(self) -> bool:
+        """Whether faces are to be hidden in what is drawn from now on."""
+        return any(desk.style.private for desk in self._desks)
 
     def told(self) -> list[dict[str, Any]]:
         """name, label, key and, where there is one, on (a switch), detail (a value) or ask (a
@@ -53,51 +60,54 @@ class Buttons:
 
     def note(self) -> str:
         """What there is to say at the picture now."""
-        return self._desk.note if self._desk else ""
+        return next((desk.note for desk in self._desks if desk.note), "")
 
     def press(self, name: str) -> None:
         """Have it done soon; a button that is not there does nothing."""
         if name == "quit":
             self._stop.ask("page")
-        elif self._desk and self._offers(name):
-            self._desk.ask(name)
+        elif self._offers(name):
+            for desk in self._desks:
+                desk.ask(name)
 
-    def redrawn(self, shown: PosedFrame, age: float) -> PosedFrame | None:
+    def redrawn(self, shown: PosedFrame, age: float, must: bool = False) -> PosedFrame | None:
         """The frame that the page has shown for age seconds, drawn anew when a button was pressed
-        while no other one comes; None when there is no need."""
-        if self._desk is None:
+        while no other one comes; None when there is no need. must: it may not be shown as it is.
+        For one run."""
+        if not self._desks:
             return None
-        if self._desk.style is not self._style:
-            self._style, self._again = self._desk.style, None
+        desk = self._desks[0]
+        if desk.style is not self._style:
+            self._style, self._again = desk.style, None
             self._until = perf_counter() + LATE
-        if age < STILL or perf_counter() > self._until or shown is self._again:
+        due = age >= STILL and perf_counter() <= self._until and shown is not self._again
+        if not (due or must):
             return None
-        self._again = self._desk.redraw(shown)
+        self._again = desk.redraw(shown)
         return self._again
 
     def _offers(self, name: str) -> bool:
-        if self._desk is None or name not in LABELS:
+        if not self._desks or name not in LABELS:
             return name == "quit"
-        if name in TIMED:
-            return not self._live
+        if name in TIMED:  # a window may have paused several cameras
+            held = len(self._desks) > 1 and any(desk.paused for desk in self._desks)
+            return not self._live or held
         if name in JUMPS:
-            return self._desk.has_file
-        return name != "record" or self._desk.can_record
+            return any(desk.has_file for desk in self._desks)
+        return name != "record" or any(desk.can_record for desk in self._desks)
 
     def _state(self, name: str) -> dict[str, Any]:
         if name == "quit":
             return {"ask": "End the run? Outputs are finished, and the page with it."}
-        if self._desk is None:
-            return {}
-        style = self._desk.style
+        desks = self._desks
         if name == "overlay":
-            return {"detail": overlay_of(style)}
+            return {"detail": overlay_of(desks[0].style)}
         if name == "raise":
-            return {"detail": f"from {style.min_joint_score:.2f}"}
+            return {"detail": f"from {desks[0].style.min_joint_score:.2f}"}
         switches = {
-            "pause": self._desk.paused,
-            "blur": style.blur_faces,
-            "mirror": style.mirror,
-            "record": self._desk.recording,
+            "pause": any(desk.paused for desk in desks),
+            "blur": all(desk.style.blur_faces for desk in desks),
+            "mirror": all(desk.style.mirror for desk in desks),
+            "record": any(desk.recording for desk in desks),
         }
         return {"on": switches[name]} if name in switches else {}

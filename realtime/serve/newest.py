@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
 
 import cv2
 import numpy as np
 
-from realtime.records import Image, PosedFrame
+from realtime.records import Image
 
 QUALITY = 80
 """Of the JPEG pictures: at 1280x720 some 100 kB, without visible blocks around thin limbs."""
 WIDEST = 1280
 """Pixels across; wider pictures are sent smaller, the screenshot is not."""
+AGAIN = 0.25
+"""Seconds without a picture after which the one before may have to be drawn again."""
 
 
 class Shot:
-    """One picture. index: of its frame; grabbed: perf_counter() when the frame was read;
-    serial: counts pictures from 1."""
+    """One picture. index: of its frame; grabbed: perf_counter() when the frame was read, 0 when
+    that is not known; fit: whether it may still be shown, or hides too little by now."""
 
-    def __init__(self, picture: Image, index: int, grabbed: float, serial: int) -> None:
-        self.picture, self.index, self.grabbed, self.serial = picture, index, grabbed, serial
+    def __init__(
+        self, picture: Image, index: int, grabbed: float, fit: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.picture, self.index, self.grabbed, self.fit = picture, index, grabbed, fit
         self._coded: asyncio.Future[bytes] | None = None
 
     async def jpeg(self, hands: ThreadPoolExecutor) -> bytes:
@@ -34,43 +40,50 @@ class Shot:
 
 
 class Newest:
-    """Holds one Shot: a new one replaces it. put() in any thread, the rest in the loop's."""
+    """Holds one Shot: a new one replaces it. put() in any thread, the rest in the loop's.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    again: called now and then while somebody waits; it may show() a picture drawn anew.
+    """
+
+    def __init__(self, again: Callable[[], None] = lambda: None) -> None:
         self.shot: Shot | None = None
-        self._loop = loop
-        self._next: PosedFrame | None = None
+        self._again = again
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._next: Shot | None = None
         self._lock = Lock()
         self._changed = asyncio.Event()
-        self._serial = 0
 
-    def put(self, item: PosedFrame) -> None:
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop in which viewers will ask; before put()."""
+        self._loop = loop
+
+    def put(self, shot: Shot) -> None:
         """Does not wait; pictures that come faster than the loop turns replace each other."""
+        assert self._loop is not None
         with self._lock:
             waiting = self._next is not None
-            self._next = item
+            self._next = shot
         if not waiting:
             self._loop.call_soon_threadsafe(self._take)
 
     def _take(self) -> None:
         with self._lock:
-            item, self._next = self._next, None
-        if item is not None:
-            self.show(item)
+            shot, self._next = self._next, None
+        if shot is not None:
+            self.show(shot)
 
-    def show(self, item: PosedFrame) -> None:
+    def show(self, shot: Shot) -> None:
         """put() for the loop's own thread."""
-        if item.picture is None:
-            return
-        self._serial += 1
-        self.shot = Shot(item.picture, item.frame.index, item.frame.grabbed, self._serial)
+        self.shot = shot
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def after(self, serial: int) -> Shot:
-        """The newest shot as soon as it is newer than that one."""
-        while self.shot is None or self.shot.serial <= serial:
-            await self._changed.wait()
+    async def after(self, last: Shot | None) -> Shot:
+        """The newest shot, as soon as it is another one than that."""
+        while self.shot is None or self.shot is last or not self.shot.fit():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), AGAIN)
+            self._again()
         return self.shot
 
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter, sleep
 
 from realtime.desk import Desk
-from realtime.errors import ModelError
 from realtime.ledger import Ledger
 from realtime.outputs import SinkWorker
 from realtime.pipeline import TICK, Pipeline
 from realtime.records import Frame, PosedFrame
 from realtime.screen import Pace
-from realtime.serve.address import listen, parse_address
+from realtime.serve.board import OneBoard
 from realtime.serve.buttons import Buttons
 from realtime.serve.figures import Figures
+from realtime.serve.server import Server
 from realtime.sources.base import Source
 from realtime.stop import Stop
-
-try:
-    from realtime.serve.guard import Guard, new_token
-    from realtime.serve.server import Server
-except ImportError as error:
-    raise ModelError(
-        f'--serve needs a library ({error}); run pip install "posestream[serve]"'
-    ) from error
 
 LONGEST = 1.0
 """Seconds a frame of a file is waited for at most: slides and gaps go by faster."""
@@ -45,19 +36,15 @@ class Page:
         self._pace = Pace(LONGEST) if paced else None
         self._checked: Callable[[PosedFrame], PosedFrame] = lambda item: item
         self._part: Callable[[], int] = lambda: 0  # of the newest frames
-        wanted = parse_address(address)
-        listener, self.address = listen(wanted)
-        self.token = "" if wanted.loopback else new_token()
         self._figures, self._buttons = Figures(min_joint_score), Buttons(stop)
-        self._server = Server(
-            listener, Guard(self.address, self.token), self._figures, self._buttons
+        self._board = OneBoard(self._figures, self._buttons)
+        self._server = Server(address, self._board)
+        self.address, self.token, self.url = (
+            self._server.address,
+            self._server.token,
+            self._server.url,
         )
-        print(f"posestream: the page is at {self.url}", file=sys.stderr, flush=True)
-
-    @property
-    def url(self) -> str:
-        """What to open; with the token, if there is one."""
-        return f"http://{self.address.reachable}/" + (f"?token={self.token}" if self.token else "")
+        self._server.tell()
 
     def follow(
         self,
@@ -76,9 +63,11 @@ class Page:
     def write(self, item: PosedFrame) -> None:
         if not self._due(item.frame):
             return  # somebody has sought: this is from before
+        private = self._buttons.private
         item = self._checked(item)  # faces may have to be hidden since it was drawn
         self._figures.saw(item)
-        self._server.show(item)
+        self._server.check()
+        self._board.put(item, private)
 
     def close(self, clean: bool = True) -> None:
         self._server.close()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import sys
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
-from aiohttp import web
+from realtime.errors import ModelError, OutputError
+from realtime.serve.address import listen, parse_address
+from realtime.serve.board import Board
 
-from realtime.errors import OutputError
-from realtime.records import PosedFrame
-from realtime.serve.buttons import Buttons
-from realtime.serve.figures import Figures
-from realtime.serve.guard import Guard, Handler, add_headers
-from realtime.serve.newest import Newest
-from realtime.serve.viewers import Viewers
+try:
+    from aiohttp import web
+
+    from realtime.serve.guard import Guard, Handler, add_headers, new_token
+    from realtime.serve.viewers import Viewers
+except ImportError as error:
+    raise ModelError(
+        f'--serve needs a library ({error}); run pip install "posestream[serve]"'
+    ) from error
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -32,26 +36,38 @@ END_LIMIT = 0.5
 
 
 class Server:
-    """Serves from the moment it is made until close(). Raises OutputError when it cannot."""
+    """Serves what a board shows, from the moment it is made until close().
 
-    def __init__(
-        self, listener: socket.socket, guard: Guard, figures: Figures, buttons: Buttons
-    ) -> None:
-        self._listener, self._guard = listener, guard
-        self._figures, self._buttons = figures, buttons
-        self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Newest]] = Future()
+    address: where, as [HOST:]PORT or as it has got it; token: what viewers need, "" for nothing;
+    alive: whether it has not ended. Raises OutputError when the address cannot be had.
+    """
+
+    def __init__(self, address: str, board: Board) -> None:
+        wanted = parse_address(address)
+        self._listener, self.address = listen(wanted)
+        self.token = "" if wanted.loopback else new_token()
+        self._guard, self._board = Guard(self.address, self.token), board
+        self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = Thread(target=self._work, name="page server", daemon=True)
         self._thread.start()
         try:
-            self._loop, self._over, self._newest = self._ready.result(START_LIMIT)
+            self._loop, self._over = self._ready.result(START_LIMIT)
         except OSError as error:
             raise OutputError(f"--serve: cannot start: {error}") from error
 
-    def show(self, item: PosedFrame) -> None:
-        """Make this the newest picture. Raises OutputError when the server has ended by itself."""
+    @property
+    def url(self) -> str:
+        """What to open; with the token, if there is one."""
+        return f"http://{self.address.reachable}/" + (f"?token={self.token}" if self.token else "")
+
+    def tell(self) -> None:
+        """Say on standard error where to look."""
+        print(f"posestream: the page is at {self.url}", file=sys.stderr, flush=True)
+
+    def check(self) -> None:
+        """Raises OutputError when it has ended by itself."""
         if not self._thread.is_alive():
             raise OutputError("--serve: the page's server has ended by itself")
-        self._newest.put(item)
 
     def close(self) -> None:
         """Tell the viewers, then end; twice is fine."""
@@ -69,8 +85,8 @@ class Server:
 
     async def _serve(self) -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
-        newest = Newest(loop)
-        viewers = Viewers(newest, self._figures, self._buttons)
+        self._board.begin(loop)
+        viewers = Viewers(self._board)
         app = web.Application(middlewares=[self._guard.check], client_max_size=1024)
         app.on_response_prepare.append(add_headers)
         app.router.add_routes([web.get(path, _static(*file)) for path, file in FILES.items()])
@@ -83,7 +99,7 @@ class Server:
         )  # fmt: skip
         await runner.setup()
         await web.SockSite(runner, self._listener).start()
-        self._ready.set_result((loop, over, newest))
+        self._ready.set_result((loop, over))
         await over.wait()
         with suppress(asyncio.TimeoutError):  # a viewer that does not listen
             await asyncio.wait_for(viewers.end(), END_LIMIT)

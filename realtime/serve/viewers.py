@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from realtime.serve.buttons import Buttons
-from realtime.serve.figures import EVERY, Figures
-from realtime.serve.newest import Newest, Shot, to_png
+from realtime.serve.board import Board, Choice
+from realtime.serve.figures import EVERY
+from realtime.serve.newest import Shot, to_png
 
 IN_FLIGHT = 2
 """Pictures on the way to a viewer that it has not answered yet: one travels, one is shown."""
@@ -27,22 +27,24 @@ MOST = 32
 BACKLOG = 1 << 18
 """Bytes the system may hold back for a viewer of the plain stream, about two pictures."""
 HEAD = struct.Struct("<IId")
-"""Before each picture: serial, index of its frame, and when it was read, as milliseconds UTC."""
+"""Before each picture: its serial number for this viewer, index of its frame, and when it was
+read, as milliseconds UTC."""
 PART = b"\r\n--frame\r\n"
 
 
 class Viewers:
     """Serves pictures and numbers; encoding is done by one thread for all."""
 
-    def __init__(self, newest: Newest, figures: Figures, buttons: Buttons) -> None:
-        self._newest, self._figures, self._buttons = newest, figures, buttons
+    def __init__(self, board: Board) -> None:
+        self._board = board
         self._hands = ThreadPoolExecutor(1, "page encoder")
         self._sockets: set[web.WebSocketResponse] = set()
         self._count = 0
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """A WebSocket: pictures (HEAD, JPEG) and numbers (JSON) out; in come {"seen": serial} for
-        each picture shown and {"do": name} for a button."""
+        each picture shown, {"do": name} for a button and {"source": number} to look at one of
+        several."""
         self._check_room()
         ws = web.WebSocketResponse(heartbeat=2 * PATIENCE, compress=False, max_msg_size=1024)
         await ws.prepare(request)
@@ -72,12 +74,11 @@ class Viewers:
         _limit_backlog(request)
         await response.prepare(request)
         self._count += 1
-        serial = 0
+        shot, choice = None, _choice(request)
         try:
             await response.write(PART[2:])
             while True:
-                shot = await self._newest.after(serial)
-                data, serial = await shot.jpeg(self._hands), shot.serial
+                shot, data = await self._next(shot, choice)
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
                 # The next part's boundary at once: browsers show a part when they have seen its end
                 await _patiently(response.write(head + data + PART), request)
@@ -86,13 +87,15 @@ class Viewers:
         finally:
             self._count -= 1
 
-    async def screenshot(self, _: web.Request) -> web.StreamResponse:
+    async def screenshot(self, request: web.Request) -> web.StreamResponse:
         """The newest picture as a PNG file in its full size."""
-        self._draw_again()
-        shot = self._newest.shot
-        if shot is None:
-            raise web.HTTPServiceUnavailable(text="There is no picture yet.\n")
-        data = await asyncio.to_thread(to_png, shot.picture)
+        while True:
+            shot = await self._board.still(_choice(request))
+            if shot is None:
+                raise web.HTTPServiceUnavailable(text="There is no picture yet.\n")
+            data = await asyncio.to_thread(to_png, shot.picture)
+            if shot.fit():
+                break
         name = f'attachment; filename="posestream-{shot.index:06d}.png"'
         return web.Response(
             body=data, content_type="image/png", headers={"Content-Disposition": name}
@@ -109,29 +112,26 @@ class Viewers:
         if self._count >= MOST:
             raise web.HTTPServiceUnavailable(text=f"There are {MOST} viewers already.\n")
 
+    async def _next(self, last: Shot | None, choice: Choice) -> tuple[Shot, bytes]:
+        """The newest shot after that one and its JPEG, if it may be shown even now."""
+        while True:
+            shot = await self._board.after(last, choice)
+            data = await shot.jpeg(self._hands)
+            if shot.fit():
+                return shot, data
+
     async def _send_pictures(self, viewer: _Viewer) -> None:
-        serial = 0
+        shot = None
         while True:
             await viewer.ready()
-            shot = await self._newest.after(serial)
-            data, serial = await shot.jpeg(self._hands), shot.serial
+            shot, data = await self._next(shot, lambda: viewer.source)
             await viewer.send_picture(shot, data)
 
     async def _send_figures(self, viewer: _Viewer) -> None:
         while True:
-            self._draw_again()
-            told = {**self._figures.told(), "buttons": self._buttons.told()}
-            told["note"] = self._buttons.note()
-            told |= {"viewers": self._count, "screen_ms": viewer.screen_ms}
-            await viewer.send(told)
+            more = {"viewers": self._count, "screen_ms": viewer.screen_ms}
+            await viewer.send({**self._board.told(), **more})
             await asyncio.sleep(EVERY)
-
-    def _draw_again(self) -> None:
-        """No other frame may come for long; what is on show follows the buttons all the same."""
-        item, since = self._figures.item, self._figures.since
-        if item and (again := self._buttons.redrawn(item, perf_counter() - since)):
-            self._figures.item = again
-            self._newest.show(again)
 
     async def _receive(self, viewer: _Viewer) -> None:
         async for message in viewer.ws:
@@ -141,16 +141,21 @@ class Viewers:
                 return
             if "seen" in told:
                 viewer.seen(told["seen"])
+            if "source" in told:
+                viewer.source = told["source"] if isinstance(told["source"], int) else 0
             if "do" in told:
-                self._buttons.press(str(told["do"]))
+                self._board.press(str(told["do"]))
 
 
 class _Viewer:
-    """screen_ms: how old the last picture was when the viewer said that it was shown."""
+    """screen_ms: how old the last picture was when the viewer said that it was shown. source:
+    which one of several it looks at."""
 
     def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
         self.ws = ws
         self.screen_ms: float | None = None
+        self.source = 0
+        self._serial = 0
         self._request = request
         self._under_way: dict[int, float] = {}  # serial: when its frame was read
         self._free = asyncio.Event()
@@ -170,9 +175,10 @@ class _Viewer:
         self._free.set()
 
     async def send_picture(self, shot: Shot, data: bytes) -> None:
-        self._under_way[shot.serial] = shot.grabbed
+        self._serial += 1
+        self._under_way[self._serial] = shot.grabbed
         read = 1e3 * (time() - (perf_counter() - shot.grabbed)) if shot.grabbed else 0.0
-        head = HEAD.pack(shot.serial & 0xFFFFFFFF, shot.index & 0xFFFFFFFF, read)
+        head = HEAD.pack(self._serial & 0xFFFFFFFF, shot.index & 0xFFFFFFFF, read)
         await _patiently(self.ws.send_bytes(head + data), self._request)
 
     async def send(self, told: Mapping[str, Any]) -> None:
@@ -194,6 +200,13 @@ def _limit_backlog(request: web.Request) -> None:
     plug = request.transport.get_extra_info("socket") if request.transport else None
     if plug is not None:
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BACKLOG)
+
+
+def _choice(request: web.Request) -> Choice:
+    """The source that the address names (?source=2)."""
+    text = request.query.get("source", "")
+    number = int(text) if text.isdecimal() and len(text) < 5 else 0
+    return lambda: number
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -8,7 +8,10 @@ const KEYS = { space: ["Space", "Space"], left: ["←", "ArrowLeft"], right: ["�
 const SAMPLES = 240; // a minute, four a second
 const $ = (id) => document.getElementById(id);
 const pen = $("picture").getContext("2d", { alpha: false });
-const history = { fps: [], latency: [], screen: [], drops: [], stages: [] };
+const newHistory = () => ({ fps: [], latency: [], screen: [], drops: [], stages: [] });
+const histories = [newHistory()]; // of the only source, or of all together and then of each
+let sources = []; // what is told of each of several
+let choice = 0; // which of them is looked at, from 1; 0: all
 let socket = null;
 let frozen = false;
 let unseen = []; // serials not answered yet because the page is hidden
@@ -20,6 +23,7 @@ function connect() {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   socket = new WebSocket(`${scheme}//${location.host}/live`);
   socket.binaryType = "arraybuffer";
+  socket.onopen = () => choice && send({ source: choice });
   socket.onmessage = ({ data }) => (typeof data === "string" ? tell(JSON.parse(data)) : show(data));
   socket.onclose = ({ code }) => {
     ended = ended || code === 1001;
@@ -28,6 +32,7 @@ function connect() {
     $("stage").classList.add("old");
     unseen = [];
     shown.serial = 0;
+    sources = [];
     setButtons([]);
     $("screenshot").hidden = $("freeze").hidden = true;
     setTimeout(connect, 2000);
@@ -75,22 +80,27 @@ function send(message) {
 function tell(news) {
   setButtons([...news.buttons.filter((one) => !one.ask), ...news.buttons.filter((one) => one.ask)]);
   $("screenshot").hidden = false;
-  setState(news.state);
-  $("source").textContent = news.source ?? "";
+  sources = news.sources ?? [];
+  const view = { ...news, ...sources[choice - 1] };
+  setState(view.state);
+  $("source").textContent = view.name ?? view.source ?? "";
   if (!("fps" in news)) return setMessage("Getting ready");
-  const waits = news.state !== "live" && news.state !== "ended";
+  const waits = !sources.length && news.state !== "live" && news.state !== "ended"; // else it is in the picture
   setMessage(shown.index < 0 ? "Waiting for the first picture" : waits ? news.state : frozen ? "Frozen" : news.note);
   $("stage").classList.toggle("old", waits && shown.index >= 0);
-  setNumbers(news);
-  setPeople(news.people);
-  remember(news);
-  drawCharts(news);
+  setNumbers(view);
+  setSources(news);
+  setPeople(view.people);
+  [news, ...sources].forEach((one, number) => remember((histories[number] ??= newHistory()), one, number === choice && view.live ? news.screen_ms : null));
+  drawCharts(view, histories[choice]);
 }
 
 function setState(text) {
   if ($("state").textContent !== text) $("state").textContent = text;
-  $("state").dataset.kind = text === "live" ? "good" : /^(lost|ended|no conn)/.test(text) ? "bad" : "";
+  $("state").dataset.kind = kindOf(text);
 }
+
+const kindOf = (state) => (state === "live" ? "good" : /^(lost|ended|no conn)/.test(state) ? "bad" : "");
 
 function setMessage(text) {
   if ($("message").textContent !== text) $("message").textContent = text;
@@ -119,18 +129,77 @@ function setNumbers(news) {
 
 function setPeople(people) {
   $("count").textContent = people.length ? `(${people.length})` : "";
-  const rows = people.map((person) => {
-    const row = document.createElement("tr");
-    const cells = [person.id ?? "–", person.score.toFixed(2), `${person.joints} of 17`];
-    row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
-    return row;
-  });
-  if (!rows.length) {
-    const row = document.createElement("tr");
-    row.append(Object.assign(document.createElement("td"), { colSpan: 3, textContent: "nobody in the picture" }));
-    rows.push(row);
+  const rows = [];
+  let source;
+  for (const person of people) {
+    if (person.source !== source) rows.push(makeRow("th", [person.source]));
+    source = person.source;
+    rows.push(makeRow("td", [person.id ?? "–", person.score.toFixed(2), `${person.joints} of 17`]));
   }
+  if (!rows.length) rows.push(makeRow("td", ["nobody in the picture"]));
   $("people").replaceChildren(...rows);
+}
+
+// A row of the table of people; a single cell takes its whole width.
+function makeRow(tag, texts) {
+  const row = document.createElement("tr");
+  row.append(...texts.map((text) => Object.assign(document.createElement(tag), { textContent: text })));
+  if (texts.length === 1) row.firstChild.colSpan = 3;
+  return row;
+}
+
+// --- several sources ----------------------------------------------------------------------------
+
+function setSources(news) {
+  const names = ["All", ...sources.map((one) => one.name)];
+  const rows = $("sources").children;
+  $("several").hidden = !sources.length;
+  $("picture").classList.toggle("several", sources.length > 0);
+  if (names.join("\n") !== [...rows].map((row) => row.dataset.name).join("\n")) {
+    $("sources").replaceChildren(...names.map(makeSource));
+  }
+  [news, ...sources].forEach((one, number) => {
+    const [button, ...cells] = [rows[number].querySelector("button"), ...rows[number].querySelectorAll("td")];
+    button.setAttribute("aria-pressed", String(number === choice));
+    button.dataset.kind = kindOf(one.state);
+    button.querySelector("small").textContent = number && one.state !== "live" ? one.state : "";
+    const texts = [rounded(one.fps, 1), rounded(one.latency_ms), String(one.dropped)];
+    cells.forEach((cell, n) => (cell.textContent = texts[n]));
+  });
+}
+
+function makeSource(name, number) {
+  const row = document.createElement("tr");
+  const head = Object.assign(document.createElement("th"), { scope: "row" });
+  const button = Object.assign(document.createElement("button"), { type: "button", title: name });
+  button.append(Object.assign(document.createElement("span"), { textContent: name }), document.createElement("small"));
+  if (number < 10) button.setAttribute("aria-keyshortcuts", String(number));
+  button.onclick = () => choose(number);
+  head.append(button);
+  row.append(head, ...[1, 2, 3].map(() => document.createElement("td")));
+  row.dataset.name = name;
+  return row;
+}
+
+function choose(number) {
+  if (number > sources.length) return;
+  choice = number;
+  frozen = false;
+  $("freeze").setAttribute("aria-pressed", "false");
+  $("screenshot").href = choice ? `/screenshot.png?source=${choice}` : "/screenshot.png";
+  [...$("sources").children].forEach((row, n) => row.querySelector("button").setAttribute("aria-pressed", String(n === choice)));
+  send({ source: choice });
+}
+
+// A press on a place in the grid chooses its source, one on a single source all again.
+function chooseAt(event) {
+  if (!sources.length || document.fullscreenElement) return;
+  if (choice) return choose(0);
+  const columns = Math.ceil(Math.sqrt(sources.length));
+  const box = $("picture").getBoundingClientRect();
+  const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+  const row = Math.floor(((event.clientY - box.top) / box.height) * Math.ceil(sources.length / columns));
+  choose(row * columns + column + 1);
 }
 
 // Buttons keep their elements, and with them the focus, as long as the same ones are offered.
@@ -181,19 +250,19 @@ function fullscreen() {
 
 // --- charts -------------------------------------------------------------------------------------
 
-function remember(news) {
+function remember(history, news, screen) {
   const add = (list, value) => {
     list.push(value);
     if (list.length > SAMPLES) list.shift();
   };
   add(history.fps, news.fps);
   add(history.latency, news.latency_ms);
-  add(history.screen, news.live ? news.screen_ms : null);
+  add(history.screen, screen);
   add(history.drops, news.dropped_per_s);
   add(history.stages, news.stages);
 }
 
-function drawCharts(news) {
+function drawCharts(news, history) {
   if (document.hidden) return;
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -204,17 +273,17 @@ function drawCharts(news) {
   ];
   chart("chart-latency", lines, colour, 20);
   chart("chart-drops", [{ values: history.drops, colour: colour("b"), fill: true }], colour, 5);
-  drawStages(Object.keys(news.stages), colour);
+  drawStages(Object.keys(news.stages), history.stages, colour);
 }
 
-function drawStages(names, colour) {
-  let below = history.stages.map(() => 0);
+function drawStages(names, stages, colour) {
+  let below = stages.map(() => 0);
   const layers = names.map((name, number) => {
-    below = below.map((height, n) => height + (history.stages[n][name] ?? 0));
+    below = below.map((height, n) => height + (stages[n][name] ?? 0));
     return { values: below, colour: colour(`s${number % 7}`), fill: true, solid: true };
   });
   chart("chart-stages", layers.reverse(), colour, 10);
-  const last = history.stages.at(-1);
+  const last = stages.at(-1);
   const items = names.map((name, number) => {
     const item = document.createElement("li");
     item.append(Object.assign(document.createElement("i"), { className: `s${number % 7}` }));
@@ -309,11 +378,13 @@ document.addEventListener("keydown", (event) => {
   else if (key === "s") $("screenshot").click();
   else if (key === "f") fullscreen();
   else if (key === " ") freeze();
+  else if (/^\d$/.test(key) && sources.length) choose(Number(key));
   else return;
   event.preventDefault();
 });
 document.addEventListener("visibilitychange", () => document.hidden || answer());
 $("freeze").onclick = freeze;
+$("picture").onclick = chooseAt;
 $("fullscreen").hidden = !document.fullscreenEnabled;
 setState("connecting");
 setMessage("Waiting for the first picture");
