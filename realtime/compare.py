@@ -13,17 +13,11 @@ from realtime.blur import NOBODY, heads_of
 from realtime.crop import cut
 from realtime.decode import decode, to_poses
 from realtime.detect import Detector
-from realtime.follow import EVERYBODY, Follower
-from realtime.looks import looks
-from realtime.pipeline import Options, Pipeline
+from realtime.pipeline import Options, Pipeline, over_time
 from realtime.pose import estimate
 from realtime.records import Detections, Float, PosedFrame, Poses
-from realtime.similarity import suppress
-from realtime.smooth import Smoother
 from realtime.sources.base import SourceInfo
 from realtime.stages import Meter
-from realtime.swaps import SwapRepair
-from realtime.track import Tracker
 
 RECENT = 60
 """Pictures over which the time of a network is measured."""
@@ -42,7 +36,7 @@ class Compare:
         self._detector = other if isinstance(other, Detector) else None
         self._pose = pose if isinstance(other, Detector) else other
         self.network = other.network if isinstance(other, Detector) else other
-        self._options, self._independent = options, info.independent
+        self._options, self._info = options, info
         thread = "infer" if info.live else "pose"
         self._own, self._rest = (Meter(name, thread) for name in ("compare", "compare.rest"))
         self.meters = {meter.name: meter for meter in (self._own, self._rest)}
@@ -92,25 +86,15 @@ class Compare:
         if item.heads is not None:  # whoever only this network finds has a face as well
             heads = np.concatenate([item.heads, heads_of(poses, left_xyxy)])
             item = replace(item, heads=heads)
-        time, least = item.frame.time, self._options.min_score
         if item.frame.part != self._part:  # somebody sought in the file
             self._part = item.frame.part
             self._start_afresh()
-        sure = poses[poses.scores >= (least if self._independent else least / 2)]
-        found = sure[suppress(sure)]
-        if self._independent:
-            return replace(item, other=found)
-        found = self._tracker.update(found, time, looks(item.frame.image, found))
-        found = self._repair(found, time) if self._repair else found
-        found = self._follow(found, time, item.frame.size_wh) if self._follow else found
-        return replace(item, other=self._smoother(found, time) if self._smoother else found)
+        known = self._people.known(self._people.sure(poses), item.frame)
+        chosen = self._people.chosen(known, item.frame)
+        return replace(item, other=self._people.steady(chosen, item.frame))
 
     def _start_afresh(self) -> None:
-        options = self._options
-        self._tracker = Tracker(least=options.min_score)
-        self._repair = SwapRepair() if options.fix_swaps else None
-        self._follow = None if options.select == EVERYBODY else Follower(options.select)
-        self._smoother = Smoother() if options.smooth in ("display", "all") else None
+        self._people = over_time(self._options, self._info, ("display", "all"))
 
 
 class _Pace:

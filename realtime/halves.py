@@ -15,7 +15,7 @@ GROUND = (38, 33, 30)  # BGR, of the captions
 GAP = 4  # pixels between the halves
 
 
-def side_by_side(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
+def captioned_pair(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     """A new picture (H + strip, 2 W + GAP, 3) of two of the same size (H, W, 3) BGR."""
     tall, wide = pictures[0].shape[:2]
     height = letter_height(pictures[0], 1 / 42)

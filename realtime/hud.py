@@ -10,7 +10,7 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from realtime.halves import side_by_side
+from realtime.halves import captioned_pair
 from realtime.ledger import Ledger
 from realtime.records import Image, PosedFrame, Poses
 from realtime.render import Overlay, Style, draw
@@ -61,7 +61,7 @@ class Hud:
         if item.other is None:
             return picture
         other = self._half(replace(item, heat=None), item.other, style, None)
-        return side_by_side([picture, other], self._captions())
+        return captioned_pair([picture, other], self._captions())
 
     def _half(self, item: PosedFrame, poses: Poses, style: Style, overlay: Overlay | None) -> Image:
         picture = draw(item.frame, poses, style, overlay, item.heads, item.heat)

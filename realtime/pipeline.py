@@ -19,19 +19,16 @@ from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
-from realtime.follow import EVERYBODY, Follower
+from realtime.follow import EVERYBODY
 from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
-from realtime.looks import looks
+from realtime.over_time import OverTime
 from realtime.pose import estimate
 from realtime.records import Detections, Frame, Image, PosedFrame, Poses
 from realtime.schedule import DOUBT, EVERY, LiveSchedule, detect_sparsely
-from realtime.similarity import suppress
-from realtime.smooth import Smoother, Where
+from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
 from realtime.stages import Meter
-from realtime.swaps import SwapRepair
-from realtime.track import Tracker
 
 Found = tuple[Frame, Detections]
 Draw = Callable[[PosedFrame], Image]
@@ -103,13 +100,9 @@ class Pipeline:
 
     def _start_afresh(self) -> None:
         """Forget everybody who was seen."""
-        options = self._options
-        self._tracker = Tracker(least=options.min_score)
-        self._follow = None if options.select == EVERYBODY else Follower(options.select)
-        self._repair = SwapRepair() if options.fix_swaps else None
+        where = ("display", "data", "all") if self._draw else ("data", "all")
         self._heads = Heads()
-        idle = options.smooth == "off" or (options.smooth == "display" and self._draw is None)
-        self._smoother = None if idle or self._source.info.independent else Smoother()
+        self._people = over_time(self._options, self._source.info, where)
 
     def _edge(self, name: str, capacity: int, drop: bool = False) -> Edge[Any]:
         """The edge after stage name; it goes on counting where the one before it stopped."""
@@ -145,7 +138,7 @@ class Pipeline:
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", 1, drop=True)))
         schedule = LiveSchedule(
             self._detect,
-            self._tracker,
+            self._people.tracker,
             detects_every(self._source.info, self._options.detect_every),
             lambda: self.watchful(),
         )
@@ -172,7 +165,7 @@ class Pipeline:
             method = self._options.method
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
             poses, failed = to_poses(points, scores, crops, detections)
-            kept = [self._keep(people) for people in poses]
+            kept = [self._people.sure(people) for people in poses]
         posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
         if self.wants_heat():
             heat = heat_of(heatmaps, crops, detections, spec.grid)
@@ -189,28 +182,15 @@ class Pipeline:
         heads = [heads_of(people, boxes) for people, boxes in zip(poses, left, strict=True)]
         return [replace(item, heads=found) for item, found in zip(posed, heads, strict=True)]
 
-    def _keep(self, poses: Poses) -> Poses:
-        """Those sure enough, without second poses of the same person. The tracker may know people
-        who are half as sure, and leaves the others out."""
-        half = 1 if self._source.info.independent else 0.5
-        sure = poses[poses.scores >= half * self._options.min_score]
-        return sure[suppress(sure)]
-
     def _track(self, item: PosedFrame) -> PosedFrame:
         with self.meters["track"].on([item.frame.index]):
-            seen = looks(item.frame.image, item.poses)
-            poses = self._tracker.update(item.poses, item.frame.time, seen)
-            if self._repair:
-                poses = self._repair(poses, item.frame.time)
-            return replace(item, poses=poses)
+            return replace(item, poses=self._people.known(item.poses, item.frame))
 
     def _render(self, item: PosedFrame) -> PosedFrame:
         with self.meters["render"].on([item.frame.index]):
             if item.heads is not None and not self._source.info.independent:
                 item = replace(item, heads=self._heads.update(item.heads, item.frame.time))
-            if self._follow:
-                found = self._follow(item.poses, item.frame.time, item.frame.size_wh)
-                item = replace(item, poses=found)
+            item = replace(item, poses=self._people.chosen(item.poses, item.frame))
             if item.heat is not None:
                 item = replace(item, heat=of_people(item.heat, item.poses))
             shown, kept = self._steady(item)
@@ -220,11 +200,15 @@ class Pipeline:
 
     def _steady(self, item: PosedFrame) -> tuple[PosedFrame, PosedFrame]:
         """The frame as it is drawn and as it is given on: either or both are smoothed."""
-        if self._smoother is None:
-            return item, item
-        smooth = replace(item, poses=self._smoother(item.poses, item.frame.time))
+        smooth = replace(item, poses=self._people.steady(item.poses, item.frame))
         where = self._options.smooth
         return item if where == "data" else smooth, item if where == "display" else smooth
+
+
+def over_time(options: Options, info: SourceInfo, where: Sequence[str]) -> OverTime:
+    """For the people of a run, smoothed if Options.smooth is one of where."""
+    smooth = options.smooth in where
+    return OverTime(options.min_score, options.fix_swaps, options.select, smooth, info.independent)
 
 
 def detects_every(info: SourceInfo, wanted: int | None) -> int:

@@ -22,7 +22,7 @@ from realtime.detect import Detector
 from realtime.draw import Style
 from realtime.errors import ModelError, UsageError
 from realtime.flow import Crew
-from realtime.halves import GAP, side_by_side
+from realtime.halves import GAP, captioned_pair
 from realtime.hud import Hud
 from realtime.ledger import Ledger
 from realtime.pipeline import Options, Pipeline
@@ -136,7 +136,7 @@ def test_independent_pictures_have_no_ids(detector, pose, frames: list[Frame]) -
 def test_both_pictures_are_there_unchanged(size_wh: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     halves = [rng.integers(0, 256, (size_wh[1], size_wh[0], 3), np.uint8) for _ in range(2)]
-    whole = side_by_side(halves, ["a" * 300, ""])
+    whole = captioned_pair(halves, ["a" * 300, ""])
     tall, wide = whole.shape[:2]
     assert wide == 2 * size_wh[0] + GAP and tall > size_wh[1] and (tall - size_wh[1]) % 2 == 0
     np.testing.assert_array_equal(whole[-size_wh[1] :, : size_wh[0]], halves[0])

@@ -383,8 +383,8 @@ def test_people_are_new_after_a_jump(film: Path, monkeypatch: pytest.MonkeyPatch
     pipeline, known = player.job.pipeline, []
 
     def parts() -> list[object]:
-        return [pipeline._tracker, pipeline._follow, pipeline._repair, pipeline._heads,
-                pipeline._smoother]  # fmt: skip
+        people = pipeline._people
+        return [people.tracker, people._follow, people._repair, people._smoother, pipeline._heads]
 
     def script() -> Script:
         yield from player.until_part(0, 2)
