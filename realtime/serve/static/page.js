@@ -11,6 +11,7 @@ const pen = $("picture").getContext("2d", { alpha: false });
 const newHistory = () => ({ fps: [], latency: [], screen: [], drops: [], stages: [] });
 const histories = [newHistory()]; // of the only source, or of all together and then of each
 let sources = []; // what is told of each of several
+let latest = null; // numbers
 let choice = 0; // which of them is looked at, from 1; 0: all
 let socket = null;
 let frozen = false;
@@ -81,6 +82,16 @@ function tell(news) {
   setButtons([...news.buttons.filter((one) => !one.ask), ...news.buttons.filter((one) => one.ask)]);
   $("screenshot").hidden = false;
   sources = news.sources ?? [];
+  latest = news;
+  if ("fps" in news) {
+    if (choice > sources.length) choice = 0; // another run than before
+    [news, ...sources].forEach((one, number) => remember((histories[number] ??= newHistory()), one, number === choice ? news.screen_ms : null));
+  }
+  setView(news);
+}
+
+// The newest numbers, of the source that is looked at.
+function setView(news) {
   const view = { ...news, ...sources[choice - 1] };
   setState(view.state);
   $("source").textContent = view.name ?? view.source ?? "";
@@ -91,7 +102,6 @@ function tell(news) {
   setNumbers(view);
   setSources(news);
   setPeople(view.people);
-  [news, ...sources].forEach((one, number) => remember((histories[number] ??= newHistory()), one, number === choice && view.live ? news.screen_ms : null));
   drawCharts(view, histories[choice]);
 }
 
@@ -187,8 +197,8 @@ function choose(number) {
   frozen = false;
   $("freeze").setAttribute("aria-pressed", "false");
   $("screenshot").href = choice ? `/screenshot.png?source=${choice}` : "/screenshot.png";
-  [...$("sources").children].forEach((row, n) => row.querySelector("button").setAttribute("aria-pressed", String(n === choice)));
   send({ source: choice });
+  setView(latest);
 }
 
 // A press on a place in the grid chooses its source, one on a single source all again.
@@ -257,7 +267,7 @@ function remember(history, news, screen) {
   };
   add(history.fps, news.fps);
   add(history.latency, news.latency_ms);
-  add(history.screen, screen);
+  add(history.screen, news.live ? screen : null);
   add(history.drops, news.dropped_per_s);
   add(history.stages, news.stages);
 }
