@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers
-from engines.base import ModelSpec, Network, Options
+from engines.base import ModelSpec, Network
+from engines.calibrate_command import add_calibrate, calibrate
 from engines.identify import METADATA_KEY, identify, read
-from engines.load import BACKENDS, PRECISIONS, PREFERENCE, find_default, load
+from engines.load import BACKENDS, PRECISIONS, PREFERENCE, load
 from realtime import atomic
-from realtime.errors import InputError, ModelError, OutputError, UsageError
+from realtime.errors import ModelError, OutputError, UsageError
 
 RUNS = 10
 BATCHES = (1, 8)
-LEAST_OKS = 0.99
-"""Mean similarity to float32, on crops not used for the ranges, of a network that may run in int8.
-The ResNet18 start weights have 0.9944 on 918 labelled people of COCO and lose 0.0009 AP."""
 
 
 def add_commands(commands: Any) -> None:
@@ -43,13 +39,7 @@ def add_commands(commands: Any) -> None:
         place = "cuda" if parser is build else "auto"
         parser.add_argument("--compute", default=place, help="auto, cpu, gpu, cuda or cuda:N")
         parser.add_argument("--threads", type=int, help="CPU threads of one call")
-    calibrate = commands.add_parser("calibrate", help="a copy of a pose network that runs in int8")
-    calibrate.add_argument("file", type=Path, help="the network (.onnx)")
-    calibrate.add_argument(
-        "--images", type=Path, required=True, help="folder of pictures of people"
-    )
-    calibrate.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
-    calibrate.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    add_calibrate(commands)
     describe = commands.add_parser("describe", help="a copy of our own network, described anew")
     describe.add_argument("file", type=Path, help="the network (.onnx), of a training for example")
     describe.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
@@ -58,8 +48,6 @@ def add_commands(commands: Any) -> None:
     describe.add_argument("--licence", help="of the weights")
     describe.add_argument("--trained", help="on what, and how long")
     describe.add_argument("--accuracy", type=float, help="its AP, 0 to 1, for --pose auto")
-    calibrate.add_argument("--detector", type=Path, help="finds the people (default: the bundled)")
-    calibrate.add_argument("--people", type=int, default=600, help="to look at (default 600)")
 
 
 def check(options: argparse.Namespace) -> None:
@@ -156,31 +144,6 @@ def build(options: argparse.Namespace) -> None:
     print(f"{spec.name}: the TensorRT plan for {network.device} is ready ({took:.1f} s)")
 
 
-def calibrate(options: argparse.Namespace) -> None:
-    """Write a copy with the ranges of its tensors, unless int8 then finds other joints."""
-    from engines import selfcheck
-    from engines.calibrate import calibrated
-    from engines.openvino import OpenvinoNetwork
-
-    spec = identify(options.file)
-    if spec.task != "pose" or spec.container != "onnx":
-        raise ModelError(f"model {spec.path}: calibrate takes a pose network in an .onnx file")
-    if options.output.exists() and not options.overwrite:
-        raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
-    people = list(_people(options, spec))
-    if len(people) < 20:
-        raise InputError(f"{options.images}: {len(people)} people found, 20 or more are needed")
-    data = calibrated(spec, read(spec.path), people[::2])
-    exact = load(spec, "pose", "openvino", "f32")
-    fast = OpenvinoNetwork(spec, data, Options("int8"))
-    found = selfcheck.agreement(exact, fast, np.stack(people[1::2]))
-    print(f"{len(people[::2])} people for the ranges; int8 against float32 on the others: {found}")
-    if not found.joints or found.mean_oks < LEAST_OKS:
-        raise ModelError(f"model {spec.path}: loses too much in int8 (mean OKS below {LEAST_OKS})")
-    atomic.replace(options.output, data)
-    print(f"{options.output}: runs in int8 by default and with --precision int8")
-
-
 def describe(options: argparse.Namespace) -> None:
     """Write a copy with the given texts in its description; the weights stay bit by bit."""
     spec, data = identify(options.file), read(options.file)
@@ -198,38 +161,6 @@ def describe(options: argparse.Namespace) -> None:
         raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
     atomic.replace(options.output, data)
     print(f"{options.output}: {identify(options.output).name}, {len(data) / 1e6:.1f} MB")
-
-
-def _people(options: argparse.Namespace, spec: ModelSpec) -> Iterator[NDArray[np.uint8]]:
-    """Crops of the people in the pictures of the folder, spread over all of it."""
-    from realtime.crop import cut
-    from realtime.detect import Detector
-    from realtime.records import Frame
-
-    given = options.detector or find_default("detector")
-    if given is None:
-        raise ModelError("no detector is bundled yet; give one with --detector FILE.onnx")
-    detector = Detector(load(given, "detector"))
-    count = 0
-    for path in _pictures(options.images, options.people):
-        image = cv2.imread(str(path))
-        if image is None:
-            continue
-        frame = Frame(0, 0.0, np.asarray(image, np.uint8), path.name)
-        for crop in cut([frame], detector([frame]), spec.input_wh).pixels:
-            count += 1
-            yield crop
-        if count >= options.people:
-            return
-
-
-def _pictures(folder: Path, count: int) -> list[Path]:
-    """At least count pictures of the folder, evenly spaced by name; all when there are fewer."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: not a folder of pictures")
-    kinds = (".jpg", ".jpeg", ".png")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
-    return found[:: max(1, len(found) // max(count, 1))]
 
 
 COMMANDS = {

@@ -1,8 +1,8 @@
-"""Whether a pose network finds the same joints in a fast form as in float32."""
+"""Whether a network finds the same joints, or boxes, in a fast form as in float32."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from engines.base import ModelSpec, Network
 from realtime import geometry
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, decode
+from realtime.detect import Detector
 from realtime.records import Detections, Float, Frame
 from realtime.scene import Scene
 from realtime.similarity import BODY_SHARE, oks
@@ -20,6 +21,11 @@ SURE = 0.3
 """Joints that the reference scores lower are not compared."""
 MOST_PX = 0.5
 LEAST_OKS = 0.99
+SURE_BOX, LEAST_BOX = 0.3, 0.2
+"""A box of the first score or more is compared; the other form must give it the second or more, so
+that boxes at the edge of being one do not count."""
+SAME_BOX = 0.75
+"""Least IoU of the boxes of one person."""
 CROPS = 32
 BATCH = 8
 SCENE_WH = (960, 540)
@@ -75,6 +81,25 @@ def agreement(reference: Network, candidate: Network, crops: NDArray[np.uint8]) 
     """Compare two networks on crops uint8 (M, H, W, 3). Raises ModelError."""
     maps = [_heatmaps(network, crops) for network in (reference, candidate)]
     return compare(maps[0], maps[1], reference.spec)
+
+
+def boxes_agreement(
+    reference: Network, candidate: Network, pictures: Sequence[NDArray[np.uint8]]
+) -> tuple[int, float]:
+    """How many boxes one or the other detector finds in pictures (H, W, 3) of their input's size,
+    and the share of these that the other finds there as well. Raises ModelError."""
+    frames = [Frame(n, 0.0, picture) for n, picture in enumerate(pictures)]
+    ours, theirs = (
+        [Detector(net, LEAST_BOX)([frame])[0] for frame in frames] for net in (reference, candidate)
+    )
+    pairs = [*zip(ours, theirs, strict=True), *zip(theirs, ours, strict=True)]
+    sure = [(a[a.scores >= SURE_BOX], b) for a, b in pairs]
+    count = sum(len(a) for a, _ in sure)
+    both = sum(
+        int((geometry.iou(a.boxes_xyxy, b.boxes_xyxy).max(1, initial=0) >= SAME_BOX).sum())
+        for a, b in sure
+    )
+    return count, both / max(count, 1)
 
 
 def _heatmaps(network: Network, crops: NDArray[np.uint8]) -> Float:

@@ -1,5 +1,7 @@
 """posestream-engines check, bench, calibrate and build, on small networks."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 pytest.importorskip("onnx")
 from networks import pose_file
 
-from engines import build_command
+from engines import build_command, calibrate_command
 from engines.__main__ import main
 from engines.load import find_tiny, load
 from realtime.scene import Scene
@@ -27,7 +29,7 @@ def demo(tmp_path_factory):
     """A folder of pictures of the demo scene, and what is no picture."""
     folder = tmp_path_factory.mktemp("demo")
     scene = Scene(0, 300, (640, 360), people=6)
-    for index in range(0, 300, 45):
+    for index in range(0, 300, 13):
         cv2.imwrite(str(folder / f"{index:03}.png"), scene.image(index))
     (folder / "broken.png").write_bytes(b"no picture")
     return folder
@@ -52,19 +54,34 @@ def test_calibrate_writes_a_network_that_runs_in_int8(tiny, demo, tmp_path, caps
     assert "mean OKS 0.99" in printed
 
 
+def test_calibrate_takes_detectors(tiny, demo, tmp_path, capsys):
+    output = tmp_path / "fast.onnx"
+    asked = ["calibrate", str(tiny[1]), "--images", str(demo), "--output", str(output)]
+    assert main([*asked, "--people", "23"]) == 0, capsys.readouterr().err
+    assert re.search(
+        r"(9[7-9]|100)\.\d% of \d+ boxes in both", printed := capsys.readouterr().out
+    ), printed
+    network = load(output, "detector", "openvino")
+    assert (network.precision, network.spec.name) == ("int8", "tiny_detector")
+
+
 def test_calibrate_refuses_what_it_cannot_measure_or_would_spoil(
     tiny, demo, tmp_path, capsys, monkeypatch
 ):
     pose, detector = (str(path) for path in tiny)
     output = tmp_path / "fast.onnx"
     ends = ["--output", str(output), "--detector", detector]
-    assert main(["calibrate", detector, "--images", str(demo), *ends]) == 5
     assert main(["calibrate", pose, "--images", str(tmp_path / "none"), *ends]) == 3
     empty = tmp_path / "empty"
     empty.mkdir()
     assert main(["calibrate", pose, "--images", str(empty), *ends]) == 3
     assert "0 people found, 20 or more" in capsys.readouterr().err
-    monkeypatch.setattr(build_command, "LEAST_OKS", 1.01)
+    assert main(["calibrate", detector, "--images", str(empty), *ends]) == 3
+    assert "0 pictures found, 20 or more" in capsys.readouterr().err
+    monkeypatch.setattr(calibrate_command, "LEAST_SHARE", 1.01)
+    assert main(["calibrate", detector, "--images", str(demo), *ends]) == 5
+    assert "loses too much in int8" in capsys.readouterr().err
+    monkeypatch.setattr(calibrate_command, "LEAST_OKS", 1.01)
     assert main(["calibrate", pose, "--images", str(demo), *ends]) == 5
     assert "loses too much in int8" in capsys.readouterr().err
     assert not output.exists()
@@ -97,9 +114,9 @@ def test_build_says_what_is_missing(tmp_path, capsys):
 def test_people_are_taken_from_all_over_the_folder(tmp_path):
     for n in range(10):
         (tmp_path / f"{n}.jpg").touch()
-    names = [path.name for path in build_command._pictures(tmp_path, 3)]
+    names = [path.name for path in calibrate_command._pictures(tmp_path, 3)]
     assert names == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
-    assert len(build_command._pictures(tmp_path, 100)) == 10
+    assert len(calibrate_command._pictures(tmp_path, 100)) == 10
 
 
 def test_noise_is_always_the_same(tmp_path):
