@@ -112,8 +112,10 @@ class Tile:
             text = "ended"
         elif hidden:
             text = "hiding faces"
-        elif picture is None or state not in ("live", "ended"):
+        elif state not in ("live", "ended"):
             text = self.source.status.describe()
+        elif picture is None:
+            text = "starting"
         return Look(lambda: self.desk.style, picture, text, self.desk.note, private or hidden)
 
     def _keep(self, item: PosedFrame) -> None:

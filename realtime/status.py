@@ -11,6 +11,8 @@ State = Literal["connecting", "live", "stalled", "lost", "ended"]
 
 STALL_AFTER = 3.0
 """Seconds without a frame after which a live source counts as stalled (goal: seen within 5 s)."""
+NEVER = float("inf")
+"""For what waits for nobody but this program: a file is not read while somebody has paused it."""
 
 
 class SourceStatus:

@@ -77,8 +77,9 @@ class Figures:
         self._past.append(totals)
         seconds = now - before.time
         item, ages = self.item, list(self._ages)
+        state = source.status.describe()
         return {
-            "state": source.status.describe(),
+            "state": "live" if state == "ended" else state,  # what was read is still worked on
             "source": source.info.name,
             "live": ledger.live,
             "fps": round((totals.frames - before.frames) / seconds, 1),

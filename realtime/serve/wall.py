@@ -150,9 +150,9 @@ class _View:
         return side_by_side([(tile.name, one) for tile, one in zip(self._tiles, pictures)])
 
     def _grabbed(self, looks: Sequence[Look]) -> float:
-        """When the oldest of the frames that are new in these looks was read; 0 if none is."""
+        """When the oldest of the live frames that are new here was read; 0 if none is."""
         before = {id(look.picture) for look in self._looks}
-        items = [tile.item for tile in self._tiles]
+        items = [tile.item if tile.source.info.live else None for tile in self._tiles]
         new = [item for item, look in zip(items, looks) if item and item.picture is look.picture]
         times = [item.frame.grabbed for item in new if id(item.picture) not in before]
         return min(filter(None, times), default=0.0)

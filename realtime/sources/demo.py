@@ -13,7 +13,7 @@ from realtime.records import Frame
 from realtime.scene import Scene
 from realtime.sources.base import SourceInfo, Span
 from realtime.sources.span import check_span
-from realtime.status import SourceStatus
+from realtime.status import NEVER, STALL_AFTER, SourceStatus
 
 FRAMES = 300
 RATE = 30
@@ -68,7 +68,7 @@ class DemoSource:
             time_base=1 / Fraction(scene.rate),
             start=0.0 if live else first / scene.rate,
         )
-        self.status = SourceStatus()
+        self.status = SourceStatus(STALL_AFTER if live else NEVER)
 
     def close(self) -> None:
         """End frames() before its next frame."""

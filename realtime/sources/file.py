@@ -35,7 +35,7 @@ from realtime.sources.decode_video import (
 )
 from realtime.sources.seek import Entry, entry_before
 from realtime.sources.span import check_span, described, reached, total_frames
-from realtime.status import SourceStatus
+from realtime.status import NEVER, STALL_AFTER, SourceStatus
 
 READ_ERRORS = 10
 """Read errors in a row after which a file is taken to end; one damaged index entry gives one."""
@@ -86,9 +86,9 @@ class FileSource:
 
     def __init__(self, path: Path, span: Span, info: SourceInfo) -> None:
         self.info = info
-        self.status = SourceStatus()
         self._path = path
         self._regular = self.can_seek = is_regular(path)
+        self.status = SourceStatus(NEVER if self._regular else STALL_AFTER)
         self._part = _Part()
         self._first: int | None = None  # number of the first frame of the span, once it is known
         self._span = span

@@ -21,7 +21,7 @@ from realtime.sources.container import shown
 from realtime.sources.decode_video import MAX_PIXELS
 from realtime.sources.image_header import image_size
 from realtime.sources.span import check_span, reached
-from realtime.status import SourceStatus
+from realtime.status import NEVER, SourceStatus
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 SEQUENCE_RATE = 30
@@ -73,7 +73,7 @@ class ImagesSource:
     def __init__(self, chosen: list[tuple[int, Path]], info: SourceInfo) -> None:
         """chosen: the number and the path of each image."""
         self.info = info
-        self.status = SourceStatus()
+        self.status = SourceStatus(NEVER)
         self._chosen = chosen
         self._closed = Event()
 

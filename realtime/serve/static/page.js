@@ -203,13 +203,15 @@ function choose(number) {
 
 // A press on a place in the grid chooses its source, one on a single source all again.
 function chooseAt(event) {
-  if (!sources.length || document.fullscreenElement) return;
+  if (!sources.length) return;
   if (choice) return choose(0);
-  const columns = Math.ceil(Math.sqrt(sources.length));
-  const box = $("picture").getBoundingClientRect();
-  const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
-  const row = Math.floor(((event.clientY - box.top) / box.height) * Math.ceil(sources.length / columns));
-  choose(row * columns + column + 1);
+  const [columns, canvas] = [Math.ceil(Math.sqrt(sources.length)), $("picture")];
+  const box = canvas.getBoundingClientRect();
+  const scale = Math.min(box.width / canvas.width, box.height / canvas.height); // the rest is black
+  const across = 0.5 + (event.clientX - box.left - box.width / 2) / (scale * canvas.width);
+  const down = 0.5 + (event.clientY - box.top - box.height / 2) / (scale * canvas.height);
+  if (Math.min(across, down) < 0 || Math.max(across, down) >= 1) return;
+  choose(Math.floor(down * Math.ceil(sources.length / columns)) * columns + Math.floor(across * columns) + 1);
 }
 
 // Buttons keep their elements, and with them the focus, as long as the same ones are offered.
