@@ -28,7 +28,7 @@ NEAR = 1.0  # body sizes a person may move between key frames where boxes do not
 MARGIN = 0.25  # share of its largest edge's movement by which an interpolated box is grown
 ALWAYS = 0.02  # share of its size by which it is grown in any case
 EVERY = 3  # of files, unless told otherwise
-DOUBT = 0.8, 1.1
+DOUBT = 0.8, 1.125
 """Scores, in shares of the least one of a person, at which it is in doubt whether a box is there on
 the next frame as well. On ten real clips the boxes between key frames then were as many as the
 detector finds there on every frame, on all of 2,450; without this range on 98.9 %."""
