@@ -8,7 +8,7 @@ alike near and far.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,6 @@ class Motion:
         nothing = np.zeros((len(size), 2))
         start = np.array([NOISE, 0.0, SPEED]) * size[:, None]
         return Motion(nothing, nothing, start**2)
-
-    @staticmethod
-    def join(parts: list[Motion]) -> Motion:
-        columns = ([getattr(part, field.name) for part in parts] for field in fields(Motion))
-        return Motion(*(np.concatenate(column) for column in columns))
 
     def ahead(self, elapsed: Floats, size: Floats) -> Motion:
         """The same so many seconds (T,) later, nothing having been measured."""

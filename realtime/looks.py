@@ -18,13 +18,18 @@ SURE = 0.3
 """Score that the joints around a part must have for its colour to be known."""
 ACROSS, DOWN = 4, 8
 """Points of the trunk that are looked at; of a thigh DOWN, along its middle."""
-TRUNK = (5, 6, 11, 12)
+TRUNK = [5, 6, 11, 12]
 THIGHS = (11, 13), (12, 14)
 HIDDEN = 0.4
 """Share of trunk and thighs inside the box of somebody nearer from which their colour may be that
 of the other person."""
-SPREAD = 12.0, 8.0
+SPREAD: Float = np.array([12.0, 8.0], np.float32)
 """How much the colour of trunk and of thighs of one person varies (standard deviation)."""
+
+_WEIGHTS: Float = np.array([0.5, 1, 1], np.float32)
+_U = ((np.arange(ACROSS) + 1) / (ACROSS + 1))[:, None]
+_V = ((np.arange(DOWN) + 0.5) / DOWN)[:, None]
+_LEGS = [joint for pair in zip(*THIGHS) for joint in pair]
 
 
 def looks(image: Image, poses: Poses) -> Float:
@@ -36,26 +41,41 @@ def looks(image: Image, poses: Poses) -> Float:
     if not len(poses):
         return np.zeros((0, 2, 3), np.float32)
     joints = poses.joints_xy
-    points = np.concatenate([_trunk(joints), *(_thigh(joints, *pair) for pair in THIGHS)], 1)
+    points = np.concatenate([_trunk(joints), _thighs(joints)], 1)
     last = np.array([image.shape[1] - 1, image.shape[0] - 1])
-    x, y = np.moveaxis(np.clip(np.rint(points), 0, last).astype(np.int64), 2, 0)
-    lab = cv2.cvtColor(image[y, x].astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
-    halves = np.split(np.asarray(lab) * np.array([0.5, 1, 1], np.float32), [ACROSS * DOWN], axis=1)
-    colours = np.stack([np.median(part, 1) for part in halves], 1).astype(np.float32)
-    for n, needed in enumerate((TRUNK, [joint for pair in THIGHS for joint in pair])):
-        colours[poses.joint_scores[:, list(needed)].min(1) < SURE, n] = np.nan
-    colours[_hidden(poses)] = np.nan
+    at = np.minimum(np.maximum(np.rint(points), 0), last).astype(np.int64)
+    lab = cv2.cvtColor(image[at[..., 1], at[..., 0]].astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
+    seen = np.asarray(lab, np.float32) * _WEIGHTS
+    trunk, thighs = seen[:, : ACROSS * DOWN], seen[:, ACROSS * DOWN :]
+    colours = np.stack([_median(trunk), _median(thighs)], 1)
+    for n, needed in enumerate((TRUNK, _LEGS)):
+        colours[poses.joint_scores[:, needed].min(1) < SURE, n] = np.nan
+    if len(poses) > 1:
+        colours[_hidden(poses)] = np.nan
     return colours
 
 
 def differences(a: Float, b: Float) -> Float:
     """How different every looks of a (T, 2, 3) is from every one of b (N, 2, 3): (T, N), half the
     mean square over the parts known of both, in units of SPREAD; 0 where none is."""
-    apart = np.linalg.norm(a[:, None] - b[None], axis=3) / np.array(SPREAD, np.float32)
+    return difference(a[:, None], b[None])
+
+
+def difference(a: Float, b: Float) -> Float:
+    """The same of looks (..., 2, 3) that belong together: (...)."""
+    apart = np.sqrt(((a - b) ** 2).sum(-1)) / SPREAD
     known = np.isfinite(apart)
     total = np.where(known, apart, 0) ** 2
-    result: Float = (total.sum(2) / np.maximum(known.sum(2), 1) / 2).astype(np.float32)
+    result: Float = (total.sum(-1) / np.maximum(known.sum(-1), 1) / 2).astype(np.float32)
     return result
+
+
+def _median(colours: Float) -> Float:
+    """The median (N, 3) of an even number of colours (N, K, 3); for so few np.median is slow."""
+    half = colours.shape[1] // 2
+    middle = np.partition(colours, (half - 1, half), 1)[:, half - 1 : half + 1]
+    median: Float = ((middle[:, 0] + middle[:, 1]) / 2).astype(np.float32)
+    return median
 
 
 def _hidden(poses: Poses) -> NDArray[np.bool_]:
@@ -70,15 +90,14 @@ def _hidden(poses: Poses) -> NDArray[np.bool_]:
 
 def _trunk(joints: Float) -> NDArray[np.float64]:
     """Points (N, ACROSS * DOWN, 2) between shoulders and hips, not at the edges."""
-    u = ((np.arange(ACROSS) + 1) / (ACROSS + 1))[:, None]
-    v = ((np.arange(DOWN) + 0.5) / DOWN)[:, None, None]
     left, right, low_left, low_right = (joints[:, None, k] for k in TRUNK)
-    top, bottom = left + u * (right - left), low_left + u * (low_right - low_left)
-    grid = top[:, None] + v * (bottom - top)[:, None]
+    top, bottom = left + _U * (right - left), low_left + _U * (low_right - low_left)
+    grid = top[:, None] + _V[..., None] * (bottom - top)[:, None]
     return np.asarray(grid.reshape(len(joints), -1, 2), np.float64)
 
 
-def _thigh(joints: Float, hip: int, knee: int) -> NDArray[np.float64]:
-    """Points (N, DOWN, 2) along the middle of a thigh."""
-    v = ((np.arange(DOWN) + 0.5) / DOWN)[:, None]
-    return np.asarray(joints[:, None, hip] * (1 - v) + joints[:, None, knee] * v, np.float64)
+def _thighs(joints: Float) -> NDArray[np.float64]:
+    """Points (N, 2 * DOWN, 2) along the middle of both thighs."""
+    hips, knees = joints[:, _LEGS[:2], None], joints[:, _LEGS[2:], None]
+    grid = hips * (1 - _V) + knees * _V
+    return np.asarray(grid.reshape(len(joints), -1, 2), np.float64)

@@ -44,7 +44,7 @@ def oks(
     if blur is not None:
         variance = variance + blur[:, None] ** 2
     each = np.exp(-(apart**2).sum(3) / (2 * variance[:, None] + 1e-12))
-    share = np.broadcast_to(1.0 if weights is None else weights, shape).astype(np.float64)
+    share = np.ones(shape) * (1.0 if weights is None else weights)
     total = share.sum(2)
     mean: Float = ((each * share).sum(2) / np.where(total > 0, total, 1)).astype(np.float32)
     return mean
@@ -58,9 +58,11 @@ def suppress(poses: Poses, same: float = SAME_PERSON) -> NDArray[np.bool_]:
     is claimed already. Boxes do not matter, because half a person and the whole one make
     different boxes and the same joints. Of two equally certain ones the first is kept.
     """
+    keep = np.ones(len(poses), np.bool_)
+    if len(poses) < 2:
+        return keep
     body = BODY_SHARE * box_areas(poses.boxes_xyxy)
     alike = oks(poses.joints_xy, poses.joints_xy, body, poses.joint_scores[None])
-    keep = np.ones(len(poses), np.bool_)
     order = np.argsort(-poses.scores, kind="stable")
     for place, person in enumerate(order):
         if keep[person]:

@@ -12,19 +12,20 @@ second, with noise and misses (tests/test_track.py), and on the demo scene (benc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realtime.geometry import areas, clip_boxes, iou
 from realtime.kalman import Floats, Motion
-from realtime.looks import differences
+from realtime.looks import difference, differences
 from realtime.records import Detections, Float, Poses
 from realtime.similarity import BODY_SHARE, assign, oks
 
 Indices = NDArray[np.int64]
+People = TypeVar("People", "_Tracks", Poses)
 
 MAX_AGE = 3.0
 """Seconds for which a person who is not seen keeps the id."""
@@ -83,7 +84,13 @@ class _Tracks:
         return len(self.seen)
 
     def __getitem__(self, keep: Any) -> _Tracks:
-        return _Tracks(*(getattr(self, field.name)[keep] for field in fields(self)))
+        return _Tracks(
+            self.last[keep],
+            self.detected[keep],
+            self.motion[keep],
+            self.seen[keep],
+            self.looks[keep],
+        )
 
     @staticmethod
     def start(poses: Poses, time: float, looks: Float) -> _Tracks:
@@ -139,9 +146,8 @@ class Tracker:
         looks = _unknown(len(poses)) if looks is None else looks
         detected = time not in self._predicted_for
         tracks = self._alive(time)
-        known = len(tracks)
-        recent = tracks.seen == self._time
-        rows, people = _match(tracks, poses, looks, time, self._least)
+        now = replace(tracks, motion=tracks.ahead(time))
+        rows, people = _match(now, poses, looks, time, self._least)
 
         ids = np.full(len(poses), -1, np.int64)
         ids[people] = tracks.last.ids[rows]
@@ -154,12 +160,15 @@ class Tracker:
         self._next_id += len(fresh)
         poses = poses.with_ids(ids)
 
-        matched = _follow(tracks[rows], poses[people], looks[people], time, detected)
-        unseen = np.setdiff1d(np.arange(known), rows)
-        self._lost = bool(recent[unseen].any() or _faded(matched).any())
-        self._tracks = _join(
-            matched, tracks[unseen], _Tracks.start(poses[fresh], time, looks[fresh])
-        )
+        parts = [_follow(now[rows], poses[people], looks[people], time, detected)]
+        unseen = np.ones(len(tracks), np.bool_)
+        unseen[rows] = False
+        self._lost = bool((unseen & (tracks.seen == self._time)).any() or _faded(parts[0]).any())
+        if unseen.any():
+            parts.append(tracks[unseen])
+        if len(fresh):
+            parts.append(_Tracks.start(poses[fresh], time, looks[fresh]))
+        self._tracks = _join(parts)
         self._time = time
         return poses
 
@@ -191,45 +200,55 @@ class Tracker:
     def _alive(self, time: float) -> _Tracks:
         if time < self._time - self._max_age:
             return _Tracks.none(time)
-        return self._tracks[self._tracks.elapsed(time) <= self._max_age]
+        return _some(self._tracks, self._tracks.elapsed(time) <= self._max_age)
 
 
 def _match(
     tracks: _Tracks, poses: Poses, looks: Float, time: float, least: float
 ) -> tuple[Indices, Indices]:
-    """Rows of tracks and the people they are.
+    """Rows of tracks, moved to this time, and the people they are.
 
     First all tracks compete by the narrow rule, then those left over by wide ones: the tracks
     seen last before the older ones, which would be near to everybody. People whose score is below
     least come last.
     """
-    newest = tracks.seen == tracks.seen.max(initial=-np.inf)
-    newest &= tracks.elapsed(time) <= LATEST
-    recent = tracks.elapsed(time) <= WEAK_AGE
+    elapsed = tracks.elapsed(time)
+    lately = elapsed <= LATEST
+    newest = lately & (tracks.seen == tracks.seen.max(initial=-np.inf))
     sure = poses.scores >= least
     rows = people = np.zeros(0, np.int64)
+    free, left = np.ones(len(tracks), np.bool_), np.ones(len(poses), np.bool_)
     alike_looks = np.exp(-differences(tracks.looks, looks))
     for chosen, whom, rule in (
-        (tracks.elapsed(time) <= LATEST, sure, FIRST),
+        (lately, sure, FIRST),
         (newest, sure, LATE),
         (~newest, sure, BACK),
-        (recent, ~sure, WEAK),
+        (elapsed <= WEAK_AGE, ~sure, WEAK),
     ):
-        free = np.setdiff1d(np.flatnonzero(chosen), rows)
-        left = np.setdiff1d(np.flatnonzero(whom), people)
-        if len(free) and len(left):
-            alike = _similarity(tracks[free], poses[left], time, rule)
-            alike *= rule.strange + (1 - rule.strange) * alike_looks[np.ix_(free, left)]
+        if len(rows) == min(len(tracks), len(poses)):
+            break
+        chosen, whom = chosen & free, whom & left
+        if chosen.any() and whom.any():
+            alike = _similarity(_some(tracks, chosen), _some(poses, whom), rule)
+            alike *= rule.strange + (1 - rule.strange) * alike_looks[chosen][:, whom]
             more, who = assign(alike, rule.least)
-            rows, people = np.append(rows, free[more]), np.append(people, left[who])
+            rows = np.append(rows, np.flatnonzero(chosen)[more])
+            people = np.append(people, np.flatnonzero(whom)[who])
+            free[rows] = left[people] = False
     return rows, people
 
 
-def _similarity(tracks: _Tracks, poses: Poses, time: float, rule: Rule) -> Float:
+def _some(people: People, which: NDArray[np.bool_]) -> People:
+    """Those chosen by a mask; without a copy where that is everybody, as it mostly is."""
+    return people if which.all() else people[which]
+
+
+def _similarity(tracks: _Tracks, poses: Poses, rule: Rule) -> Float:
     """Similarity (T, N) in 0..1: weighted mean of the boxes' IoU and the joints' OKS, the joints
     counting less where few are sure; less the more the size changed."""
-    motion = tracks.ahead(time)
-    boxes = (tracks.last.boxes_xyxy + np.tile(motion.off, 2)).astype(np.float32)
+    motion = tracks.motion
+    off = np.concatenate([motion.off, motion.off], 1)
+    boxes = (tracks.last.boxes_xyxy + off).astype(np.float32)
     joints = (tracks.last.joints_xy + motion.off[:, None]).astype(np.float32)
     size = _size(boxes)
     known = np.isfinite(tracks.looks).any((1, 2))
@@ -261,10 +280,10 @@ def _unknown(count: int) -> Float:
 
 
 def _follow(tracks: _Tracks, poses: Poses, looks: Float, time: float, detected: bool) -> _Tracks:
-    """The tracks, each now seen as the person of the same row."""
+    """The tracks, moved to this time, each now seen as the person of the same row."""
     moved = _moved(tracks.last, poses)
     size = _size(poses.boxes_xyxy).astype(np.float64)
-    motion = tracks.ahead(time).measured(moved, size)
+    motion = tracks.motion.measured(moved, size)
     seen = np.full(len(poses), time, np.float64)
     detected_poses = poses if detected else tracks.detected
     return _Tracks(poses, detected_poses, motion, seen, _mean_looks(tracks.looks, looks))
@@ -273,8 +292,7 @@ def _follow(tracks: _Tracks, poses: Poses, looks: Float, time: float, detected: 
 def _mean_looks(had: Float, seen: Float) -> Float:
     """Looks (T, 2, 3) with what was seen now; little of it where that is quite different, because
     somebody else may be in front."""
-    apart = np.array([differences(a[None], b[None])[0, 0] for a, b in zip(had, seen)], np.float32)
-    rate = (LEARN * np.exp(-apart))[:, None, None]
+    rate = (LEARN * np.exp(-difference(had, seen)))[:, None, None]
     mean = np.where(np.isfinite(seen), had + rate * (seen - had), had)
     result: Float = np.where(np.isfinite(had), mean, seen).astype(np.float32)
     return result
@@ -337,15 +355,11 @@ def _holding(boxes: Floats, poses: Poses) -> Floats:
     return np.concatenate([low, high], 1)
 
 
-def _join(*parts: _Tracks) -> _Tracks:
-    def poses(of: list[Poses]) -> Poses:
-        columns = ([getattr(p, field.name) for p in of] for field in fields(Poses))
-        return Poses(*(np.concatenate(column) for column in columns))
-
-    return _Tracks(
-        poses([part.last for part in parts]),
-        poses([part.detected for part in parts]),
-        Motion.join([part.motion for part in parts]),
-        np.concatenate([part.seen for part in parts]),
-        np.concatenate([part.looks for part in parts]),
-    )
+def _join(parts: list[Any]) -> Any:
+    """The rows of all parts, one part after the other: of arrays, or of structs of such."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(parts[0]))
+    return type(parts[0])(*map(_join, columns))
