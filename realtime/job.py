@@ -180,16 +180,17 @@ def open_job(
     load: Load = load_networks,
     show: OpenDisplay | None = None,
     progress: Progress | None = None,
-    wanted: Callable[[Settings, SourceInfo], bool] = wants_window,
+    wanted: Callable[[Settings, SourceInfo], bool] | None = None,
 ) -> Job:
     """Open everything that one source's run needs; cleanup takes it back if the run does not begin.
 
-    show: opens what shows the frames, on a page too, if that is wanted; None: a window of its own,
-    and a page of its own if asked for. Raises PosestreamError.
+    show: opens what shows the frames, on a page too, if wanted() says so; None: a window of its
+    own, and a page of its own if asked for. Raises PosestreamError.
     """
     source = open_source(settings)
     cleanup.callback(source.close)
-    shown = (show or _open_screen) if wanted(settings, source.info) else None
+    seen = (wanted or wants_window)(settings, source.info)
+    shown = (show or _open_screen) if seen else None
     sinks = open_sinks(settings, source.info, cleanup)
     check_report(settings)
     page = None if show else open_page(settings, stop, not sinks, source.info, cleanup)

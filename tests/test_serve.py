@@ -33,7 +33,9 @@ from realtime.stop import Stop
 
 aiohttp = pytest.importorskip("aiohttp", reason='needs pip install "posestream[serve]"')
 
+from realtime.serve.board import OneBoard  # noqa: E402
 from realtime.serve.buttons import STILL, Buttons  # noqa: E402
+from realtime.serve.figures import Figures  # noqa: E402
 from realtime.serve.newest import Newest, Shot, to_jpeg  # noqa: E402
 from realtime.serve.page import Page  # noqa: E402
 
@@ -404,6 +406,29 @@ def test_a_standing_picture_follows_the_buttons(stop: Stop) -> None:
     buttons.press("blur")
     desk.work()
     assert buttons.redrawn(again, 60) is not None
+
+
+def test_no_picture_with_faces_is_sent_once_they_are_to_be_hidden(stop: Stop) -> None:
+    """Also to a plain stream, for which nobody asks for numbers, and while no frame comes."""
+    desk, buttons, figures = Desk(Style(), stop, live=True), Buttons(stop), Figures()
+    desk.redraw = lambda item: posed(7)
+    buttons.follow(desk, live=True)
+    board, shown = OneBoard(figures, buttons), posed(3)
+
+    async def story() -> int:
+        board.begin(asyncio.get_running_loop())
+        figures.saw(shown)
+        board.put(shown, private=False)
+        before = await board.after(None, lambda: 0)
+        assert before.fit() and number_of(before.picture) == 3
+        buttons.press("blur")
+        desk.work()
+        assert not before.fit()
+        after = await asyncio.wait_for(board.after(None, lambda: 0), 10)
+        assert after.fit()
+        return number_of(after.picture)
+
+    assert asyncio.run(story()) == 7
 
 
 def url_of(process: subprocess.Popen[str]) -> str:

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,8 @@ from realtime.draw import Style
 from realtime.grid import SIZE_WH, Tile
 from realtime.ledger import Ledger
 from realtime.records import Frame, PosedFrame, Poses
-from realtime.sources.base import SourceInfo
+from realtime.sources.base import SourceInfo, Span
+from realtime.sources.file import open_file
 from realtime.stages import Meter
 from realtime.status import SourceStatus
 from realtime.stop import Stop
@@ -314,6 +316,14 @@ def test_the_numbers_of_all_are_sums_and_those_of_the_slowest() -> None:
     json.dumps(told, allow_nan=False)
 
 
+def test_a_file_that_is_paused_is_not_stalled(tmp_path: Path) -> None:
+    source = open_file(video(tmp_path / "a.mp4", 5), Span())
+    with closing(source.frames()) as frames:
+        next(frames)
+        source.status._clock = lambda: time.monotonic() + 1000
+        assert source.status.describe() == "live"
+
+
 def test_a_taken_port_and_a_missing_input_are_one_line_each(tmp_path: Path) -> None:
     with listen(Address("127.0.0.1", 0))[0] as taken:
         port = taken.getsockname()[1]
@@ -340,10 +350,12 @@ def test_files_and_a_camera_in_a_real_browser(tmp_path: Path) -> None:
         tab.size(390, 844, 2, phone=True)
         url = url_of(process)
         tab.open(url)
-        tab.wait("shown.index >= 0 && document.querySelectorAll('#sources tr').length === 4", 60)
+        tab.wait("shown.index >= 0 && document.querySelectorAll('#sources li').length === 4", 60)
         words = tab.value("[...document.querySelectorAll('#sources span')].map(e => e.textContent)")
         assert words == ["All", "1 1.mp4", "2 2.mp4", "3 demo"]
-        tab.wait("[...document.querySelectorAll('#sources small')][2].textContent === 'ended'", 60)
+        tab.wait(
+            "document.querySelectorAll('#sources small')[2].textContent.startsWith('ended')", 60
+        )
         tab.wait("document.querySelector('#people th')?.textContent === '3 demo'", 60)
         assert tab.value("document.documentElement.scrollWidth") <= 390
         look(tab, url)

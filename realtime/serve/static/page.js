@@ -162,33 +162,31 @@ function makeRow(tag, texts) {
 
 function setSources(news) {
   const names = ["All", ...sources.map((one) => one.name)];
-  const rows = $("sources").children;
+  const buttons = $("sources").getElementsByTagName("button");
   $("several").hidden = !sources.length;
   $("picture").classList.toggle("several", sources.length > 0);
-  if (names.join("\n") !== [...rows].map((row) => row.dataset.name).join("\n")) {
+  if (names.join("\n") !== [...buttons].map((button) => button.title).join("\n")) {
     $("sources").replaceChildren(...names.map(makeSource));
   }
   [news, ...sources].forEach((one, number) => {
-    const [button, ...cells] = [rows[number].querySelector("button"), ...rows[number].querySelectorAll("td")];
-    button.setAttribute("aria-pressed", String(number === choice));
-    button.dataset.kind = kindOf(one.state);
-    button.querySelector("small").textContent = number && one.state !== "live" ? one.state : "";
-    const texts = [rounded(one.fps, 1), rounded(one.latency_ms), String(one.dropped)];
-    cells.forEach((cell, n) => (cell.textContent = texts[n]));
+    buttons[number].setAttribute("aria-pressed", String(number === choice));
+    buttons[number].dataset.kind = kindOf(one.state);
+    const parts = [`${rounded(one.fps, 1)} fps`];
+    if (one.latency_ms !== null) parts.push(`${rounded(one.latency_ms)} ms`);
+    if (one.dropped) parts.push(`${one.dropped} dropped`);
+    if (one.state !== "live") parts.unshift(one.state);
+    buttons[number].querySelector("small").textContent = parts.join(" · ");
   });
 }
 
 function makeSource(name, number) {
-  const row = document.createElement("tr");
-  const head = Object.assign(document.createElement("th"), { scope: "row" });
+  const item = document.createElement("li");
   const button = Object.assign(document.createElement("button"), { type: "button", title: name });
   button.append(Object.assign(document.createElement("span"), { textContent: name }), document.createElement("small"));
   if (number < 10) button.setAttribute("aria-keyshortcuts", String(number));
   button.onclick = () => choose(number);
-  head.append(button);
-  row.append(head, ...[1, 2, 3].map(() => document.createElement("td")));
-  row.dataset.name = name;
-  return row;
+  item.append(button);
+  return item;
 }
 
 function choose(number) {
