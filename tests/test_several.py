@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,11 @@ def test_pictures_side_by_side(count: int, cells: tuple[int, int]) -> None:
 
 @needs_x
 def test_the_window_shows_all_and_its_keys_are_for_all(tmp_path: Path) -> None:
+    """Also with a page beside it."""
+    serve = ("--serve", 0) if find_spec("aiohttp") else ()
     with x_server() as display:
         process = start(
-            "--input", "demo", "--input", "demo", "--live", "--show", "--output",
+            "--input", "demo", "--input", "demo", "--live", "--show", *serve, "--output",
             tmp_path / "out.mp4", "--report", tmp_path / "r.json", DISPLAY=display,
         )  # fmt: skip
         while not (tmp_path / "out-2.mp4").exists() and process.poll() is None:
@@ -143,6 +146,7 @@ def test_the_window_shows_all_and_its_keys_are_for_all(tmp_path: Path) -> None:
         press(display, "r", "s", "q")
         result = finish(process)
     assert result.code == 0, result.err
+    assert ("the page is at" in result.err) == bool(serve)
     for n in (1, 2):
         told = report(tmp_path / f"r-{n}.json")
         assert told["frames_shown"] > 0 and told["dropped"]["record.off"] > 0
