@@ -20,6 +20,7 @@ os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 
 from realtime import console
 from realtime.errors import ModelError, OutputError, PosestreamError, UsageError
+from realtime.sources.waiting import still_opening
 from realtime.stop import Stop, Stopped
 
 if TYPE_CHECKING:  # it loads numpy, which takes a while: signals are looked after first
@@ -34,12 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop()
     try:
         stop.install()
-        return carry_out(argv, stop)
+        code = carry_out(argv, stop)
     except Stopped:
-        return stop.exit_code
+        code = stop.exit_code
     finally:
         stop.release()
         console.flush_stdout()
+    if still_opening():
+        leave(code)
+    return code
 
 
 def carry_out(argv: Sequence[str] | None, stop: Stop) -> int:

@@ -55,6 +55,7 @@ def open_source(settings: Settings) -> Source:
         return open_camera(
             number,
             CameraMode(settings.camera_size, settings.camera_fps),
+            span=span,
             max_reconnects=settings.max_reconnects,
         )
     name = settings.input[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -55,7 +57,7 @@ def test_the_mode_is_asked_format_first_then_size_then_rate() -> None:
     wish = Opener(CameraMode((640, 480), 60.0), camera, ELSEWHERE)
     source = open_camera(0, opener=wish)
     mjpg = cv2.VideoWriter.fourcc(*"MJPG")
-    assert camera.asked == [
+    assert camera.asked[:4] == [
         (cv2.CAP_PROP_FOURCC, mjpg),
         (cv2.CAP_PROP_FRAME_WIDTH, 640),
         (cv2.CAP_PROP_FRAME_HEIGHT, 480),
@@ -105,9 +107,9 @@ def test_the_metadata_node_of_a_webcam_is_no_camera(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("camera", [FakeCamera(present=False), FakeCamera(silent_from=0)])
-def test_a_camera_in_use_gives_no_picture(camera: FakeCamera, tmp_path: Path) -> None:
+def test_a_camera_that_gives_no_picture(camera: FakeCamera, tmp_path: Path) -> None:
     devices = linux_devices(tmp_path, {0: "HD Webcam"})
-    with pytest.raises(InputError, match="camera 0 gives no picture; close the program"):
+    with pytest.raises(InputError, match="camera 0 gives no picture; unplug it"):
         open_camera(0, opener=opener(camera, devices, within=0.3))
     assert camera.released == camera.present
 
@@ -117,6 +119,19 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may open everything
     with pytest.raises(InputError, match=r"no permission to open .*video0; .*group video"):
         open_camera(0, opener=opener(FakeCamera(), devices))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_who_uses_a_camera_is_named(tmp_path: Path) -> None:
+    devices = linux_devices(tmp_path, {0: "HD Webcam"})
+    assert devices.users(0) == "another program" and not devices.busy(0)
+    with devices.node(0).open("r+") as node:
+        waits = [sys.executable, "-c", "input()"]
+        user = subprocess.Popen(waits, stdin=subprocess.PIPE, stdout=node)
+    try:
+        assert re.fullmatch(rf"\S+ \(process {user.pid}\)", devices.users(0))
+    finally:
+        user.communicate(b"\n")
 
 
 def test_a_driver_that_does_not_answer_is_left_behind() -> None:

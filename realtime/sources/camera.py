@@ -12,7 +12,7 @@ from threading import Event
 
 from realtime.errors import InputError
 from realtime.records import Image
-from realtime.sources.base import Source, SourceInfo
+from realtime.sources.base import Source, SourceInfo, Span
 from realtime.sources.capture import (
     PAUSE,
     CameraMode,
@@ -22,8 +22,9 @@ from realtime.sources.capture import (
     by,
     read_picture,
     release,
+    taken_at,
 )
-from realtime.sources.devices import listed
+from realtime.sources.devices import Devices, listed
 from realtime.sources.live import Broken, LiveSource, Picture
 from realtime.sources.picture_watch import PictureWatch
 from realtime.sources.waiting import Backoff, Handover
@@ -65,13 +66,16 @@ class Camera:
             opened.capture.release()
 
     def _pictures(self, capture: Capture, closed: Event) -> Generator[Picture, None, None]:
-        last, failed = self._opener.clock(), 0
+        began = last = self._opener.clock()
+        failed = 0
         while not closed.is_set():
             image = read_picture(capture)
             if image is not None:
                 self.status.bad_packets += failed
-                self._look_at(image)
-                yield image, None
+                taken = taken_at(capture, self._opener.clock())
+                if taken is None or taken >= began:  # others waited while the networks loaded
+                    self._look_at(image)
+                    yield image, taken
                 last, failed = self._opener.clock(), 0
             elif self._opener.clock() - last > SILENT_FOR:
                 raise Broken("the camera gives no picture; is it plugged in?", down=True)
@@ -113,13 +117,15 @@ def open_camera(
     index: int,
     mode: CameraMode | None = None,
     *,
+    span: Span | None = None,
     max_reconnects: int | None = None,
     opener: Opener | None = None,
     backoff: Backoff | None = None,
 ) -> Source:
     """Open a webcam within about 10 s. mode None asks for 1280x720 at 30 frames per second.
 
-    The source is live, comes back by itself and never ends; see realtime.sources.live.
+    The source is live, comes back by itself and ends with the span, if that ends; see
+    realtime.sources.live.
     max_reconnects limits the attempts in a row to get it back, then frames() raises SourceLost;
     None is no limit. Raises InputError when there is no such camera, it is in use, or may not be
     opened.
@@ -131,7 +137,8 @@ def open_camera(
     if not opener.devices.usable(index):
         node = opener.devices.node(index)
         raise InputError(
-            f"no permission to open {node}; add your user to the group video, {INSTEAD}"
+            f"no permission to open {node}; add yourself to the group video (sudo usermod -aG video"
+            f" $USER) and log in again, {INSTEAD}"
         )
     opened = _opened(index, opener, found)
     camera = Camera(index, opener, opened)
@@ -141,6 +148,7 @@ def open_camera(
         camera.status,
         camera.connect,
         put_away=camera.put_away,
+        span=span,
         max_reconnects=max_reconnects,
         clock=opener.clock,
         backoff=backoff,
@@ -157,9 +165,12 @@ def _opened(index: int, opener: Opener, found: dict[int, str] | None) -> Opened:
         ) from None
     if opened is None and found is None:
         raise InputError(f"no camera {index}, or it is in use (found: {listed(None)}); {INSTEAD}")
+    if opened is None and opener.devices.busy(index):
+        users = opener.devices.users(index)
+        raise InputError(f"camera {index} is in use by {users}; close that program, {INSTEAD}")
     if opened is None:
         raise InputError(
-            f"camera {index} gives no picture; close the program that uses it, {INSTEAD}"
+            f"camera {index} gives no picture; unplug it and plug it in again, {INSTEAD}"
         )
     return opened
 
@@ -187,14 +198,19 @@ def _row(number: int, name: str, opener: Opener) -> tuple[str, ...]:
     except TimeoutError:
         return str(number), name, "", "does not answer", "", f"> {opener.within:g} s"
     if opened is None:
-        why = "gives no picture" if opener.devices.usable(number) else "no permission"
-        return str(number), name, "", why, "", ""
+        return str(number), name, "", _why_not(number, opener.devices), "", ""
     rate = _measured(opened.capture, opener.clock)
     opened.capture.release()
     granted = f"{by(opened.size_wh)} {opened.code} " + (
         f"{opened.rate:g} fps" if opened.rate else ""
     )
     return str(number), name, opened.backend, granted, f"{rate:.1f} fps", f"{opened.seconds:.1f} s"
+
+
+def _why_not(number: int, devices: Devices) -> str:
+    if not devices.usable(number):
+        return "no permission"
+    return "in use" if devices.busy(number) else "gives no picture"
 
 
 def _measured(capture: Capture, clock: Callable[[], float], seconds: float = 1.0) -> float:

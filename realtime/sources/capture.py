@@ -14,6 +14,10 @@ from typing import Any, Protocol
 # Opening through MSMF (Windows) takes up to a minute with hardware transforms on; OpenCV looks at
 # the variable while it is imported.
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+# Seconds that V4L2 waits for a picture, 10 by default. It must be less than OPEN_WITHIN, so that a
+# camera that opens and then gives nothing is told from one that does not open. A longer value than
+# this would only delay that a camera that is hung up is opened again.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
 import cv2
 import numpy as np
@@ -25,10 +29,16 @@ from realtime.sources.waiting import within_seconds
 OPEN_WITHIN = 10.0
 """Seconds a camera may take to open and give its first picture."""
 
+OLDEST = 60.0
+"""Seconds that a picture may have waited in the driver."""
+
 PAUSE = 0.05
 """Seconds between two reads while there is no picture."""
 
 DEFAULT_SIZE, DEFAULT_RATE = (1280, 720), 30.0
+
+if "OPENCV_LOG_LEVEL" not in os.environ:  # what does not open is told here in one line
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +109,7 @@ class Opener:
             capture = self.capture(number, backend)
             if capture.isOpened():
                 self._ask(capture)
+                _leave_coded(capture, backend)
                 image = _first_picture(capture, self.clock, self.within)
                 if image is not None:
                     return self._granted(capture, backend, image, self.clock() - start)
@@ -144,10 +155,19 @@ def _code(number: float) -> str:
     return code.decode("ascii") if code.isalnum() and code.isascii() else "?"
 
 
+def _leave_coded(capture: Capture, backend: int) -> None:
+    """Get JPEGs as they are: for one that it cannot decode, V4L2 gives the picture before again."""
+    if backend == cv2.CAP_V4L2 and _code(capture.get(cv2.CAP_PROP_FOURCC)) in ("MJPG", "JPEG"):
+        capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+
+
 def _bgr(ok: bool, image: Any) -> Image | None:
     """What read() returned as uint8 (H, W, 3), None when that is no picture."""
     if not ok or image is None or not image.size or image.dtype != np.uint8:
         return None
+    if image.ndim == 2 and image.shape[0] == 1:  # a JPEG, see _leave_coded
+        image = cv2.imdecode(image, cv2.IMREAD_COLOR)
+        return None if image is None else np.asarray(image, np.uint8)
     if image.ndim == 2:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
     return np.asarray(image) if image.ndim == 3 and image.shape[2] == 3 else None
@@ -159,6 +179,13 @@ def read_picture(capture: Capture) -> Image | None:
     except cv2.error as error:
         logger.debug("camera read: %s", error)
         return None
+
+
+def taken_at(capture: Capture, now: float) -> float | None:
+    """When the picture read last was taken, in seconds of the monotonic clock, which says now; None
+    where the driver does not say or goes by another clock."""
+    stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    return stamp if 0.0 <= now - stamp < OLDEST else None
 
 
 def _first_picture(capture: Capture, clock: Callable[[], float], within: float) -> Image | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLong
@@ -13,6 +14,16 @@ A = TypeVar("A")
 
 FIRST_WAIT, LONGEST_WAIT, DOWN_WAIT = 1.0, 30.0, 5.0
 """Seconds between two attempts: the first, the longest, and the longest while nobody answers."""
+
+
+OPENING = "open source"
+"""Name of the threads of within_seconds."""
+
+
+def still_opening() -> bool:
+    """Whether a thread is still stuck in a driver or library. Python's own end would tear it down
+    there, which C++ answers by aborting the process: leave with os._exit instead."""
+    return any(thread.name == OPENING for thread in threading.enumerate())
 
 
 class Handover(Generic[A]):
@@ -64,7 +75,7 @@ def within_seconds(seconds: float, work: Callable[[], A], undo: Callable[[A], No
         if late.exception() is None:
             undo(late.result())
 
-    Thread(target=run, name="open source", daemon=True).start()
+    Thread(target=run, name=OPENING, daemon=True).start()
     try:
         return future.result(seconds)
     except WaitedTooLong:
