@@ -9,7 +9,7 @@ wrong belief in a swap ends by itself.
 
 The costs are squared distances in units of what is expected (half of a log likelihood), the
 decision is the Viterbi algorithm with a filter in each state; the constants were chosen on the
-demo scene's truth with noise, see tests/test_swaps.py.
+demo scene's truth with noise, see benchmarks/swaps.py.
 """
 
 from __future__ import annotations
