@@ -4,10 +4,10 @@ usage: python benchmarks/swaps.py [--seeds 0,1,2,3] [--draws 2] [--end 300] [--n
 
 The true people of each scene, as a perfect network would find them, get noise on every joint: its
 standard deviation is a share of the person's size (longer side of the box), three times as much
-at hidden joints. In 5 % of everybody's frames, in runs of 1 to 10, left and right are swapped: in one
-half of the runs of the whole person, in the other of the legs. They begin in sight, or anywhere:
-that somebody is swapped when first seen, also after a while, cannot be told before the sides
-change, and then the frames after may as well be those swapped.
+at hidden joints. In 5 % of everybody's frames, in runs of 1 to 10, left and right are swapped: in
+one half of the runs of the whole person, in the other of the legs. They begin in sight, or
+anywhere: that somebody is swapped when first seen, also after a while, cannot be told before the
+sides change, and then the frames after may as well be those swapped.
 
 Upper body and legs of every person in every frame count on their own. Precision: how many of those
 changed were swapped; recall: how many of those swapped were changed; and both for the scene where
