@@ -35,11 +35,7 @@
 
 /* Looked up once: dlsym() takes the loader's lock, which a thread in dlopen() may hold for long. */
 #define REAL(name)                                                                                 \
-    ({                                                                                             \
-        static typeof(&name) real;                                                                 \
-        if (!real) real = (typeof(&name))dlsym(RTLD_NEXT, #name);                                  \
-        real;                                                                                      \
-    })
+    ({ static typeof(&name) real; real ? real : (real = (typeof(&name))dlsym(RTLD_NEXT, #name)); })
 #define MODES 16
 #define BUFFERS 8
 #define DESCRIPTORS 1024
@@ -53,12 +49,14 @@ struct script { /* what the file of a camera says */
     double slow;
 };
 
+enum state { FREE, QUEUED, FILLED };
+struct slot { enum state state; unsigned order; struct v4l2_buffer told; }; /* one buffer */
+
 struct camera { /* one open descriptor */
     int fd, memory, lock, number, gone, streaming, buffers;
     struct mode mode;
-    unsigned sequence, filled[BUFFERS];
-    struct v4l2_buffer todo[BUFFERS], done[BUFFERS]; /* both first in, first out */
-    int todos, dones, queued[BUFFERS];
+    unsigned sequence, orders;
+    struct slot slots[BUFFERS];
     char *pictures, *next, *end;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -66,18 +64,15 @@ struct camera { /* one open descriptor */
 
 static struct camera *cameras[DESCRIPTORS];
 
-static const char *below(const char *what) {
-    static __thread char path[2][4096];
-    static __thread int turn;
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", getenv("POSESTREAM_TEST_CAMERAS"), what);
-    return path[turn];
-}
-
-static const char *place(const char *folder, int number) {
-    char name[64];
-    snprintf(name, sizeof name, "%s/video%d", folder, number);
-    return below(name);
+/* A path in the folder of the test; holds until the next call in this thread. */
+static const char *below(const char *format, ...) {
+    static __thread char path[4096];
+    int length = snprintf(path, sizeof path, "%s/", getenv("POSESTREAM_TEST_CAMERAS"));
+    va_list given;
+    va_start(given, format);
+    vsnprintf(path + length, sizeof path - length, format, given);
+    va_end(given);
+    return path;
 }
 
 /* The number of a path that is a camera's, else -1. */
@@ -91,25 +86,18 @@ static int camera_of(const char *path) {
 static const char *moved(const char *path) {
     static const char about[] = "/sys/class/video4linux";
     if (path && !strcmp(path, "/dev")) return below("dev");
-    if (path && !strncmp(path, about, sizeof about - 1)) {
-        char name[1024];
-        snprintf(name, sizeof name, "sys%s", path + sizeof about - 1);
-        return below(name);
-    }
-    return path;
+    int fits = path && !strncmp(path, about, sizeof about - 1);
+    return fits ? below("sys%s", path + sizeof about - 1) : path;
 }
 
-static void note(struct camera *c, const char *format, ...) {
-    char line[200];
-    int length = snprintf(line, sizeof line, "video%d ", c->number);
-    va_list given;
-    va_start(given, format);
-    length += vsnprintf(line + length, sizeof line - length - 1, format, given);
-    va_end(given);
-    line[length++] = '\n';
-    int log = REAL(open)(below("log"), O_WRONLY | O_APPEND | O_CREAT, 0644);
-    if (write(log, line, length) != length) abort();
-    REAL(close)(log);
+/* Tell the test what was asked for; a mode where there is one. */
+static void note(struct camera *c, const char *what, const struct mode *m) {
+    FILE *log = fopen(below("log"), "ae");
+    fprintf(log, "video%d %s", c->number, what);
+    if (m && m->format) fprintf(log, " %.4s %ux%u", (char *)&m->format, m->width, m->height);
+    if (m && m->rate) fprintf(log, " %u", m->rate);
+    fputc('\n', log);
+    fclose(log);
 }
 
 /* Read the file of a camera; 0 when it is not plugged in. */
@@ -117,7 +105,7 @@ static int look(int number, struct script *s) {
     char word[16];
     struct mode m;
     memset(s, 0, sizeof *s);
-    FILE *file = fopen(place("dev", number), "re");
+    FILE *file = fopen(below("dev/video%d", number), "re");
     if (!file) return 0;
     while (fscanf(file, "%15s", word) == 1) {
         if (!strcmp(word, "denied")) s->denied = 1;
@@ -151,19 +139,9 @@ static int open_camera(int number) {
     c->memory = memfd_create("buffers", MFD_CLOEXEC);
     pthread_mutex_init(&c->mutex, NULL);
     if (c->fd >= DESCRIPTORS) abort();
-    note(c, "open");
+    note(c, "open", NULL);
     cameras[c->fd] = c;
     return c->fd;
-}
-
-/* One program at a time may set a camera up. */
-static int taken(struct camera *c) {
-    if (c->lock >= 0) return 0;
-    c->lock = REAL(open)(place("lock", c->number), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (!flock(c->lock, LOCK_EX | LOCK_NB)) return 0;
-    REAL(close)(c->lock);
-    c->lock = -1;
-    return 1;
 }
 
 static void let_go(struct camera *c) {
@@ -171,46 +149,62 @@ static void let_go(struct camera *c) {
     c->lock = -1;
 }
 
+/* One program at a time may set a camera up. */
+static int taken(struct camera *c) {
+    if (c->lock >= 0) return 0;
+    c->lock = REAL(open)(below("lock/video%d", c->number), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (!flock(c->lock, LOCK_EX | LOCK_NB)) return 0;
+    let_go(c);
+    return 1;
+}
+
 static void load_pictures(struct camera *c) {
-    char name[64];
+    struct mode m = c->mode;
     struct stat about;
-    snprintf(name, sizeof name, "pictures/%.4s-%ux%u", (char *)&c->mode.format, c->mode.width,
-             c->mode.height);
-    int file = REAL(open)(below(name), O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &about)) abort();
+    const char *path = below("pictures/%.4s-%ux%u", (char *)&m.format, m.width, m.height);
+    FILE *file = fopen(path, "re");
+    if (!file || fstat(fileno(file), &about)) abort();
     c->pictures = c->next = malloc(about.st_size);
-    if (read(file, c->pictures, about.st_size) != about.st_size) abort();
-    c->end = c->pictures + about.st_size;
-    REAL(close)(file);
+    c->end = c->pictures + fread(c->pictures, 1, about.st_size, file);
+    fclose(file);
 }
 
 /* Bytes of a buffer: whole pages, as mmap wants them. */
-static unsigned room(struct camera *c) { return (c->mode.width * c->mode.height * 2 + 4095) / 4096 * 4096; }
+static unsigned room(struct camera *c) {
+    return (c->mode.width * c->mode.height * 2 + 4095) / 4096 * 4096;
+}
 
 static void ready(struct camera *c) {
     unsigned long long one = 1;
     if (write(c->fd, &one, sizeof one) != sizeof one) abort();
 }
 
+/* The buffer that has been in this state for longest; NULL if there is none. */
+static struct slot *oldest(struct camera *c, enum state state) {
+    struct slot *found = NULL;
+    for (struct slot *one = c->slots; one < c->slots + c->buffers; one++)
+        if (one->state == state && (!found || one->order < found->order)) found = one;
+    return found;
+}
+
 /* Fill the buffer queued first; without one the frame is lost, as in a driver. */
 static void film(struct camera *c, struct script *s) {
-    unsigned length;
-    memcpy(&length, c->next, 4);
+    unsigned length, sequence = c->sequence++;
     char *bytes = c->next + 4;
+    memcpy(&length, c->next, 4);
     c->next = bytes + length == c->end ? c->pictures : bytes + length;
-    unsigned sequence = c->sequence++;
-    if (!c->todos) return;
-    struct v4l2_buffer b = c->todo[0];
-    memmove(c->todo, c->todo + 1, --c->todos * sizeof b);
+    struct slot *to = oldest(c, QUEUED);
+    if (!to) return;
+    if (s->damaged && sequence % s->damaged == s->damaged - 1) length /= 2, bytes += length;
+    off_t offset = (to - c->slots) * (off_t)room(c);
+    if (pwrite(c->memory, bytes, length, offset) != length) abort();
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (s->damaged && sequence % s->damaged == s->damaged - 1) length /= 2, bytes += length;
-    if (pwrite(c->memory, bytes, length, (off_t)b.index * room(c)) != length) abort();
-    b.bytesused = length, b.length = room(c), b.m.offset = b.index * room(c);
-    b.sequence = sequence;
-    b.timestamp = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
-    b.flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-    c->done[c->dones++] = b;
+    struct v4l2_buffer *b = &to->told;
+    b->bytesused = length, b->length = room(c), b->m.offset = offset, b->sequence = sequence;
+    b->timestamp = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
+    b->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+    to->state = FILLED, to->order = c->orders++;
     ready(c);
 }
 
@@ -225,7 +219,7 @@ static void *drive(void *given) {
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
         int there = look(c->number, &s);
         pthread_mutex_lock(&c->mutex);
-        if (!there && !c->gone) c->gone = 1, ready(c); /* and stays so: a new plug is a new device */
+        if (!there && !c->gone) c->gone = 1, ready(c); /* for good */
         if (!c->gone && !s.stalled) film(c, &s);
         pthread_mutex_unlock(&c->mutex);
     }
@@ -244,12 +238,12 @@ static void start(struct camera *c) {
 
 static void stop(struct camera *c) {
     unsigned long long count;
-    memset(c->queued, 0, sizeof c->queued);
-    if (!c->streaming) return (void)(c->todos = 0);
+    memset(c->slots, 0, sizeof c->slots);
+    if (!c->streaming) return;
     c->streaming = 0;
     pthread_join(c->thread, NULL);
     free(c->pictures);
-    c->todos = c->dones = 0;
+    memset(c->slots, 0, sizeof c->slots);
     while (!c->gone && read(c->fd, &count, sizeof count) > 0) continue;
 }
 
@@ -272,31 +266,19 @@ static struct mode nearest(struct script *s, struct mode wish) {
     return best;
 }
 
-static int set_format(struct camera *c, struct script *s, struct v4l2_format *f) {
-    struct v4l2_pix_format *p = &f->fmt.pix;
-    note(c, "S_FMT %.4s %ux%u", (char *)&p->pixelformat, p->width, p->height);
-    if (c->buffers || taken(c)) return fails(EBUSY);
-    c->mode = nearest(s, (struct mode){p->pixelformat, p->width, p->height, 0});
+/* What S_FMT and S_PARM do; 0 in a wish stands for what is set. */
+static int choose(struct camera *c, struct script *s, const char *what, struct mode wish) {
+    note(c, what, &wish);
+    if (c->streaming || (wish.format && c->buffers) || taken(c)) return fails(EBUSY);
+    struct mode now = {c->mode.format, c->mode.width, c->mode.height, wish.rate};
+    c->mode = nearest(s, wish.format ? wish : now);
     return 0;
 }
 
-static void tell_format(struct camera *c, struct v4l2_format *f) {
-    struct v4l2_pix_format *p = &f->fmt.pix;
-    memset(p, 0, sizeof *p);
-    p->width = c->mode.width, p->height = c->mode.height, p->pixelformat = c->mode.format;
-    p->field = V4L2_FIELD_NONE, p->colorspace = V4L2_COLORSPACE_SRGB;
-    p->bytesperline = c->mode.format == V4L2_PIX_FMT_YUYV ? c->mode.width * 2 : 0;
-    p->sizeimage = room(c);
-}
-
-static int set_rate(struct camera *c, struct script *s, struct v4l2_captureparm *p) {
-    unsigned rate = p->timeperframe.denominator / (p->timeperframe.numerator | !p->timeperframe.numerator);
-    note(c, "S_PARM %u", rate);
-    if (c->streaming || taken(c)) return fails(EBUSY);
-    struct mode wish = c->mode;
-    wish.rate = rate;
-    c->mode = nearest(s, wish);
-    return 0;
+static void tell_format(struct camera *c, struct v4l2_pix_format *f) {
+    *f = (struct v4l2_pix_format){c->mode.width, c->mode.height, c->mode.format};
+    f->field = V4L2_FIELD_NONE, f->colorspace = V4L2_COLORSPACE_SRGB, f->sizeimage = room(c);
+    f->bytesperline = c->mode.format == V4L2_PIX_FMT_YUYV ? c->mode.width * 2 : 0;
 }
 
 static int request(struct camera *c, struct v4l2_requestbuffers *r) {
@@ -310,10 +292,9 @@ static int request(struct camera *c, struct v4l2_requestbuffers *r) {
 }
 
 static int queue(struct camera *c, struct v4l2_buffer *b) {
-    if ((int)b->index >= c->buffers || c->queued[b->index]) return fails(EINVAL);
+    if ((int)b->index >= c->buffers || c->slots[b->index].state != FREE) return fails(EINVAL);
     pthread_mutex_lock(&c->mutex);
-    c->queued[b->index] = 1;
-    c->todo[c->todos++] = *b;
+    c->slots[b->index] = (struct slot){QUEUED, c->orders++, *b};
     pthread_mutex_unlock(&c->mutex);
     return 0;
 }
@@ -321,11 +302,11 @@ static int queue(struct camera *c, struct v4l2_buffer *b) {
 static int dequeue(struct camera *c, struct v4l2_buffer *b) {
     unsigned long long count;
     pthread_mutex_lock(&c->mutex);
-    int error = c->gone ? ENODEV : !c->streaming ? EINVAL : !c->dones ? EAGAIN : 0;
+    struct slot *from = oldest(c, FILLED);
+    int error = c->gone ? ENODEV : !c->streaming ? EINVAL : !from ? EAGAIN : 0;
     if (!error) {
-        *b = c->done[0];
-        c->queued[b->index] = 0;
-        memmove(c->done, c->done + 1, --c->dones * sizeof *b);
+        *b = from->told;
+        from->state = FREE;
         if (read(c->fd, &count, sizeof count) != sizeof count) abort();
     }
     pthread_mutex_unlock(&c->mutex);
@@ -336,7 +317,10 @@ static int answer(struct camera *c, unsigned long what, void *given) {
     struct script s;
     struct v4l2_capability *about = given;
     struct v4l2_captureparm *p = &((struct v4l2_streamparm *)given)->parm.capture;
+    struct v4l2_fract *each = &p->timeperframe;
+    struct v4l2_pix_format *f = &((struct v4l2_format *)given)->fmt.pix;
     struct v4l2_buffer *b = given;
+    struct mode wish = {0};
     c->gone |= !look(c->number, &s);
     if (c->gone) return fails(ENODEV);
     switch (what) {
@@ -347,13 +331,17 @@ static int answer(struct camera *c, unsigned long what, void *given) {
         about->capabilities = about->device_caps | V4L2_CAP_DEVICE_CAPS;
         return 0;
     case VIDIOC_S_FMT:
-        if (set_format(c, &s, given)) return -1; /* fall through */
-    case VIDIOC_G_FMT: return tell_format(c, given), 0;
+        wish = (struct mode){f->pixelformat, f->width, f->height, 0};
+        if (choose(c, &s, "S_FMT", wish)) return -1;
+        /* fall through */
+    case VIDIOC_G_FMT: return tell_format(c, f), 0;
     case VIDIOC_S_PARM:
-        if (set_rate(c, &s, p)) return -1; /* fall through */
+        wish.rate = each->numerator ? each->denominator / each->numerator : 0;
+        if (choose(c, &s, "S_PARM", wish)) return -1;
+        /* fall through */
     case VIDIOC_G_PARM:
         p->capability = V4L2_CAP_TIMEPERFRAME;
-        p->timeperframe = (struct v4l2_fract){1, c->mode.rate};
+        *each = (struct v4l2_fract){1, c->mode.rate};
         return 0;
     case VIDIOC_REQBUFS: return request(c, given);
     case VIDIOC_QUERYBUF:
@@ -365,16 +353,18 @@ static int answer(struct camera *c, unsigned long what, void *given) {
     case VIDIOC_STREAMON:
         if (taken(c)) return fails(EBUSY);
         if (c->streaming) return 0;
-        note(c, "STREAMON %.4s %ux%u %u", (char *)&c->mode.format, c->mode.width, c->mode.height,
-             c->mode.rate);
+        note(c, "STREAMON", &c->mode);
         return start(c), 0;
     case VIDIOC_STREAMOFF: return stop(c), 0;
     }
-    note(c, "unknown ioctl %lx", what);
     return fails(ENOTTY);
 }
 
 /* What the C library has under these names, with cameras added. */
+
+static struct camera *camera_at(int fd) {
+    return fd >= 0 && fd < DESCRIPTORS ? cameras[fd] : NULL;
+}
 
 #define OPEN(name)                                                                                 \
     int name(const char *path, int flags, ...) {                                                   \
@@ -389,13 +379,13 @@ OPEN(open)
 OPEN(open64)
 
 int close(int fd) {
-    struct camera *c = fd >= 0 && fd < DESCRIPTORS ? cameras[fd] : NULL;
+    struct camera *c = camera_at(fd);
     if (c) {
         cameras[fd] = NULL;
         stop(c);
         let_go(c);
         REAL(close)(c->memory);
-        note(c, "close");
+        note(c, "close", NULL);
         free(c);
     }
     return REAL(close)(fd);
@@ -406,13 +396,13 @@ int ioctl(int fd, unsigned long what, ...) {
     va_start(given, what);
     void *argument = va_arg(given, void *);
     va_end(given);
-    struct camera *c = fd >= 0 && fd < DESCRIPTORS ? cameras[fd] : NULL;
+    struct camera *c = camera_at(fd);
     return c ? answer(c, what, argument) : REAL(ioctl)(fd, what, argument);
 }
 
 #define MAP(name, offset_t)                                                                        \
     void *name(void *at, size_t length, int access, int flags, int fd, offset_t offset) {          \
-        struct camera *c = fd >= 0 && fd < DESCRIPTORS ? cameras[fd] : NULL;                       \
+        struct camera *c = camera_at(fd);                                                          \
         return REAL(name)(at, length, access, flags, c ? c->memory : fd, offset);                  \
     }
 MAP(mmap, off_t)
