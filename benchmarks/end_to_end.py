@@ -34,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 WHICH = ("ours", "whole", "loop", "yolo", "mediapipe")
-SCORE = 0.4
+SCORE = 0.3
 
 
 def main() -> int:

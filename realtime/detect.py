@@ -30,7 +30,7 @@ class Detector:
     min_score: people below it are left out. max_people: of one frame, the best first.
     """
 
-    def __init__(self, network: Network, min_score: float = 0.4, max_people: int = 100) -> None:
+    def __init__(self, network: Network, min_score: float = 0.3, max_people: int = 100) -> None:
         self.network = network
         self.min_score = min_score
         self.max_people = max_people
