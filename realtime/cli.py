@@ -166,7 +166,7 @@ _DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
     "data": (), "smooth": "display",
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
-    "decode": "udp", "detector_score": 0.3, "min_score": 0.18, "batch": 8,
+    "decode": "udp", "detector_score": 0.3, "min_score": 0.2, "batch": 8,
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
     "select": EVERYBODY,
 }  # fmt: skip
@@ -278,7 +278,7 @@ def add_networks(add: Any) -> None:
     )
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a box (default 0.3)")
-    add("--min-score", type=float, metavar="S", help="least score of a person (default 0.18)")
+    add("--min-score", type=float, metavar="S", help="least score of a person (default 0.2)")
     add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
 

@@ -45,7 +45,7 @@ class Options:
 
     detect_every: int | None = None
     method: Method = DEFAULT_METHOD
-    min_score: float = 0.18
+    min_score: float = 0.2
     batch: int = 8
     smooth: Where = "off"
     fix_swaps: bool = False
