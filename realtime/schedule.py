@@ -28,10 +28,11 @@ NEAR = 1.0  # body sizes a person may move between key frames where boxes do not
 MARGIN = 0.25  # share of its largest edge's movement by which an interpolated box is grown
 ALWAYS = 0.02  # share of its size by which it is grown in any case
 EVERY = 3  # of files, unless told otherwise
-DOUBT = 0.8, 1.125
+DOUBT = 0.93, 1.125
 """Scores, in shares of the least one of a person, at which it is in doubt whether a box is there on
-the next frame as well. On ten real clips the boxes between key frames then were as many as the
-detector finds there on every frame, on all of 2,450; without this range on 98.9 %."""
+the next frame as well. On ten real clips of 2,450 frames there are then as many boxes as when the
+detector runs on every frame in 99.9 % of them, and it runs on 53 %; without this range in 99.1 % and
+on 46 %. A wider range costs more detections than it finds."""
 
 
 def detect_sparsely(
