@@ -271,7 +271,8 @@ def test_where_a_score_is_in_doubt_the_detector_runs_on_every_frame(scores, ever
     keys = sorted({*range(0, len(scores), every), len(scores) - 1})
     for first, last in pairwise(keys):
         ends = scores[first] + scores[last]
-        sure = not any(0.93 * 0.4 < score < 1.125 * 0.4 for score in ends)
+        low, high = np.float32(0.93 * 0.4), np.float32(1.125 * 0.4)
+        sure = not any(low < np.float32(score) < high for score in ends)
         if not sure:
             assert set(range(first, last + 1)) <= set(found)
     for n, people in enumerate(results):
