@@ -31,8 +31,8 @@ EVERY = 3  # of files, unless told otherwise
 DOUBT = 0.93, 1.125
 """Scores, in shares of the least one of a person, at which it is in doubt whether a box is there on
 the next frame as well. On ten real clips of 2,450 frames there are then as many boxes as when the
-detector runs on every frame in 99.9 % of them, and it runs on 53 %; without this range in 99.1 % and
-on 46 %. A wider range costs more detections than it finds."""
+detector runs on every frame in 99.9 % of them, and it runs on 53 %; without this range in 99.1 %
+and on 46 %. A wider range costs more detections than it finds."""
 
 
 def detect_sparsely(
