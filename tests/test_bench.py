@@ -62,7 +62,9 @@ def test_every_row_has_worked_on_everybody_in_every_frame(slowed) -> None:
         assert row["people_in_view"] == pytest.approx(row["people"], abs=0.5)
         # two who stand behind each other may pass for one
         assert row["people_in_view"] - 1 <= row["poses"] <= row["people_in_view"]
-        assert all(row["stages"][name]["frames"] == 8 for name in row["stages"])
+        counts = {name: stage["frames"] for name, stage in row["stages"].items()}
+        assert 4 <= counts.pop("detect") <= 8  # frames 0, 3, 6 and 7, and where it is not sure
+        assert set(counts.values()) == {8}
         assert row["fps"] == pytest.approx(1e3 / row["ms_per_frame"], rel=0.01)
         assert 0 < row["cores_used"] <= 1.1 and row["core_ms_per_frame"] > 0
 

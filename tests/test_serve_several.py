@@ -233,7 +233,13 @@ def test_no_picture_with_faces_once_they_are_to_be_hidden(
         assert await brightest(1) == (RAW, RAW)
         cameras[1].tile.look_after(stop)
         cameras[1].step(1)
-        assert await brightest(2) == (COVERED, COVERED)
+        for _ in range(100):  # what was composed before may be given once more: black
+            shown, kept = await brightest(2)
+            assert shown in (0, COVERED) and kept in (0, COVERED)
+            if (shown, kept) == (COVERED, COVERED):
+                break
+            await asyncio.sleep(0.02)
+        assert (shown, kept) == (COVERED, COVERED)
 
     asyncio.run(story())
 

@@ -75,6 +75,8 @@ class Window:
             return "lost" if self._lost else "closed"
         code = cv2.waitKeyEx(1)
         if not self._visible():
+            if not self._usable():  # Qt takes its windows away when the display goes
+                return "lost"
             self._closed = True
             return "closed"
         return key_name(code)
