@@ -56,8 +56,8 @@ def detect_sparsely(
     failure: list[PosestreamError] = []
     sound = _until_failure(frames, failure)
     if every == 1:
-        return _then_raise(_each(sound, detect, batch, least), failure)
-    return _then_raise(_sparse(sound, detect, every, batch, least), failure)
+        return _finished(_each(sound, detect, batch), failure, least)
+    return _finished(_sparse(sound, detect, every, batch, least), failure, least)
 
 
 def _until_failure(
@@ -70,22 +70,24 @@ def _until_failure(
             failure.append(error)
 
 
-def _then_raise(
-    groups: Generator[list[Detected], None, None], failure: list[PosestreamError]
+def _finished(
+    groups: Generator[list[Detected], None, None], failure: list[PosestreamError], least: float
 ) -> Generator[list[Detected], None, None]:
+    """The groups without boxes below least, then the failure."""
     with closing(groups):
-        yield from groups
+        for group in groups:
+            yield [(frame, _sure(found, least)) for frame, found in group]
+            del group  # before the next one is read
     for error in failure:
         raise error
 
 
 def _each(
-    frames: Generator[Frame, None, None], detect: Detect, batch: int, least: float
+    frames: Generator[Frame, None, None], detect: Detect, batch: int
 ) -> Generator[list[Detected], None, None]:
     with closing(grouped(frames, batch)) as groups:
         for group in groups:
-            found = [some[some.scores >= least] for some in detect(group)]
-            yield list(zip(group, found, strict=True))
+            yield list(zip(group, detect(group), strict=True))
 
 
 def _sparse(
@@ -106,7 +108,7 @@ def _sparse(
             ready += _filled(detect, ahead, keys, known, batch, least)
             ahead, known = (ahead[keys[-1] :], known[-1:]) if keys else ([], [])
             if ended:
-                ready += [(f, d[d.scores >= least]) for f, d in zip(ahead, known, strict=True)]
+                ready += zip(ahead, known, strict=True)
             while len(ready) >= batch:
                 yield ready[:batch]
                 del ready[:batch]
@@ -141,21 +143,24 @@ def _filled(
     batch: int,
     least: float,
 ) -> list[Detected]:
-    """All frames before the last key frame with their people; known are those of the keys."""
-    doubtful = {key for key, found in zip(keys, known, strict=True) if _in_doubt(found, least)}
-    boxes = {key: found[found.scores >= least] for key, found in zip(keys, known, strict=True)}
+    """All frames before the last key frame with their boxes; known are those of the keys."""
+    boxes: dict[int, Detections] = dict(zip(keys, known, strict=True))
     unclear: list[int] = []
     for first, last in pairwise(keys):
         between = range(first + 1, last)
-        ends = (frames[first], boxes[first]), (frames[last], boxes[last])
-        made = interpolated(*ends, [frames[at].time for at in between])
-        if made is None or first in doubtful or last in doubtful:
+        start, end = ((frames[at], _sure(boxes[at], least)) for at in (first, last))
+        made = interpolated(start, end, [frames[at].time for at in between])
+        if made is None or any(_in_doubt(boxes[at], least) for at in (first, last)):
             unclear += between
         else:
             boxes.update(zip(between, made, strict=True))
     found = _in_batches(detect, [frames[at] for at in unclear], batch)
-    boxes.update((at, some[some.scores >= least]) for at, some in zip(unclear, found, strict=True))
+    boxes.update(zip(unclear, found, strict=True))
     return [(frames[at], boxes[at]) for at in range(keys[-1] if keys else 0)]
+
+
+def _sure(found: Detections, least: float) -> Detections:
+    return found[found.scores >= least]
 
 
 def _in_doubt(found: Detections, least: float) -> bool:
