@@ -12,10 +12,10 @@ from typing import Any
 
 from engines.load import BACKENDS, PRECISIONS
 from realtime.bench.options import check_bench
+from realtime.choice import EVERYBODY, parse_choice
 from realtime.command import Parser
 from realtime.controls import OVERLAYS, help_text
 from realtime.errors import UsageError
-from realtime.follow import EVERYBODY, parse_choice
 from realtime.formats.target import parse_target
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.errors import UsageError
 from realtime.geometry import areas
 from realtime.records import Poses
 from realtime.track import MAX_AGE
-
-NOBODY_ELSE = ("largest", "center")
-EVERYBODY = "none"
-
-
-def parse_choice(text: str) -> str | int:
-    """'none', 'largest', 'center' or the id that a text gives. Raises UsageError."""
-    word = text.strip().lower()
-    if word in (EVERYBODY, *NOBODY_ELSE):
-        return word
-    if word.isascii() and word.isdigit() and int(word) >= 1:
-        return int(word)
-    raise UsageError(f"--select {text}: expected largest, center, none or an id from 1")
 
 
 class Follower:

@@ -14,13 +14,13 @@ from engines.identify import identify
 from engines.load import find_default, find_tiny, load
 from engines.published import PUBLISHED
 from realtime.asked import check_input, files_of
+from realtime.choice import EVERYBODY, parse_choice
 from realtime.cli import Settings
 from realtime.controls import with_overlay
 from realtime.decode import Method
 from realtime.detect import Detector
 from realtime.draw import Style
 from realtime.errors import ModelError, UsageError
-from realtime.follow import EVERYBODY, parse_choice
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.halving import Halving

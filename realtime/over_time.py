@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from realtime.follow import EVERYBODY, Follower
+from realtime.choice import EVERYBODY
+from realtime.follow import Follower
 from realtime.looks import looks
 from realtime.records import Frame, Poses
 from realtime.similarity import suppress

@@ -14,12 +14,12 @@ from typing import Any
 
 from engines.base import Network
 from realtime.blur import NOBODY, Heads, heads_of
+from realtime.choice import EVERYBODY
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
-from realtime.follow import EVERYBODY
 from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
 from realtime.over_time import OverTime

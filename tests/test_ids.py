@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_track import CROSSING, GROUP, Walker, box_around, observed, poses_of, times
 
+from realtime.choice import parse_choice
 from realtime.cli import parse
 from realtime.errors import UsageError
-from realtime.follow import Follower, parse_choice
+from realtime.follow import Follower
 from realtime.kalman import Motion
 from realtime.opening import open_source
 from realtime.records import Poses
