@@ -204,9 +204,10 @@ def test_what_cannot_be_a_new_file_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "old").read_text() == "old" and len(list(tmp_path.iterdir())) == 5
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do all")
 def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write everywhere")
     refused(tmp_path / "x", "no permission")
     tmp_path.chmod(0o755)
 
