@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from train.config import Config
+from train.muon import Muon
 
 FLOOR = 0.02
 """What cosine ends at, as a share of the peak: the last steps still learn."""
@@ -31,7 +32,9 @@ def rate_at(step: int, steps: int, config: Config) -> float:
 
 
 def optimiser(net: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """Adam or AdamW over all weights of net; norms and biases are not decayed."""
+    """Adam, AdamW or Muon over all weights of net; norms and biases are not decayed."""
+    if config.optimiser == "muon":
+        return Muon(net, config.rate, config.weight_decay)
     weights = [p for p in net.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": config.weight_decay},
