@@ -9,12 +9,15 @@ variable is set.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realtime.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("grab", "detect", "crop", "pose", "decode", "track", "render", "record", "json")
 ACTIONS = ("raise", "hang", "sleep", "die")
@@ -51,6 +54,8 @@ class Fault:
             raise InjectedFault(self.frame)
         if self.action == "die":
             os._exit(99)
+        if self.action == "hang":
+            logger.warning("POSESTREAM_FAULT: %s hangs from here on", stage)
         time.sleep(self.amount)
 
 
