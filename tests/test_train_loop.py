@@ -27,6 +27,7 @@ from train import checkpoint  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.loop import Run, train  # noqa: E402
+from train.muon import orthogonal  # noqa: E402
 from train.parallel import Team  # noqa: E402
 from train.progress import Progress  # noqa: E402
 from train.schedule import Ema, optimiser, rate_at  # noqa: E402
@@ -133,6 +134,61 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         done = stop
     assert _run(toy.SpotTask(config), tmp_path / "cut") == 0
     _assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+class Wide(toy.SpotTask):
+    """Its network has convolutions inside, for Muon."""
+
+    def network(self) -> Any:
+        def conv(inputs: int, outputs: int) -> list[Any]:
+            return [torch.nn.Conv2d(inputs, outputs, 3, 2, 1), torch.nn.ReLU()]
+
+        net = toy.SpotNet()
+        last = torch.nn.Linear(20 * 4, 2)
+        net.body = torch.nn.Sequential(*conv(3, 24), *conv(24, 20), *conv(20, 20))
+        net.body.extend([torch.nn.Flatten(), last])
+        return net
+
+
+@pytest.mark.parametrize("stop", [STEPS, 7], ids=["edge", "inside"])
+def test_muon_goes_on_with_the_same_bits(stop: int, tmp_path: Path) -> None:
+    config = toy.config(optimiser="muon", amp="bf16")
+
+    class Stops(StopsItself, Wide):
+        pass
+
+    assert _run(Wide(config), tmp_path / "whole") == 0
+    assert _run(Stops(config, at_loss=stop), tmp_path / "cut") == 0
+    torch.manual_seed(1)
+    assert _run(Wide(config), tmp_path / "cut") == 0
+    _assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_muon_leaves_first_and_last_layers_to_adamw() -> None:
+    net = Wide(toy.config()).network()
+    groups = optimiser(net, toy.config(optimiser="muon", weight_decay=0.1)).param_groups
+    convolutions = [net.body[2].weight, net.body[4].weight]
+    assert [id(p) for p in groups[0]["params"]] == [id(p) for p in convolutions]
+    assert [(g["weight_decay"], len(g["params"])) for g in groups[1:]] == [(0.1, 2), (0.0, 4)]
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (24, 24)])
+def test_muon_steps_are_orthogonal(shape: tuple[int, int]) -> None:
+    """Against the singular value decomposition: its directions, and about equal sizes."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    made = u.T @ orthogonal(matrix).float() @ vh.T
+    sizes = made.diagonal()[s > 0.02 * s.norm()]
+    assert ((sizes > 0.6) & (sizes < 1.3)).all()
+    assert (made - made.diagonal().diag()).abs().max() < 0.05
+
+
+def test_muon_learns_what_adamw_learns(tmp_path: Path) -> None:
+    config = toy.config(epochs=40, batch=20, optimiser="muon", ema=0.9)
+    assert _run(Wide(config, count=60), tmp_path, validate_every=20) == 0
+    rows = _rows(tmp_path)
+    assert float(rows[-1]["loss"]) < 0.2 * float(rows[0]["loss"])
+    assert float(rows[-1]["error"]) < 0.12
 
 
 def test_stopped_while_measuring_it_measures_again(tmp_path: Path) -> None:

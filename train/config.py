@@ -57,7 +57,7 @@ class Config:
     rate: float = option(1e-3, "peak learning rate")
     schedule: str = option("cosine", "of the learning rate", ("cosine", "step", "constant"))
     warmup: int = option(300, "steps of linear warm-up")
-    optimiser: str = option("adamw", "", ("adam", "adamw", "muon"))
+    optimiser: str = option("adamw", "muon learns more from a step", ("adam", "adamw", "muon"))
     weight_decay: float = option(1e-4, "")
     clip: float = option(5.0, "largest norm of the gradient; 0 is none")
     ema: float = option(0.999, "decay of the averaged weights; 0 is none")

@@ -18,8 +18,8 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 """a x + b x^3 + c x^5 brings singular values from 0..1 near 1 in ROUNDS rounds (Jordan et al.)."""
 LIKE_ADAMW = 0.2
 """Root mean square of AdamW's usual steps at rate 1 (Liu et al.)."""
-LEAST_SIDE = 24
-"""Matrices with fewer rows or columns, which is first and last layers, are left to AdamW."""
+LEAST_CHANNELS = 18
+"""Weights from or to fewer, which is first and last layers, are left to AdamW."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -90,4 +90,4 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def _is_inner(weights: Tensor) -> bool:
-    return weights.ndim > 1 and min(weights.shape[0], weights[0].numel()) >= LEAST_SIDE
+    return weights.ndim > 1 and min(weights.shape[:2]) >= LEAST_CHANNELS
