@@ -360,6 +360,25 @@ class Logged(OutputFile):
         super().write(data)
 
 
+def test_the_file_is_empty_until_it_plays(tmp_path: Path) -> None:
+    """Wherever a kill comes between two writes."""
+    file = Logged(tmp_path / "v.mp4")
+    file.log = []
+    part = Mp4(file, (96, 64), mp4_tick(None), 30.0, 22, "libx264", [])
+    for index in range(12):
+        part.write(noise(index), index / 30)
+        assert file.size == 0 or len(video(tmp_path / "v.mp4")[0]) > index - 30 * FRAGMENT - 1
+    copy = b""
+    for at, data in file.log:
+        assert at == len(copy)
+        copy += data
+        (tmp_path / "cut.mp4").write_bytes(copy)
+        assert len(video(tmp_path / "cut.mp4")[0]) >= 3
+    part.close()
+    file.commit()
+    assert len(video(tmp_path / "v.mp4")[0]) == 12
+
+
 def test_the_file_plays_whatever_write_of_the_end_is_the_last(tmp_path: Path) -> None:
     file = Logged(tmp_path / "v.mp4")
     file.log = []

@@ -43,26 +43,44 @@ def mp4_tick(time_base: Fraction | None) -> Fraction:
 
 
 class DiskEnd(io.RawIOBase):
-    """The file as the muxer sees it. After the first error nothing is written any more, so the
-    muxer cannot spoil what is there; error tells."""
+    """The file as the muxer sees it. It stays empty until the first fragment is there: a header
+    alone does not play. After the first error nothing is written any more, so the muxer cannot
+    spoil what is there; error tells."""
 
     def __init__(self, file: OutputFile) -> None:
         self.error: OSError | None = None
         self._file = file
+        self._held: bytearray | None = bytearray()
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self._held is None:
+            self._write(data)
+        else:
+            self._held += data
+            if b"moof" in data:
+                self.release()
+        return len(data)
+
+    def release(self) -> None:
+        """Write what was held back, in one piece."""
+        held, self._held = self._held, None
+        if held:
+            self._write(held)
+
+    def _write(self, data: bytes | bytearray) -> None:
         if self.error is None:
             try:
                 self._file.write(data)
             except OSError as error:
                 self.error = error
-        return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if self._held:
+            self.release()
         return self._file.raw.seek(offset, whence)
 
     def tell(self) -> int:
-        return self._file.raw.tell()
+        return self._file.raw.tell() + len(self._held or b"")
 
     def seekable(self) -> bool:
         return True
@@ -147,6 +165,7 @@ class Mp4:
             self._mux_audio(float(end * self._tick))
         self._check(self._count)
         self._container.close()
+        self._disk.release()
         if self._audio:
             self._audio.close()
         self._check(self._count)

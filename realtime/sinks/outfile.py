@@ -78,7 +78,7 @@ class OutputFile:
             self._restore()
             raise OutputError(f"{path}: cannot be created: {error.strerror}") from error
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of data at the file's position. Raises OSError."""
         rest = memoryview(data)
         while rest:
