@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -72,6 +73,17 @@ def run(*arguments: object, within: float = 60, **env: str) -> Result:
 def demo(*arguments: object, within: float = 60, **env: str) -> Result:
     """Run on the demo scene without a window."""
     return run("--input", "demo", "--headless", *arguments, within=within, **env)
+
+
+def handles_signals(process: subprocess.Popen[str]) -> bool:
+    """Whether the program has begun: until then the interpreter decides what a signal does. Always
+    where there is no /proc."""
+    try:
+        text = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    caught = int(next(x for x in text.splitlines() if x.startswith("SigCgt")).split()[1], 16)
+    return bool(caught >> (signal.SIGHUP - 1) & 1)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import ROOT, Result, finish, lines, run, start, times
+from commandline import ROOT, Result, finish, handles_signals, lines, run, start, times
 from test_run import fails, tiny, wait_for
 from test_sink_window import Display, ask_to_close, needs_x
 
@@ -172,6 +172,8 @@ def test_signals_at_random_moments(tmp_path: Path) -> None:
         processes = {
             n: start(*DEMO, "--live", "--output", tmp_path / f"{turn}{n}.mp4") for n in codes
         }
+        while not all(handles_signals(process) for process in processes.values()):
+            time.sleep(0.05)
         for number, process in processes.items():
             time.sleep(rng.uniform(0.2, 0.4) if turn == 0 else rng.uniform(0.5, 1.5))
             process.send_signal(number)

@@ -16,7 +16,7 @@ from pathlib import Path
 import media
 import pytest
 import servers
-from commandline import ROOT, finish, lines, start, times
+from commandline import ROOT, finish, handles_signals, lines, start, times
 from test_run import tiny, wait_for
 
 LATE = float(os.environ.get("FAULT_LATE", "1"))
@@ -30,7 +30,7 @@ def moment(name: str, folder: Path) -> subprocess.Popen[str]:
     outputs = ("--output", video, "--json", data)
     if name == "starting":
         process = start(*LIVE, *outputs)
-        wait_for(lambda: handles_signals(process.pid), within=60)
+        wait_for(lambda: handles_signals(process), within=60)
         return process
     if name == "loading":
         process = start(*LIVE, *outputs)
@@ -49,13 +49,6 @@ def moment(name: str, folder: Path) -> subprocess.Popen[str]:
     wait_for(lambda: data.exists() and data.stat().st_size, within=60)
     time.sleep(1.5)
     return process
-
-
-def handles_signals(pid: int) -> bool:
-    """Whether the program has begun: until then the interpreter decides."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    caught = int(next(x for x in text.splitlines() if x.startswith("SigCgt")).split()[1], 16)
-    return bool(caught >> (signal.SIGHUP - 1) & 1)
 
 
 MOMENTS = ("starting", "loading", "running", "stalled", "full queues", "finishing")
