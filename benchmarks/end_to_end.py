@@ -7,6 +7,7 @@ WHICH (default: ours loop):
   whole      ours in f32, for comparing the pipeline alone
   loop       the plain way with the same two networks in PyTorch: cv2.VideoCapture, detector, pose
              network on one box after the other, cv2 drawing, cv2.VideoWriter
+  boxes      the same loop with the networks on the engine and in the precision of ours
   yolo       Ultralytics yolo26n-pose exported to OpenVINO, predict(stream=True, save=True); its
              speed needs no trained weights (pip install ultralytics)
   mediapipe  MediaPipe Pose full, one person, cv2 in and out (pip install mediapipe==0.10.21, which
@@ -33,7 +34,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-WHICH = ("ours", "whole", "loop", "yolo", "mediapipe")
+WHICH = ("ours", "whole", "loop", "boxes", "yolo", "mediapipe")
 SCORE = 0.3
 
 
@@ -92,7 +93,9 @@ def _run(name: str, given: argparse.Namespace) -> dict[str, float]:
         if name in ("ours", "whole"):
             return _ours(given, out, ["--precision", "f32"] if name == "whole" else [])
         if name == "loop":
-            return _cv2_loop(given.clip, out, _plain(given))
+            return _cv2_loop(given.clip, out, _plain(*_in_torch(given)))
+        if name == "boxes":
+            return _cv2_loop(given.clip, out, _plain(*_as_ours(given)))
         if name == "mediapipe":
             return _cv2_loop(given.clip, out, _mediapipe())
         return _yolo(given.clip, out)
@@ -153,30 +156,43 @@ def _cv2_loop(clip: Path, out: Path, work: Callable[[Any], int]) -> dict[str, fl
     }
 
 
-def _plain(given: argparse.Namespace) -> Callable[[Any], int]:
-    """Both networks in PyTorch, float32 as it comes, one box at a time."""
-    import cv2
-    import numpy as np
+def _as_ours(given: argparse.Namespace) -> tuple[Any, Any]:
+    """Detector network and pose network as the command line opens them."""
+    from engines.load import load
+
+    return load(Path(given.detector), "detector"), load(Path(given.pose), "pose")
+
+
+def _in_torch(given: argparse.Namespace) -> tuple[Any, Any]:
+    """Detector network and pose network in PyTorch, float32 as it comes."""
     import torch
 
     from engines.base import Options
     from engines.load import load
-    from realtime import geometry
-    from realtime.crop import cut
-    from realtime.detect import Detector
     from realtime.errors import PosestreamError
-    from realtime.records import Detections, Frame
-    from realtime.skeleton import LIMBS
     from train.trained_network import TrainedNetwork
 
     torch.set_num_threads(2)
     try:
-        network: Any = TrainedNetwork(Path(given.detector), "detector", Options())
+        detector: Any = TrainedNetwork(Path(given.detector), "detector", Options())
     except PosestreamError as error:  # a public one, which is no network of ours
         print(f"{error}; through ONNX Runtime", file=sys.stderr)
-        network = load(Path(given.detector), "detector", engine="onnxruntime")
+        detector = load(Path(given.detector), "detector", engine="onnxruntime")
+    return detector, load(Path(given.pose), "pose", engine="torch", precision="f32")
+
+
+def _plain(network: Any, pose: Any) -> Callable[[Any], int]:
+    """One frame after the other, one box at a time."""
+    import cv2
+    import numpy as np
+
+    from realtime import geometry
+    from realtime.crop import cut
+    from realtime.detect import Detector
+    from realtime.records import Detections, Frame
+    from realtime.skeleton import LIMBS
+
     detector = Detector(network, SCORE)
-    pose = load(Path(given.pose), "pose", engine="torch", precision="f32")
 
     def work(image: Any) -> int:
         frame = Frame(0, 0.0, image.copy())
