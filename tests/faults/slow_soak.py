@@ -11,29 +11,32 @@ import time
 from pathlib import Path
 
 import numpy as np
+from camera import camera
 from commandline import finish, start, times
+from test_run import tiny
 
 SECONDS = float(os.environ.get("FAULT_SECONDS", "300"))
 
 
 def test_memory_files_and_threads_stay(tmp_path: Path) -> None:
-    told, video = tmp_path / "r.json", tmp_path / "v.mp4"
-    process = start(
-        "--input", "demo", "--live", "--headless", "--output", video, "--end", int(30 * SECONDS),
-        "--report", told, "--status-file", tmp_path / "s.json", "--quiet",
-    )  # fmt: skip
-    place, samples = Path(f"/proc/{process.pid}"), []
-    began = time.monotonic()
-    while process.poll() is None and time.monotonic() - began < 1.5 * SECONDS + 60:
-        try:
-            memory = int((place / "statm").read_text().split()[1]) / 256
-            used = [len(list((place / name).iterdir())) for name in ("fd", "task")]
-        except OSError:
-            break
-        samples.append((time.monotonic() - began, memory, *used))
-        time.sleep(min(5.0, SECONDS / 60))
-    assert finish(process, within=60).code == 0
+    told, video, samples = tmp_path / "r.json", tmp_path / "v.mp4", []
+    with camera(tmp_path) as address:
+        process = start(
+            "--input", address, "--headless", *tiny(), "--output", video, "--end",
+            f"{SECONDS:.0f}s", "--report", told, "--status-file", tmp_path / "s.json", "--quiet",
+        )  # fmt: skip
+        place, began = Path(f"/proc/{process.pid}"), time.monotonic()
+        while process.poll() is None and time.monotonic() - began < 1.5 * SECONDS + 60:
+            try:
+                memory = int((place / "statm").read_text().split()[1]) / 256
+                used = [len(list((place / name).iterdir())) for name in ("fd", "task")]
+            except OSError:
+                break
+            samples.append((time.monotonic() - began, memory, *used))
+            time.sleep(min(5.0, SECONDS / 60))
+        assert finish(process, within=60).code == 0
     report = json.loads(told.read_text())
+    assert report["wall_s"] > 0.9 * SECONDS and report["frames_captured"] > 0.9 * 30 * SECONDS
     assert report["ledger_errors"] == [] and len(times(video)) == report["frames_written"]
     later = np.array([s for s in samples if s[0] > SECONDS / 4][:-1])
     slope = np.polyfit(later[:, 0], later[:, 1], 1)[0] * 3600
