@@ -7,22 +7,32 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import media
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from batch_runs import (
+    BORDER,
+    LONG,
+    NETWORKS,
+    ROOT,
+    SHORT,
+    SHORTS,
+    Batch,
+    alone,
+    make_clips,
+    pairs,
+    same,
+)
 
-from realtime import api
-from realtime.batch import claims, items, join, manifest, progress, store, team, work
+from realtime.batch import claims, cluster, items, join, manifest, progress, store, team, work
 from realtime.batch.__main__ import hashes, main
 from realtime.batch.items import Item
 from realtime.batch.join import SUFFIXES, Look
@@ -34,13 +44,7 @@ from realtime.errors import InputError, ModelError, OutputError, StageError, Usa
 from realtime.formats.registry import load
 from realtime.formats.rows import LoadedFrame, to_poses
 from realtime.sources.base import Span
-from realtime.sources.demo import open_demo
 from realtime.sources.file import open_file
-
-ROOT = Path(__file__).resolve().parent.parent
-NETWORKS = {
-    task: str(ROOT / "tests" / "data" / f"tiny_{task}.onnx") for task in ("detector", "pose")
-}
 
 # ---------------------------------------------------------------- plan
 
@@ -70,6 +74,35 @@ def test_odd_stamps_are_cut_between_frames(tmp_path: Path) -> None:
         frames = list(open_file(path, Span(segment.first, segment.end)).frames())
         seen += [media.number_in(frame.image) for frame in frames]
     assert seen == list(range(700))
+
+
+STREAMS = {
+    "no index.mkv": ({"codec": "libx264", "container_options": {"live": "1"}}, {"bf": "2"}),
+    "fragments.mp4": (
+        {"codec": "libx264", "container_options": {"movflags": "frag_keyframe+empty_moov"}},
+        {"bf": "2"},
+    ),
+    "audio.mp4": ({"codec": "libx264", "audio": "first"}, {"bf": "3", "b-pyramid": "normal"}),
+    "open.mp4": ({"codec": "libx264"}, {"bf": "3", "x264-params": "open-gop=1:keyint=50"}),
+    "open.mkv": ({"codec": "libx265"}, {"x265-params": "open-gop=1:keyint=50:log-level=none"}),
+    "vp9.webm": ({"codec": "libvpx-vp9"}, {"deadline": "realtime", "cpu-used": "8"}),
+}
+"""Files by name: what media.video is given, and the options of its codec."""
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_segments_of_other_files_hold_every_frame_once(tmp_path: Path, name: str) -> None:
+    given, options = STREAMS[name]
+    path = media.video(tmp_path / name, 620, options={"g": "50", **options}, **given)
+    cut = plan(path, 6.0)
+    if name != "open.mp4":  # its later keyframes are none to begin at
+        assert len(cut.segments) > 1
+    seen: list[int] = []
+    for segment in cut.segments:
+        frames = list(open_file(path, Span(segment.first, segment.end)).frames())
+        assert [f.index for f in frames] == [media.number_in(f.image) for f in frames]
+        seen += [frame.index for frame in frames]
+    assert seen == list(range(620))
 
 
 @pytest.mark.parametrize(("name", "frames"), [("a.mp4", 200), ("a.ts", 640)])
@@ -264,11 +297,13 @@ Answer = Callable[[int, work.Task], Any]
 
 
 class FakeTeam:
-    """Workers that answer at once by a function of their number and the task."""
+    """Workers that answer at once by a function of their number and the task. room: whether new
+    ones, for those that are lost, begin."""
 
-    def __init__(self, answer: Answer, count: int = 2) -> None:
-        self._answer, self._next = answer, count
+    def __init__(self, answer: Answer, count: int = 2, room: bool = True) -> None:
+        self._answer, self._next, self._room = answer, count, room
         self._all, self._idle = list(range(1, count + 1)), list(range(1, count + 1))
+        self.never: list[int] = []
         self._events: list[team.Event] = []
         self.given: list[tuple[int, work.Task]] = []
 
@@ -277,6 +312,9 @@ class FakeTeam:
 
     def workers(self) -> list[int]:
         return list(self._all)
+
+    def coming(self) -> int:
+        return len(self.never)
 
     def give(self, worker: int, task: work.Task) -> None:
         self._idle.remove(worker)
@@ -291,7 +329,7 @@ class FakeTeam:
             self._all.remove(event.worker)
             self._next += 1
             self._all.append(self._next)
-            self._idle.append(self._next)
+            (self._idle if self._room else self.never).append(self._next)
         else:
             self._idle.append(event.worker)
         return [event]
@@ -319,15 +357,19 @@ def right(worker: int, task: work.Task) -> Any:
 
 
 def schedule(
-    folder: Path, answer: Answer, names: str, stopped: Callable[[], bool] = lambda: False
+    folder: Path,
+    answer: Answer,
+    names: str,
+    stopped: Callable[[], bool] = lambda: False,
+    room: bool = True,
 ) -> tuple[list[progress.File], FakeTeam]:
     files = [progress.File(Item(n, f"/v/{n}", 10, n)) for n in names.split()]
-    place, crew = store.open_store(str(folder)), FakeTeam(answer)
+    place, crew = store.open_store(str(folder)), FakeTeam(answer, room=room)
     look = Look(("jsonl",))
     records = manifest.Manifest(place, {}, look, False)
     wanted = Wanted({}, {}, look)
     told = progress.Progress(files)
-    Schedule(crew, place, records, wanted, told, stopped).run()
+    Schedule(crew, place, records, wanted, told, stopped, patience=0.05).run()
     return files, crew
 
 
@@ -385,6 +427,23 @@ def test_a_worker_with_a_full_disk_gets_no_more_work(tmp_path: Path) -> None:
     assert sum(worker == 1 and isinstance(task, PartTask) for worker, task in crew.given) == 2
 
 
+def test_one_worker_is_left_and_has_failed_once(tmp_path: Path) -> None:
+    """The machine of the other one is gone, so that nobody takes its place."""
+    failed: list[int] = []
+
+    def answer(worker: int, task: Any) -> Any:
+        if worker == 1 and isinstance(task, PartTask):
+            return team.Lost("its machine is gone")
+        if isinstance(task, PartTask) and not failed:
+            failed.append(worker)
+            return Failure("disk full", 4, here=True)
+        return right(worker, task)
+
+    files, crew = schedule(tmp_path, answer, "a", room=False)
+    assert [f.state for f in files] == ["done"] and failed == [2]
+    assert crew.never == [3]
+
+
 def test_when_no_worker_can_work(tmp_path: Path) -> None:
     def answer(worker: int, task: Any) -> Any:
         return Failure("no such model", 5, here=True)
@@ -434,6 +493,7 @@ def test_the_line_and_the_table() -> None:
     ]
     told = progress.Progress(files)
     assert told.line(10.0, 2) == "2/4 files, 1 failed, 300 frames, 30.0 fps, 2 workers, 30 s left"
+    assert "30.0 fps, 1 worker, 2 to begin, " in told.line(10.0, 1, 2)
     lines = told.table()
     assert re.fullmatch(r"x/a.mp4 +done +300 +2 +30.0", lines[1])
     assert lines[2].startswith("b.mp4 ") and lines[2].endswith("b.mp4: no video")
@@ -452,6 +512,9 @@ def test_the_line_and_the_table() -> None:
         ("a.mp4 --out r --compare x.onnx", "--compare: is for pictures"),
         ("a.mp4 --out r --min-score 2", "--min-score 2"),
         ("a.mp4 --out r --data openpose", "invalid choice"),
+        ("a.mp4 --out r --ray head", "--ray 'head': expected auto or HOST:PORT"),
+        ("a.mp4 --out r --ray 10.0.0.1:99999", "expected auto or HOST:PORT"),
+        ("a.mp4 --out r --ray ray://head:10001", "is an address of Ray Client"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -514,13 +577,62 @@ def test_workers_have_cores_of_their_own() -> None:
     assert len(set(cores)) == len(cores)
 
 
+# ---------------------------------------------------------------- clusters
+
+
+def test_room_is_that_of_single_machines() -> None:
+    def node(cores: float, gpus: float = 0.0, alive: bool = True) -> dict[str, Any]:
+        return {"Alive": alive, "Resources": {"CPU": cores, **({"GPU": gpus} if gpus else {})}}
+
+    nodes = [node(3), node(3), node(8, alive=False), {"Alive": True, "Resources": {}}]
+    assert cluster.room(nodes, 2, 0) == 2 and cluster.room(nodes, 1, 0) == 6
+    assert cluster.room(nodes, 4, 0) == 0 and cluster.room(nodes, 1, 0.5) == 0
+    assert cluster.room([node(8, 1), node(2, 4)], 2, 0.5) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "no answer: Connection refused"),
+        (b"HTTP/1.0 400 Bad\r\n", "not Ray"),
+        (b"", "not Ray"),
+    ],
+)
+def test_an_address_where_no_ray_is(answer: bytes | None, message: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def serve() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(100)
+                line.sendall(answer or b"")
+
+        if answer is None:
+            server.close()
+        else:
+            threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(ModelError, match=message):
+            cluster.check_answer(address)
+
+
+def test_an_address_that_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ModelError, match="no answer: timed out"):
+            cluster.check_answer(address, within=0.2)
+
+
+def test_a_worker_of_another_version_does_not_begin() -> None:
+    with pytest.raises(ModelError, match=r"has posestream .*, not 0\.0"):
+        work.Worker(1, False, "0.0")
+
+
 # ---------------------------------------------------------------- real workers
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="workers need Ray (posestream[cluster])"
 )
-LONG, SHORT, BORDER = 380, 30, 250
-SHORTS = 3
 
 
 def test_urls_in_and_out(clips: Path, tmp_path: Path, memory: str) -> None:
@@ -553,98 +665,9 @@ def test_other_weights_on_a_worker_are_its_own_fault(clips: Path, tmp_path: Path
     assert isinstance(found, Failure) and found.here and "other weights here" in found.text
 
 
-class Batch:
-    """A batch in a process of its own, with two workers of a core each. err: its lines so far."""
-
-    def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "realtime.batch", *map(str, arguments)]
-        command += ["--workers", "2", "--cores-each", "1"]
-        command += [x for task, path in NETWORKS.items() for x in (f"--{task}", path)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.err: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.err.append(line)
-
-    def until(self, done: Callable[[], Any], within: float = 150) -> Any:
-        """What done() gives, once that is something."""
-        deadline = time.monotonic() + within
-        while not (found := done()):
-            assert time.monotonic() < deadline and self.process.poll() is None, self.err
-            time.sleep(0.02)
-        return found
-
-    def pid(self, worker: int) -> int:
-        """Of a worker, when it has begun."""
-
-        def find() -> int:
-            found = re.search(rf"worker {worker}: .*pid (\d+)", "".join(self.err))
-            return int(found[1]) if found else 0
-
-        return int(self.until(find))
-
-    def end(self) -> str:
-        """Wait; what it printed."""
-        assert self.process.stdout
-        with self.process:
-            out = self.process.stdout.read()
-        self._reader.join()
-        assert "Traceback" not in "".join(self.err)
-        return out
-
-
-def film(path: Path, frames: int, pictures: list[NDArray[np.uint8]], shift: int = 0) -> Path:
-    """People who walk forth and back."""
-
-    def picture(number: int, _: tuple[int, int]) -> NDArray[np.uint8]:
-        place = (number + shift) % (2 * len(pictures))
-        return pictures[min(place, 2 * len(pictures) - 1 - place)]
-
-    options = {"g": "50", "bf": "2", "preset": "ultrafast", "sc_threshold": "0"}
-    return media.video(path, frames, (480, 270), picture=picture, options=options)
-
-
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    scene = open_demo(1, Span(100, 140), False)
-    pictures = [
-        np.asarray(cv2.resize(f.image, (480, 270), interpolation=cv2.INTER_AREA), np.uint8)
-        for f in scene.frames()
-    ]
-    (folder / "x").mkdir()
-    film(folder / "x" / "long.mp4", LONG, pictures)
-    for number in range(SHORTS):
-        film(folder / f"{number}.mp4", SHORT, pictures, 10 * number)
-    return folder
-
-
-def alone(path: Path, folder: Path) -> list[LoadedFrame]:
-    """The result on one machine."""
-    data = folder / f"{path.stem}.npz"
-    api.run(path, data=data, detect_every=1, smooth="off", compute="cpu", **NETWORKS)  # type: ignore[arg-type]
-    return load(data)
-
-
-def same(ours: list[LoadedFrame], theirs: list[LoadedFrame]) -> None:
-    """Every frame once, the same people within half a pixel."""
-    assert [f.frame for f in ours] == [f.frame for f in theirs] == list(range(len(theirs)))
-    for our, their in zip(ours, theirs, strict=True):
-        assert our.time == pytest.approx(their.time, abs=1e-6)
-        assert len(our.poses) == len(their.poses)
-        assert np.abs(our.poses.joints_xy - their.poses.joints_xy).max(initial=0) < 0.5
-
-
-def pairs(ours: list[LoadedFrame], theirs: list[LoadedFrame]) -> set[tuple[int, int]]:
-    """Which id of theirs each of ours stands for."""
-    both = [zip(a.poses.ids, b.poses.ids, strict=True) for a, b in zip(ours, theirs, strict=True)]
-    return {(int(a), int(b)) for frame in both for a, b in frame}
+    return make_clips(tmp_path_factory.mktemp("videos"))
 
 
 @needs_ray

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from realtime.batch.cluster import check_address
 from realtime.batch.join import SUFFIXES, Look
 from realtime.cli import add_networks, settings_of
 from realtime.command import Parser
@@ -81,6 +82,8 @@ def _check(given: dict[str, Any]) -> None:
         raise UsageError(f"--retries {given['retries']}: expected 0 to 100")
     if not (math.isfinite(given["segment"]) and given["segment"] >= 1):
         raise UsageError(f"--segment {given['segment']}: expected 1 second or more")
+    if given["ray"] is not None:
+        check_address(given["ray"])
     if not given["out"].strip():
         raise UsageError("--out is empty; give a folder or a URL")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def plan(path: Path, seconds: float) -> Plan:
     with open_container(path) as container:
         stream: Any = video_stream(container, shown(path))
         base, rate = float(stream.time_base), stream.average_rate
-        length = (container.duration or 0) / 1e6
+        length = container.duration / 1e6 if container.duration else math.inf  # not known
     rate = float(rate) if rate and 1 <= rate <= 240 else None
     packets = all_entries(path) if length > WORTH_CUTTING * seconds else None
     return Plan(rate, segments(packets, seconds, base) if packets else (WHOLE,))

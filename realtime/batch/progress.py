@@ -46,8 +46,8 @@ class Progress:
     _next: float = 0.0
     _drawn: bool = False
 
-    def update(self, workers: int) -> None:
-        """Draw the line anew, now and then."""
+    def update(self, workers: int, coming: int) -> None:
+        """Draw the line anew, now and then. coming: workers that have not begun."""
         terminal, now = sys.stderr.isatty(), monotonic()
         if self.quiet or now < self._next:
             return
@@ -55,7 +55,7 @@ class Progress:
             self._next = now + EVERY
             return
         self._next = now + (0.5 if terminal else EVERY)
-        line = self.line(now - self._began, workers)
+        line = self.line(now - self._began, workers, coming)
         sys.stderr.write(f"\r\x1b[K{line}" if terminal else f"posestream: {line}\n")
         sys.stderr.flush()
         self._drawn = terminal
@@ -69,7 +69,7 @@ class Progress:
             self._drawn = False
         print(f"posestream: {text}", file=sys.stderr, flush=True)
 
-    def line(self, seconds: float, workers: int) -> str:
+    def line(self, seconds: float, workers: int, coming: int = 0) -> str:
         """For example "12/100 files, 1 failed, 5430 frames, 61.2 fps, 4 workers, 12 min left"; the
         time left is by bytes, since the frames of files still to come are not known."""
         states = Counter(file.state for file in self.files)
@@ -81,6 +81,7 @@ class Progress:
         parts += [f"{states['failed']} failed"] * bool(states["failed"])
         parts += [f"{frames} frames", f"{frames / max(seconds, 1e-9):.1f} fps"]
         parts.append(f"{workers} worker{'s' * (workers != 1)}")
+        parts += [f"{coming} to begin"] * bool(coming)
         if ready:
             parts.append(f"{duration(left / ready * seconds)} left")
         return ", ".join(parts)

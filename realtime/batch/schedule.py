@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from time import monotonic
 from typing import Any
 
 from realtime.batch.join import Look
@@ -26,6 +27,8 @@ from realtime.errors import ModelError, OutputError, PosestreamError, StageError
 
 TICK = 0.5
 """Seconds after which a wait for the workers is interrupted to look after signals."""
+PATIENCE = 60.0
+"""Seconds that workers about to begin get, before a task is given to one that has failed at it."""
 _RANKS: dict[type, int] = {JoinTask: 0, PartTask: 1, PlanTask: 2}
 
 
@@ -66,7 +69,7 @@ class Wanted:
 
 
 class Schedule:
-    """One batch. stopped: asked twice a second whether to leave."""
+    """One batch. stopped: asked twice a second whether to leave. patience: see PATIENCE."""
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Schedule:
         wanted: Wanted,
         progress: Progress,
         stopped: Callable[[], bool],
+        patience: float = PATIENCE,
     ) -> None:
         self._team, self._store, self._manifest = team, store, manifest
         self._wanted, self._progress, self._stopped = wanted, progress, stopped
@@ -83,6 +87,7 @@ class Schedule:
         self._order = count()
         self._doing: dict[int, Job] = {}
         self._failures: Counter[int] = Counter()  # of each worker, in a row
+        self._patience, self._busy = patience, monotonic()
 
     def run(self) -> None:
         """Until all files are done or have failed, or until stopped. Raises OutputError when
@@ -94,19 +99,25 @@ class Schedule:
             self._hand_out()
             for event in self._team.wait(TICK):
                 self._take(event.worker, event.result)
-            self._progress.update(len(self._team.workers()))
+            coming = self._team.coming()
+            self._progress.update(len(self._team.workers()) - coming, coming)
 
     def _add(self, job: Job) -> None:
         insort(self._queue, (_RANKS[type(job.task)], next(self._order), job))
 
     def _hand_out(self) -> None:
         for worker in self._team.idle():
-            job = self._next(worker)
-            if job is None:
-                continue
-            job.file.file.state = "running"
-            self._doing[worker] = job
-            self._team.give(worker, job.task)
+            if job := self._next(worker):
+                self._give(worker, job)
+        if self._doing:
+            self._busy = monotonic()
+        elif monotonic() - self._busy > self._patience and (idle := self._team.idle()):
+            self._give(idle[0], self._queue.pop(0)[2])  # there may never be room for another worker
+
+    def _give(self, worker: int, job: Job) -> None:
+        job.file.file.state = "running"
+        self._doing[worker] = job
+        self._team.give(worker, job.task)
 
     def _next(self, worker: int) -> Job | None:
         """The best job for a worker, taken from the queue; one that it has failed at only when all
@@ -122,7 +133,7 @@ class Schedule:
         """Go on with what a worker has given."""
         job = self._doing.pop(worker, None)
         if job is None:
-            text = f"lost ({result.why})" if isinstance(result, Lost) else str(result)
+            text = f"does not begin: {result.why}" if isinstance(result, Lost) else str(result)
             self._progress.say(f"worker {worker}: {text}")
         elif isinstance(result, Lost):
             self._progress.say(f"worker {worker}: lost ({result.why}); another one begins")

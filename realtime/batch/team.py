@@ -6,21 +6,21 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from realtime.batch.store import INSTALL
+from realtime.batch import cluster
 from realtime.batch.work import Failure, Task, Worker
 from realtime.errors import ModelError, StageError
+from realtime.version import VERSION
 
-STORE_BYTES = 512 << 20
-"""Of shared memory for what goes between processes of this machine, at most."""
 MAX_STARTS = 3
 """Workers in a row that do not start, after which none is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker that ended before its task; a new one takes its place."""
+    """A worker that ended before its task; a new one takes its place. begun: whether it had."""
 
     why: str
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Team(Protocol):
 
     def workers(self) -> list[int]:
         """All there are, those that are about to begin included."""
+
+    def coming(self) -> int:
+        """How many of them have not begun, perhaps for want of room."""
 
     def give(self, worker: int, task: Task) -> None:
         """Have an idle one do a task."""
@@ -68,18 +71,9 @@ class RayTeam:
     None for as many as there is room for. Raises ModelError."""
 
     def __init__(self, address: str | None, count: int | None, share: Share) -> None:
-        self._ray, self._share = _ray(), share
-        cores = os.cpu_count() or 1
-        local = {} if address else {
-            "num_cpus": max(cores, (count or 1) * share.cores),
-            "include_dashboard": False,
-            "object_store_memory": STORE_BYTES,
-        }  # fmt: skip
-        try:
-            self._ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **local)
-        except (RuntimeError, ValueError, OSError) as error:  # ConnectionError is an OSError
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"Ray {address or 'on this machine'}: {reason}") from error
+        self._ray, self._share = cluster.load(), share
+        cores = max(os.cpu_count() or 1, (count or 1) * share.cores)
+        cluster.join(self._ray, address, cores)
         self._actor: Any = self._ray.remote(Worker)
         self._workers: dict[int, Any] = {}
         self._idle: list[int] = []
@@ -94,6 +88,9 @@ class RayTeam:
 
     def workers(self) -> list[int]:
         return list(self._workers)
+
+    def coming(self) -> int:
+        return len(self._workers.keys() - self._begun)
 
     def give(self, worker: int, task: Task) -> None:
         self._idle.remove(worker)
@@ -120,64 +117,61 @@ class RayTeam:
 
     def _room(self) -> int:
         """How many workers the machines have room for. Raises ModelError."""
-        there = self._ray.cluster_resources()
-        count = int(there.get("CPU", 0) // self._share.cores)
-        if self._share.gpus:
-            count = min(count, int(there.get("GPU", 0) / self._share.gpus + 1e-6))
+        count = cluster.room(self._ray.nodes(), self._share.cores, self._share.gpus)
         if not count:
+            there = self._ray.cluster_resources()
             self._ray.shutdown()
             raise ModelError(
                 f"no room for a worker of {self._share.cores} cores and {self._share.gpus:g} GPUs "
-                f"among {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
+                f"on a machine among {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
             )
         return count
 
     def _start(self) -> None:
         self._next += 1
         options = {"num_cpus": self._share.cores, "num_gpus": self._share.gpus, "max_restarts": 0}
-        actor = self._actor.options(**options).remote(self._share.cores, self._share.gpus > 0)
+        given = (self._share.cores, self._share.gpus > 0, VERSION)
+        actor = self._actor.options(**options).remote(*given)
         self._workers[self._next] = actor
         self._pending[actor.about.remote()] = self._next
 
     def _event(self, ref: Any) -> Event:
         worker = self._pending.pop(ref)
-        result = self._result(ref)
+        result = self._result(ref, worker in self._begun)
         if isinstance(result, Lost):
             self._replace(worker, result)
         else:
+            if worker not in self._begun:
+                self._starts = 0
             self._begun.add(worker)
-            self._starts = 0
             self._idle.append(worker)
         return Event(worker, result)
 
-    def _result(self, ref: Any) -> Any:
+    def _result(self, ref: Any, begun: bool) -> Any:
         errors = self._ray.exceptions
         try:
             return self._ray.get(ref)
         except errors.RayTaskError as error:
-            lines = str(error.cause if error.cause is not None else error).splitlines()
-            return Failure(lines[-1] if lines else repr(error), StageError.exit_code)
+            reason = _last_line(error.cause if error.cause is not None else error)
+            return Failure(reason, StageError.exit_code) if begun else Lost(reason, False)
         except errors.RayError as error:
-            return Lost(type(error).__name__)
+            # Why it could not begin stands in Ray's last line, why it ended nowhere.
+            return Lost(type(error).__name__ if begun else _last_line(error), begun)
 
     def _replace(self, worker: int, lost: Lost) -> None:
         actor = self._workers.pop(worker)
         self._ray.kill(actor)  # where Ray has only lost sight of it
-        if worker not in self._begun:
+        if not lost.begun:
             self._starts += 1
             if self._starts >= MAX_STARTS:
-                raise ModelError(f"workers do not start ({lost.why}); see Ray's logs")
+                if self._workers:
+                    return  # on machines where it may be otherwise
+                raise ModelError(
+                    f"workers do not begin: {lost.why}; is posestream installed on all machines?"
+                )
         self._start()
 
 
-def _ray() -> Any:
-    """The library. Raises ModelError without it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
-    # A GPU is not hidden from workers without a share of it: they run on the CPU by their options.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise ModelError(f"batches need Ray: {INSTALL}") from error
-    return ray
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return cluster.one_line(lines[-1]) if lines else repr(error)

@@ -22,6 +22,7 @@ from realtime.batch.store import FULL, is_url, url_to_fs
 from realtime.errors import InputError, ModelError, OutputError, PosestreamError, StageError
 from realtime.formats.registry import load
 from realtime.masking import mask_credentials
+from realtime.version import VERSION
 
 
 class Bench:
@@ -180,9 +181,13 @@ def attempt(task: Callable[[Bench], Any], bench: Bench) -> Any:
 
 
 class Worker:
-    """One process of the team. cores: how many it may use; their share of a GPU is Ray's."""
+    """One process of the team. cores: how many it may use; their share of a GPU is Ray's. version:
+    of the program that began the batch. Raises ModelError where another one is installed."""
 
-    def __init__(self, cores: int, gpu: bool) -> None:
+    def __init__(self, cores: int, gpu: bool, version: str) -> None:
+        if version != VERSION:
+            where = socket.gethostname()
+            raise ModelError(f"{where} has posestream {VERSION}, not {version} as here")
         self._cores = bind_cores(cores)
         cv2.setNumThreads(cores)
         self._bench = Bench(own_folder(), None if gpu else cores)
