@@ -35,6 +35,7 @@ class SourceStatus:
         self._lock = Lock()
         self._state: State = "connecting"
         self._since = clock()  # of the last frame, or of the start while there is none
+        self._asked = -NEVER  # when the frame to come was asked for, where the source says so
         self._worked = self._since
         self._seen = False
         self._detail = ""
@@ -49,6 +50,14 @@ class SourceStatus:
         with self._lock:
             self._seen, self._since = True, self._clock()
             self._enter("live")
+
+    def rests(self) -> None:
+        """Nobody asks for a frame, because this program has enough: that is no stall."""
+        self._asked = NEVER
+
+    def asked(self) -> None:
+        """The next frame is asked for; the source has stall_after seconds from now."""
+        self._asked = self._clock()
 
     def reconnecting(self, detail: str) -> None:
         """The connection broke and is being made again; detail says why."""
@@ -104,9 +113,9 @@ class SourceStatus:
     @property
     def state(self) -> State:
         """The state now: live becomes stalled by itself after stall_after seconds."""
-        silent = self.silent_for
         with self._lock:
-            if self._state == "live" and silent > self.stall_after:
+            waited = self._clock() - max(self._since, self._asked)
+            if self._state == "live" and waited > self.stall_after:
                 return "stalled"
             return self._state
 

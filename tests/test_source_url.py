@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import av
@@ -302,6 +302,23 @@ def test_a_file_on_a_web_server_is_read_once(clips: dict[str, bytes]) -> None:
         assert [number_of(f.image) for f in got] == [n % 16 for n in range(FRAMES)]
         assert [f.time for f in got] == pytest.approx([n / 25 for n in range(FRAMES)])
         assert source.status.notes == [] and source.status.reconnects == 0
+
+
+def test_a_paused_file_is_not_stalled_but_a_silent_server_is(clips: dict[str, bytes]) -> None:
+    data = clips["clip.mp4"]
+    with http_server({"/clip.mp4": data}) as server:
+        server.cut = [len(data) * 9 // 10] * 50
+        server.then_stall = True
+        source = open_url(f"{server.url}/clip.mp4", timeouts=QUICK)
+        source.status.stall_after = 0.1
+        with closing(source.frames()) as frames:
+            next(frames)
+            time.sleep(0.2)
+            assert source.status.state == "live"
+            rest = threading.Thread(target=lambda: pytest.raises(SourceLost, list, frames))
+            rest.start()
+            assert until(lambda: source.status.state == "stalled")
+            rest.join(5)
 
 
 def test_a_file_with_its_index_at_the_end(clips: dict[str, bytes]) -> None:

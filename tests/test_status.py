@@ -42,6 +42,20 @@ def test_live_becomes_stalled_by_itself_and_live_again(
     assert status.state == "live" and status.silent_for == 0.0
 
 
+def test_only_a_frame_that_was_asked_for_can_be_late(
+    status: SourceStatus, clock: FakeClock
+) -> None:
+    status.frame()
+    status.rests()
+    clock.now += 60
+    assert status.state == "live" and status.silent_for == 60
+    status.asked()
+    clock.now += 3.0
+    assert status.state == "live"
+    clock.now += 0.1
+    assert status.state == "stalled"
+
+
 def test_a_broken_connection_is_stalled_at_once_and_counted(
     status: SourceStatus, clock: FakeClock
 ) -> None:

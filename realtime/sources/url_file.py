@@ -76,7 +76,9 @@ class UrlFile:
                     if number == 1 and self._span.start:
                         self.info = replace(self.info, start=frame.time)
                     self.status.frame()
+                    self.status.rests()
                     yield frame
+                    self.status.asked()
         finally:
             self.status.ended()
         if number == 0 and not self._closed.is_set():
