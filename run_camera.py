@@ -24,7 +24,7 @@ from realtime.sources.waiting import still_opening
 from realtime.stop import Stop, Stopped
 
 if TYPE_CHECKING:  # it loads numpy, which takes a while: signals are looked after first
-    from realtime.cli import Settings
+    from realtime.settings import Settings
 
 REINSTALL = "run pip install . again, and in a container install libgl1 and libglib2.0-0"
 
@@ -69,7 +69,7 @@ def carry_out(argv: Sequence[str] | None, stop: Stop) -> int:
 def dispatch(settings: Settings, stop: Stop) -> int:
     """Do what was asked for; heavy modules are loaded only now."""
     if settings.print_config:
-        from realtime.cli import as_toml
+        from realtime.config_file import as_toml
 
         return answer(as_toml(settings))
     if settings.version:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from engines.base import Network
 from realtime.app import perform
-from realtime.cli import Settings, settings_of
+from realtime.cli import settings_of
 from realtime.controls import OVERLAYS
 from realtime.errors import UsageError
 from realtime.flow import Crew
@@ -34,6 +34,7 @@ from realtime.opening import load_networks, open_source, pipeline_options
 from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame
 from realtime.run_report import write_report
+from realtime.settings import Settings
 from realtime.sources.base import SourceInfo
 from realtime.stop import Stop
 

@@ -9,11 +9,11 @@ from datetime import datetime, timezone
 from time import perf_counter
 from typing import Any
 
-from realtime.cli import Settings
 from realtime.console import complain
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.job import Job, open_job
 from realtime.run_report import summary, write_report
+from realtime.settings import Settings
 from realtime.sinks.exit_guard import on_exit
 from realtime.sinks.jsonl import PipeClosed
 from realtime.statusfile import StatusFile

@@ -14,7 +14,6 @@ import numpy as np
 from engines.base import Network
 from realtime import geometry
 from realtime.blur import NOBODY, cover, heads_of
-from realtime.cli import Settings
 from realtime.crop import cut
 from realtime.decode import decode, to_poses
 from realtime.detect import Detector
@@ -25,6 +24,7 @@ from realtime.pipeline import Options
 from realtime.pose import estimate
 from realtime.records import Crops, Detections, Float, Frame, Image, Poses
 from realtime.render import draw
+from realtime.settings import Settings
 from realtime.sheet import GAP, WIDE, Tile, enlarged, grid, page
 from realtime.sinks.outfile import OutputFile, check_writable
 from realtime.skeleton import JOINTS

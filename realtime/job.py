@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import Network
-from realtime.cli import Settings
 from realtime.compare import Compare
 from realtime.demo_score import DemoScore
 from realtime.desk import Desk
@@ -40,6 +39,7 @@ from realtime.pipeline import Options, Pipeline
 from realtime.progress import Progress
 from realtime.run_report import build_report, model
 from realtime.screen import Display, Screen
+from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.record import Recorder
 from realtime.sinks.window import Window

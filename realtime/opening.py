@@ -15,7 +15,6 @@ from engines.load import find_default, find_tiny, load
 from engines.published import PUBLISHED
 from realtime.asked import check_input, files_of
 from realtime.choice import EVERYBODY, parse_choice
-from realtime.cli import Settings
 from realtime.controls import with_overlay
 from realtime.decode import Method
 from realtime.detect import Detector
@@ -25,6 +24,7 @@ from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.halving import Halving
 from realtime.pipeline import Options
+from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from engines.base import Network
 from engines.shared import Shared
 from realtime.app import conclude, tell_end, verdict
-from realtime.cli import Settings
 from realtime.desk import Desk
 from realtime.detect import Detector
 from realtime.errors import OutputError, PosestreamError, StageError
@@ -33,6 +32,7 @@ from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
 from realtime.opening import load_networks, wants_window
 from realtime.progress import Progress
+from realtime.settings import Settings
 from realtime.sinks.exit_guard import on_exit
 from realtime.sources.base import Source, SourceInfo
 from realtime.statusfile import StatusFile

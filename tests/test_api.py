@@ -21,10 +21,11 @@ from commandline import ROOT, lines
 import realtime
 from realtime import load, run, stream
 from realtime.api import RunOptions
-from realtime.cli import Settings, parse, settings_of
+from realtime.cli import parse, settings_of
 from realtime.errors import InputError, OutputError, PosestreamError, UsageError
 from realtime.records import PosedFrame
 from realtime.scene import Scene
+from realtime.settings import Settings
 
 DATA = ROOT / "tests" / "data"
 TINY: dict[str, Any] = {

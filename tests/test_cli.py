@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.cli import as_toml, parse
+from realtime.cli import parse
+from realtime.config_file import as_toml
 from realtime.errors import UsageError
 
 

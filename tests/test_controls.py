@@ -18,7 +18,7 @@ from commandline import ROOT, demo, finish, times
 from xserver import needs_x, press
 
 from realtime import desk as desk_module
-from realtime.cli import build_parser, parse
+from realtime.cli import parse
 from realtime.controls import (
     JUMPS,
     KEYS,
@@ -37,6 +37,7 @@ from realtime.draw import Style
 from realtime.help_card import with_help, with_note
 from realtime.hud import Hud
 from realtime.ledger import Ledger
+from realtime.options import build_parser
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.screen import Screen
 from realtime.sinks.record import Recorder

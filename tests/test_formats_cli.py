@@ -16,7 +16,8 @@ from test_formats_files import NAMES
 from test_run import fails, wait_for
 
 from realtime.angles import ANGLES
-from realtime.cli import as_toml, parse
+from realtime.cli import parse
+from realtime.config_file import as_toml
 from realtime.errors import UsageError
 from realtime.formats.registry import load
 from realtime.formats.target import FORMATS

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 from realtime.batch.cluster import check_address
 from realtime.batch.join import SUFFIXES, Look
-from realtime.cli import add_networks, settings_of
+from realtime.cli import settings_of
 from realtime.command import Parser
 from realtime.errors import UsageError
+from realtime.options import add_networks
 
 EPILOG = """examples:
   python -m realtime.batch 'videos/**/*.mp4' --out results

@@ -9,7 +9,6 @@ from typing import Any
 
 from engines.base import Network
 from realtime.bench.source import ClipSource, KnownDetector
-from realtime.cli import Settings
 from realtime.errors import StageError
 from realtime.faults import Fault
 from realtime.flow import Crew
@@ -18,6 +17,7 @@ from realtime.ledger import Ledger, bottleneck, stage_table
 from realtime.loop import HANG_LIMIT, STOP_LIMIT
 from realtime.opening import pipeline_options, style_of
 from realtime.pipeline import Pipeline, batch_size
+from realtime.settings import Settings
 from realtime.stages import Watchdog
 
 

@@ -21,7 +21,6 @@ from realtime.bench.source import RATE, SIZE_WH, Clip, ClipSource, Length, make_
 from realtime.bench.streams import Streams
 from realtime.bench.table import Telling, plain_table, streams_table
 from realtime.bench.words import Load, advice, found
-from realtime.cli import Settings
 from realtime.faults import parse_fault
 from realtime.halving import Halving
 from realtime.ledger import rss_mb
@@ -29,6 +28,7 @@ from realtime.opening import check_report, load_networks
 from realtime.pipeline import batch_size
 from realtime.run_report import model, write_report
 from realtime.schedule import EVERY
+from realtime.settings import Settings
 from realtime.sources.base import SourceInfo
 from realtime.version import VERSION
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from realtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from realtime.cli import Settings
+    from realtime.settings import Settings
 
 STREAMS = 256
 """Most cameras at once; each has four threads."""

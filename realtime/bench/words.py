@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.cli import Settings
+from realtime.settings import Settings
 
 FULL = 0.9
 """Share of all cores from which they are the limit, whatever thread they work for."""

@@ -1,0 +1,166 @@
+"""One run as asked for: names, defaults, and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from realtime.bench.options import check_bench
+from realtime.choice import EVERYBODY
+from realtime.errors import UsageError
+from realtime.formats.target import parse_target
+from realtime.sinks.outfile import check_not_input
+from realtime.sources.base import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One run as asked for; the names are those of the long flags."""
+
+    device: tuple[int, ...]
+    input: tuple[str, ...]
+    start: str
+    end: str
+    stride: int
+    sequence: bool
+    live: bool
+    seed: int
+    camera_size: tuple[int, int] | None
+    camera_fps: float | None
+    no_wait: bool
+    max_reconnects: int | None
+    strict: bool
+    output: Path | None
+    json: str | None
+    data: tuple[str, ...]
+    angles: bool
+    report: Path | None
+    status_file: Path | None
+    overwrite: bool
+    crf: int | None
+    record_required: bool
+    min_free: int
+    show: bool
+    headless: bool
+    serve: str | None
+    mirror: bool
+    overlay: str
+    blur_faces: bool
+    explain: Path | None
+    explain_frame: int | None
+    min_joint_score: float
+    detector: Path | None
+    pose: Path | None
+    compare: Path | None
+    engine: str
+    precision: str
+    compute: str
+    threads: int | None
+    detect_every: int | None
+    decode: str
+    detector_score: float
+    min_score: float
+    batch: int
+    smooth: str
+    fix_swaps: bool
+    select: str
+    list_cameras: bool
+    bench: bool
+    streams: int | None
+    version: bool
+    print_config: bool
+    quiet: bool
+    verbose: int
+    log_file: Path | None
+    debug: bool
+
+    @property
+    def span(self) -> Span:
+        """The part of the source to read."""
+        return Span(_moment(self.start, "start") or 0, _moment(self.end, "end"), self.stride)
+
+
+DEFAULTS: dict[str, Any] = {
+    "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
+    "data": (), "smooth": "display",
+    "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
+    "decode": "udp", "detector_score": 0.3, "min_score": 0.2, "batch": 8,
+    "verbose": 0, "min_free": 200, "overlay": "skeleton",
+    "select": EVERYBODY,
+}  # fmt: skip
+
+
+def _moment(text: str, name: str) -> int | float | None:
+    """A frame number (int) or seconds (float, written with s); None when empty."""
+    if not text:
+        return None
+    try:
+        moment: int | float = float(text[:-1]) if text.endswith("s") else int(text)
+    except ValueError:
+        moment = -1
+    if not moment >= 0 or math.isinf(moment):
+        raise UsageError(f"--{name} {text}: expected a frame number (120) or seconds (4.5s)")
+    return moment
+
+
+def validate(s: Settings) -> None:
+    """Ranges and combinations. Raises UsageError."""
+    for name in ("detector_score", "min_score", "min_joint_score"):
+        value = getattr(s, name)
+        if not 0 <= value <= 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: expected 0 to 1")
+    for name in ("stride", "detect_every", "batch"):
+        count = getattr(s, name)
+        if count is not None and not 1 <= count <= 1000:
+            raise UsageError(f"--{name.replace('_', '-')} {count}: expected 1 to 1000")
+    if s.crf is not None and not 0 <= s.crf <= 51:
+        raise UsageError(f"--crf {s.crf}: expected 0 to 51")
+    if s.camera_fps is not None and not 0 < s.camera_fps <= 1000:
+        raise UsageError(f"--camera-fps {s.camera_fps}: expected more than 0, at most 1000")
+    if s.max_reconnects is not None and s.max_reconnects < 0:
+        raise UsageError(f"--max-reconnects {s.max_reconnects}: expected 0 or more")
+    if not 0 <= s.min_free <= 2**30:
+        raise UsageError(f"--min-free {s.min_free}: expected 0 or more MiB")
+    if s.seed < 0 or any(number < 0 for number in s.device):
+        raise UsageError("--seed and --device take numbers from 0")
+    if len(s.device) + len(s.input) > 1:
+        _validate_several(s)
+    if s.show and s.headless:
+        raise UsageError("--show and --headless exclude each other")
+    for path in (s.log_file, s.status_file):
+        if path is not None:
+            check_not_input(path, [Path(p) for p in (*s.input, s.detector, s.pose, s.compare) if p])
+    if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
+    _ = s.span
+    check_bench(s, DEFAULTS)
+    if s.explain and (s.output or s.json or s.data or s.report):
+        raise UsageError("--explain works on one frame and leaves; give it without other outputs")
+    if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
+        raise UsageError("--compare takes one network, and goes without --explain and --select ID")
+    if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
+        raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
+    own = (s.output, s.json, s.report, s.log_file, s.status_file)
+    outputs = [str(p) for p in own if p and str(p) != "-"]
+    outputs += [str(parse_target(text).path) for text in s.data]
+    if len({_absolute(p) for p in outputs}) < len(outputs):
+        raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))
+
+
+def _validate_several(s: Settings) -> None:
+    """What several sources at once cannot have. Raises UsageError."""
+    if len(set(s.device)) < len(s.device):
+        raise UsageError("--device: the same camera twice")
+    if s.explain:
+        raise UsageError("--explain takes one source; give one --device or --input")
+    if s.json == "-":
+        raise UsageError("--json - takes one source; a file gets a number for each of several")
+
+
+def _absolute(path: str) -> str:
+    try:
+        return str(Path(path).parent.resolve() / Path(path).name)
+    except OSError:  # the current folder is gone
+        return path
