@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import json
 import os
@@ -11,7 +12,9 @@ import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +248,52 @@ def test_files_behind_a_url_are_fetched_once(tmp_path: Path, memory: str) -> Non
     fsspec.filesystem("memory").store.clear()
     with pytest.raises(InputError, match="cannot be fetched"):
         bench.path(one)
+
+
+def fetched(pattern: str, folder: Path) -> dict[str, bytes]:
+    """The files that a URL stands for, as a worker gets them; each is found with its size."""
+    found, bench = items.find([pattern]), work.Bench(folder, None)
+    got = {item.name: bench.path(item).read_bytes() for item in found}
+    assert [item.size for item in found] == [len(data) for data in got.values()]
+    return got
+
+
+@pytest.mark.parametrize("where", ["file://", ""])
+def test_files_in_an_archive(tmp_path: Path, where: str) -> None:
+    pytest.importorskip("fsspec", reason="URLs need fsspec (posestream[cluster])")
+    path = tmp_path / "videos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("in/a.mp4", b"one"), archive.writestr("in/x/b.mp4", b"two and three")
+    both = {"a.mp4": b"one", "x/b.mp4": b"two and three"}
+    assert fetched(f"zip://in/**/*.mp4::{where}{path}", tmp_path) == both
+    assert fetched(f"zip://in/a.mp4::{where}{path}", tmp_path) == {"a.mp4": b"one"}
+    (before,) = items.find([f"zip://in/a.mp4::{where}{path}"])
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("in/a.mp4", b"two")
+    import fsspec
+
+    fsspec.get_filesystem_class("zip").clear_instance_cache()
+    (after,) = items.find([f"zip://in/a.mp4::{where}{path}"])
+    assert before.mark != after.mark
+
+
+def test_files_of_a_web_server(tmp_path: Path) -> None:
+    """Its list of files does not tell their sizes."""
+    pytest.importorskip("fsspec", reason="URLs need fsspec (posestream[cluster])")
+    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
+    put(tmp_path / "in/a.mp4", b"one"), put(tmp_path / "in/b.mp4", b"two and three")
+    both = {"a.mp4": b"one", "b.mp4": b"two and three"}
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/in"
+        assert fetched(f"{url}/*.mp4", tmp_path) == both
+        assert fetched(f"{url}/a.mp4", tmp_path) == {"a.mp4": b"one"}
+        (before,) = items.find([f"{url}/a*.mp4"])
+        put(tmp_path / "in/a.mp4", b"two")
+        (after,) = items.find([f"{url}/a*.mp4"])
+        assert before.mark != after.mark
+        server.shutdown()
 
 
 @pytest.mark.parametrize("url", ["nothing://a/*.mp4", "memory://none/*.mp4"])

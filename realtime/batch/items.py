@@ -17,6 +17,8 @@ from realtime.masking import mask_credentials
 
 ENDS = 1 << 16
 """Bytes at either end of a file that are part of its mark."""
+_CHANGED = ("ETag", "mtime", "LastModified", "Last-Modified", "created", "CRC")
+"""What the kinds of places call what changes with a file."""
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -95,11 +97,13 @@ def _local(path: Path, root: Path) -> Item:
 
 def _remote(pattern: str) -> list[Item]:
     fs, path = url_to_fs(pattern)
+    first, chained, rest = pattern.partition("::")  # zip://*.mp4::https://lab/videos.zip
+    within = chained + rest if "://" in first else ""
     root = PurePosixPath(_fixed(path) if _MAGIC.search(path) else str(PurePosixPath(path).parent))
     try:
         found: dict[str, dict[str, Any]] = fs.glob(path, detail=True)
         files = [
-            _remote_item(fs, info, PurePosixPath(name).relative_to(root).as_posix())
+            _remote_item(fs, info, PurePosixPath(name).relative_to(root).as_posix(), within)
             for name, info in found.items()
             if info["type"] == "file"
         ]
@@ -111,12 +115,16 @@ def _remote(pattern: str) -> list[Item]:
     return files
 
 
-def _remote_item(fs: Any, info: dict[str, Any], name: str) -> Item:
-    path, size = info["name"], int(info["size"] or 0)
-    changed = next((info[k] for k in ("ETag", "mtime", "LastModified", "created") if k in info), "")
-    head = fs.cat_file(path, start=0, end=min(size, ENDS))
-    tail = fs.cat_file(path, start=max(0, size - ENDS), end=size)
-    return Item(name, fs.unstrip_protocol(path), size, mark(size, changed, head, tail))
+def _remote_item(fs: Any, info: dict[str, Any], name: str, within: str) -> Item:
+    """within: what follows the path in the URL of a file that is in another one."""
+    path = info["name"]
+    if not info.get("size"):  # lists of web servers do not tell
+        info = {**info, **fs.info(path)}
+    where, size = fs.unstrip_protocol(path) + within, int(info.get("size") or 0)
+    changed = next((info[k] for k in _CHANGED if k in info), "")
+    head = fs.cat_file(path, start=0, end=min(size, ENDS)) if size else b""
+    tail = fs.cat_file(path, start=max(0, size - ENDS), end=size) if size else b""
+    return Item(name, where, size, mark(size, changed, head, tail) if size else "")
 
 
 def mark(size: int, changed: object, head: bytes, tail: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from realtime import atomic
 from realtime.errors import InputError, ModelError, OutputError
+from realtime.masking import mask_credentials
 
 INSTALL = 'pip install "posestream[cluster]"'
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
@@ -26,9 +27,10 @@ def url_to_fs(url: str) -> tuple[Any, str]:
 
         fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise ModelError(f"{url}: {error}; {INSTALL}, and what fsspec asks for") from error
-    except ValueError as error:
-        raise InputError(f"{url}: {error}") from error
+        text = f"{mask_credentials(url)}: {error}; {INSTALL}, and what fsspec asks for"
+        raise ModelError(text) from error
+    except Exception as error:  # each kind of place has its own
+        raise InputError(f"{mask_credentials(url)}: {error}") from error
     return fs, str(path)
 
 

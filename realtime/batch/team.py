@@ -167,7 +167,8 @@ class RayTeam:
                 if self._workers:
                     return  # on machines where it may be otherwise
                 raise ModelError(
-                    f"workers do not begin: {lost.why}; is posestream installed on all machines?"
+                    f"workers do not begin: {lost.why.rstrip('.')}; is posestream installed on all "
+                    "machines, and Ray's token the same?"
                 )
         self._start()
 
