@@ -17,7 +17,9 @@ class Case:
     what: str
     tests: tuple[str, ...]
     missing: str = ""
-    limit: float = 300.0  # seconds for all its tests together
+    limit: float = 600.0
+    """Seconds for all its tests together, so that nothing hangs for ever; the goals are in the tests.
+    Several times what it takes: machines are shared."""
     full: str = ""
 
 
@@ -32,7 +34,7 @@ def _case(
     what: str,
     *tests: str,
     missing: str = "",
-    limit: float = 300.0,
+    limit: float = 600.0,
     full: str = "",
 ) -> Case:
     return Case(name, rank, what, tests, missing, limit, full)
@@ -211,7 +213,6 @@ CASES = (
         "a stage hangs",
         "test_run.py::test_a_hanging_stage_is_named_and_ends_the_run",
         f"{STAGES}::test_any_hanging_stage_is_named",
-        limit=600,
     ),
     _case(
         "F26",
@@ -242,7 +243,6 @@ CASES = (
         f"{OUTPUTS}::test_signals_at_every_moment",
         "test_cli_outputs.py::test_signals_at_random_moments",
         "test_cli_outputs.py::test_a_second_interrupt_leaves_at_once",
-        limit=600,
     ),
     _case(
         "F31",
@@ -250,7 +250,6 @@ CASES = (
         "SIGKILL while recording",
         f"{OUTPUTS}::test_kills_cost_less_than_a_second",
         "test_sink_record.py::test_a_kill_costs_less_than_a_second",
-        limit=600,
         missing="10 kills a run: ten runs are the hundred",
     ),
     _case(
@@ -332,7 +331,7 @@ CASES = (
         "ONNX weights in other files; plans of others",
         "test_engines.py::test_weights_in_other_files_are_refused",
     ),
-    _case("F42", "B", "downloads cut, changed, redirected", "test_engines_pull.py", limit=400),
+    _case("F42", "B", "downloads cut, changed, redirected", "test_engines_pull.py"),
     _case(
         "F43",
         "B",
@@ -388,7 +387,6 @@ CASES = (
         "A",
         "signals while training",
         "test_train_command.py::test_signals_save_while_a_sample_is_slow",
-        limit=600,
     ),
     _case(
         "T7",
