@@ -18,8 +18,8 @@ class Case:
     tests: tuple[str, ...]
     missing: str = ""
     limit: float = 600.0
-    """Seconds for all its tests together, so that nothing hangs for ever; the goals are in the tests.
-    Several times what it takes: machines are shared."""
+    """Seconds for all its tests together, so that nothing hangs for ever; the goals are in the
+    tests. Several times what it takes, as machines are shared."""
     full: str = ""
 
 
