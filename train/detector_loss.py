@@ -1,4 +1,4 @@
-"""Losses of the person detector."""
+"""Losses of the person detector, over what counts in the whole batch (parallel.divisor)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
+from train.parallel import divisor
 from train.task import Batch
 
 BOX_WEIGHT, JOINT_WEIGHT = 2.0, 100.0
@@ -28,7 +29,7 @@ def centre_loss(logits: Tensor, centres: Tensor, counted: Tensor) -> Tensor:
     peak = (centres == 1).float()
     hit = peak * (1 - found) ** 2 * logsigmoid(logits)
     miss = (1 - peak) * counted * (1 - centres) ** 4 * found**2 * logsigmoid(-logits)
-    return -(hit + miss).sum() / peak.sum().clamp(min=1)
+    return -(hit + miss).sum() / divisor(peak.sum())
 
 
 def box_loss(sizes: Tensor, edges: Tensor, share: Tensor) -> Tensor:
@@ -40,10 +41,10 @@ def box_loss(sizes: Tensor, edges: Tensor, share: Tensor) -> Tensor:
     iou = overlap / (area[0] + area[1] - overlap).clamp(min=1e-6)
     uneven = torch.log((high + 1) / (low + 1)).mean(1)
     each = uneven - torch.log(iou.clamp(min=1e-4))
-    return (each * share).sum() / share.sum().clamp(min=1)
+    return (each * share).sum() / divisor(share.sum())
 
 
 def joint_loss(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
     """Cross-entropy of maps (B, 17, h, w) with soft targets, over the cells that count."""
     each = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (each * counted).sum() / counted.sum().clamp(min=1)
+    return (each * counted).sum() / divisor(counted.sum())

@@ -1,9 +1,9 @@
 """Several processes, on one machine or many, that train one network together (torchrun).
 
 Each takes its share of every batch and all gradients are averaged, so that the weights stay equal;
-the first process alone measures and writes. With batch normalisation the result differs from that
-of one process: its statistics are those of a share on CPUs, and those of the whole batch on GPUs
-(SyncBatchNorm, which gloo does not offer).
+the first process alone measures and writes. The result is that of one process with the whole batch:
+batch normalisations take their statistics from all of it, and a loss divides by what counts in all
+of it (see divisor).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from realtime.errors import StageError, UsageError
+from train.batch_norm import over_all_processes
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=24)
@@ -51,9 +52,11 @@ class Team:
         return nn.parallel.DistributedDataParallel(net, device_ids=where)
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """net with batch normalisations over the whole batch, where the device can."""
-        if self.size == 1 or self.device.type != "cuda":
+        """net with batch normalisations over the whole batch."""
+        if self.size == 1:
             return net
+        if self.device.type != "cuda":
+            return over_all_processes(net)
         convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
         whole: nn.Module = convert(net)
         return whole
@@ -98,6 +101,20 @@ class Team:
                 f"checkpoint ({str(error).splitlines()[0]})",
                 "train",
             ) from error
+
+
+def divisor(weight: Tensor) -> Tensor:
+    """What a loss, a sum of values by weight, has to be divided by: one number without a gradient.
+
+    weight: the sum of the weights in this process's share. The mean of the losses of all processes
+    is then the mean by weight over the whole batch (of at least 1), though one share has more that
+    counts than another. All processes have to call it.
+    """
+    total = weight.detach().clone()
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return total.clamp(min=1)
+    distributed.all_reduce(total)
+    return total.clamp(min=1) / distributed.get_world_size()
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from train.parallel import divisor
+
 HeatmapLoss = Callable[[Tensor, Tensor, float], Tensor]
 
 
@@ -31,5 +33,6 @@ LOSSES: dict[str, HeatmapLoss] = {"mse": squared, "softmax": spatial}
 
 
 def weighted_mean(each: Tensor, weight: Tensor) -> Tensor:
-    """The mean of each (B, K) by weight (B, K), 0 where all weights are 0."""
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    """The mean of each (B, K) by weight (B, K), 0 where all weights are 0; over the whole batch
+    (parallel.divisor)."""
+    return (each * weight).sum() / divisor(weight.sum())
