@@ -38,9 +38,11 @@ def check_address(address: str) -> None:
         raise UsageError(f"--ray {address!r}: expected auto or HOST:PORT (often 6379)")
 
 
-def load() -> Any:
-    """The library. Raises ModelError without it."""
+def load(joins: bool) -> Any:
+    """The library. joins: a cluster that runs already. Raises ModelError without it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
+    if joins:  # its head is up, see check_answer, and need not be asked 20 times
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")
     # A GPU is not hidden from workers without a share of it: they run on the CPU by their options.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -67,7 +69,11 @@ def join(ray: Any, address: str | None, cores: int) -> None:
     # ConnectionError is an OSError
     except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = address or "on this machine"
-        raise ModelError(f"Ray {where}: {one_line(str(error))}") from error
+        unknown = getattr(ray.exceptions, "AuthenticationError", ConnectionError)  # newer Rays
+        hint = ""
+        if address and isinstance(error, (ConnectionError, unknown)):  # it answers, see above
+            hint = "; is its token known here, with the same RAY_AUTH_MODE?"
+        raise ModelError(f"Ray {where}: {one_line(str(error))}{hint}") from error
 
 
 def one_line(text: str, most: int = 300) -> str:

@@ -71,7 +71,7 @@ class RayTeam:
     None for as many as there is room for. Raises ModelError."""
 
     def __init__(self, address: str | None, count: int | None, share: Share) -> None:
-        self._ray, self._share = cluster.load(), share
+        self._ray, self._share = cluster.load(address is not None), share
         cores = max(os.cpu_count() or 1, (count or 1) * share.cores)
         cluster.join(self._ray, address, cores)
         self._actor: Any = self._ray.remote(Worker)
