@@ -13,6 +13,7 @@ from realtime.console import complain
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.job import Job, open_job
 from realtime.run_report import summary, write_report
+from realtime.screen import LOST, say_lost
 from realtime.settings import Settings
 from realtime.sinks.exit_guard import on_exit
 from realtime.sinks.jsonl import PipeClosed
@@ -62,7 +63,7 @@ def _perform(
         if told:
             told.follow(job.source, job.ledger, job.lost)
         if job.screen:
-            on_exit(lambda: _display_lost(settings, stop, job, utc))
+            on_exit(lambda: _display_lost(settings, stop, job, utc, told))
         failure = job.run(startup_s=perf_counter() - began)
         report = job.report(utc, ended=failure is None and job.whole.ended)
         cleanup.pop_all()  # the run has closed them; a thread left behind may still hold them
@@ -70,14 +71,21 @@ def _perform(
         return report, verdict(settings, report, failure), must_leave
 
 
-def _display_lost(settings: Settings, stop: Stop, job: Job, utc: datetime) -> int:
+def _display_lost(
+    settings: Settings, stop: Stop, job: Job, utc: datetime, told: StatusFile | None
+) -> int:
     """The window toolkit is ending the process, so the run has to end here; the exit code."""
     job.whole.break_off()
     failure = None
     if job.workers:
-        failure = OutputError("the display went away while a window was drawn; use --headless")
+        failure = OutputError(LOST)
+    else:
+        say_lost(stop, alone=True)
     report = job.report(utc, ended=False)
-    return conclude(settings, stop, report, verdict(settings, report, failure))
+    failed = verdict(settings, report, failure)
+    if told:
+        tell_end(told, stop, failed)
+    return conclude(settings, stop, report, failed)
 
 
 def verdict(

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 REDRAW = 0.5
 """Seconds between redraws of the state while no frame comes."""
 
+LOST = "the display went away while a window was drawn; use --headless"
+"""The end of a run with outputs when the window toolkit takes the process down with the display."""
+
 
 class Display(Protocol):
     """What shows a run's frames: a window of its own (Screen), or a part of one (grid.Tile).

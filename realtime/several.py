@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from engines.base import Network
 from engines.shared import Shared
 from realtime.app import conclude, tell_end, verdict
+from realtime.console import complain
 from realtime.desk import Desk
 from realtime.detect import Detector
 from realtime.errors import OutputError, PosestreamError, StageError
@@ -32,6 +33,7 @@ from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
 from realtime.opening import load_networks, wants_window
 from realtime.progress import Progress
+from realtime.screen import LOST, say_lost
 from realtime.settings import Settings
 from realtime.sinks.exit_guard import on_exit
 from realtime.sources.base import Source, SourceInfo
@@ -58,7 +60,7 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
         page = _open_page(settings, stop, views)
         networks = _Networks(parts)
         members = [_Member(n, part, networks, told, cleanup) for n, part in enumerate(parts, 1)]
-        grid = _open_grid(members, page is not None)
+        grid = _open_grid(members, page is not None, stop)
         if grid:
             views.callback(grid.close)
         if page:
@@ -220,13 +222,13 @@ def _open_page(settings: Settings, stop: Stop, views: ExitStack) -> WallPage | N
     return page
 
 
-def _open_grid(members: Sequence[_Member], served: bool) -> Grid | None:
+def _open_grid(members: Sequence[_Member], served: bool, stop: Stop) -> Grid | None:
     """The window, if a source has something to be seen there."""
     tiles = [member.tile for member in members if member.tile and member.in_window]
     if not tiles:
         return None
     alone = not (served or any(member.job.workers for member in members))
-    on_exit(lambda: _display_lost(members, alone))
+    on_exit(lambda: _display_lost(members, alone, stop))
     try:
         return Grid("posestream", tiles, alone)
     except OSError as error:
@@ -274,8 +276,12 @@ def _attend(
     progress.close()
 
 
-def _display_lost(members: Sequence[_Member], alone: bool) -> int:
+def _display_lost(members: Sequence[_Member], alone: bool, stop: Stop) -> int:
     """The window toolkit is ending the process; keep what has been recorded. The exit code."""
     for member in members:
         member.stop.rescue()
-    return 0 if alone else OutputError.exit_code
+    if alone:
+        say_lost(stop, alone)
+        return 0
+    complain(OutputError(LOST))
+    return OutputError.exit_code

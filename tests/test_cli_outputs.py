@@ -30,6 +30,14 @@ def display() -> Iterator[Display]:
     server.kill()
 
 
+@pytest.fixture
+def doomed() -> Iterator[Display]:
+    """A display of the test's own, to be killed."""
+    server = Display()
+    yield server
+    server.kill()
+
+
 def xdotool(display: Display, *arguments: str) -> list[str]:
     """The words it prints; none when it finds nothing."""
     env = {**os.environ, "DISPLAY": display.name}
@@ -282,8 +290,8 @@ def test_the_window_is_quit_by_key_and_by_closing(tmp_path: Path, display: Displ
 
 @needs_windows
 @needs_x
-def test_a_display_that_goes_away(tmp_path: Path) -> None:
-    server = Display()
+def test_a_display_that_goes_away(tmp_path: Path, doomed: Display) -> None:
+    server = doomed
     video = tmp_path / "v.mp4"
     alone = start("--input", "demo", "--live", DISPLAY=server.name)
     recording = start(

@@ -166,8 +166,9 @@ def test_a_display_is_available_only_while_its_server_answers(
     assert display_available()
     connection = XServer(server.name)
     assert connection.size_wh == (1024, 768) and connection.alive()
+    assert connection.answers() and connection.answers() and connection.alive()
     server.kill()
-    assert not connection.alive() and not display_available()
+    assert not connection.answers() and not connection.alive() and not display_available()
     connection.close()
 
 

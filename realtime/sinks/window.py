@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -16,8 +15,6 @@ _SCREEN_WH = (1280, 800)
 """Assumed where the screen cannot be asked."""
 _SHARE = 0.9
 """How much of the screen a window takes at most."""
-GOING = 0.2
-"""Seconds within which a display that goes away ends all its connections."""
 _NAMES = {27: "esc", 13: "enter", 9: "tab", 8: "backspace", 32: "space"}
 _SPECIAL = {
     "left": (0xFF51, 0xFF96, 0x250000, 0xF702),  # X11, X11's keypad, Windows, macOS
@@ -78,11 +75,10 @@ class Window:
             return "lost" if self._lost else "closed"
         code = cv2.waitKeyEx(1)
         if not self._visible():
-            time.sleep(GOING)  # Qt takes its windows away when the display goes
-            if not self._usable():
-                return "lost"
-            self._closed = True
-            return "closed"
+            # Qt takes its windows away when the display goes, maybe before our connection ends.
+            self._lost = self._server is not None and not self._server.answers()
+            self._closed = not self._lost
+            return "lost" if self._lost else "closed"
         return key_name(code)
 
     def fill_screen(self, on: bool) -> None:

@@ -22,6 +22,10 @@ TRIES, PAUSE = 4, 0.1
 moment while it starts anew, as some do whenever their last client has gone."""
 
 
+_GET_INPUT_FOCUS = struct.pack("<BxH", 43, 1)
+"""The smallest request that has a reply."""
+
+
 class XServer:
     """An open connection to the display; size_wh is that of its screen in pixels.
 
@@ -55,6 +59,20 @@ class XServer:
         except OSError:
             return False
         return False
+
+    def answers(self) -> bool:
+        """Ask the server, and whether it answers within TIMEOUT. A server that goes away ends its
+        connections one after the other: alive() may be true after another one has ended."""
+        if not self.alive():
+            return False
+        self._socket.settimeout(TIMEOUT)
+        try:
+            self._socket.sendall(_GET_INPUT_FOCUS)
+            return bool(self._socket.recv(1))  # the rest of it is for alive() to drop
+        except OSError:
+            return False
+        finally:
+            self._socket.setblocking(False)
 
     def close(self) -> None:
         self._socket.close()
