@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engines import containers, int8
 from engines.base import Arrays, ModelSpec, Options, check_batch
 from engines.batches import blank, in_steps
+from engines.planar import planes_first
 from engines.quiet_openvino import ov
 from engines.signal_stack import kept_signal_stack
 from realtime.errors import ModelError
@@ -43,6 +44,7 @@ class OpenvinoNetwork:
             settings["INFERENCE_NUM_THREADS"] = options.threads
         try:
             model = core.read_model(io.BytesIO(data))
+            planes_first(model)
             if ranges:
                 int8.insert(model, ranges)
             compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
