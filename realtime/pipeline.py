@@ -14,6 +14,7 @@ from typing import Any
 
 from engines.base import Network
 from realtime.blur import NOBODY, Heads, heads_of
+from realtime.bridge import bridged
 from realtime.choice import EVERYBODY
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
@@ -129,6 +130,8 @@ class Pipeline:
             return self._detect(frames, share)
 
         groups = detect_sparsely(grabbed, detect, every, batch, self._detector.min_score)
+        if every > 1:  # else the detector alone says who is there
+            groups = bridged(groups, batch)
         found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
         posed = crew.in_thread("pose", each(self._estimate, found), self._edge("decode", 1))
         frames = flat(flat(posed))

@@ -180,7 +180,7 @@ def interpolated(
     (start, a), (end, b) = first, last
     if len(a) != len(b) or start.size_wh != end.size_wh:
         return None
-    rows, columns = _pairs(a.boxes_xyxy, b.boxes_xyxy)
+    rows, columns = pairs(a.boxes_xyxy, b.boxes_xyxy)
     if len(rows) < len(a):
         return None
     scores = np.minimum(a.scores[rows], b.scores[columns])
@@ -189,12 +189,12 @@ def interpolated(
     span = end.time - start.time
     shares = [(time - start.time) / span if span > 0 else 0.5 for time in times]
     return [
-        Detections(clip_boxes(_between(low, high, share), start.size_wh), scores[order])
+        Detections(clip_boxes(part_way(low, high, share), start.size_wh), scores[order])
         for share in shares
     ]
 
 
-def _between(a_xyxy: Float, b_xyxy: Float, share: float) -> Float:
+def part_way(a_xyxy: Float, b_xyxy: Float, share: float) -> Float:
     """Boxes (N, 4) at a share 0..1 of the way from a to b, grown by the margin."""
     share = min(max(share, 0.0), 1.0)
     boxes = a_xyxy + np.float32(share) * (b_xyxy - a_xyxy)
@@ -203,7 +203,7 @@ def _between(a_xyxy: Float, b_xyxy: Float, share: float) -> Float:
     return grown.astype(np.float32)
 
 
-def _pairs(a_xyxy: Float, b_xyxy: Float) -> Pairs:
+def pairs(a_xyxy: Float, b_xyxy: Float) -> Pairs:
     """Which box of a is which of b: by IoU; boxes left over (fast people) by distance, if there
     is just one candidate for each."""
     rows, columns = assign(iou(a_xyxy, b_xyxy), SAME_BOX)
