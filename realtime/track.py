@@ -4,7 +4,8 @@ A Kalman filter (kalman.py) moves every track to the time of the new frame; boxe
 (OKS, with the doubt about the prediction as tolerance) say how alike it is to every person there,
 and the best one-to-one assignment decides. Whoever is left over on both sides is compared again
 by wider rules. People who are not sure enough to be new may still be somebody known, as in
-ByteTrack (Zhang et al., ECCV 2022, arXiv:2110.06864); without a place they are left out.
+ByteTrack (Zhang et al., ECCV 2022, arXiv:2110.06864), but nothing is learned from them: they are
+often somebody else in part. Without a place they are left out.
 
 The constants were chosen on simulated groups who walk through each other, at 5 to 60 frames a
 second, with noise and misses (tests/test_track.py), and on the demo scene (benchmarks/ids.py).
@@ -63,6 +64,11 @@ WEAK = Rule(0.3, doubt=2.0, limit=0.5, joints=1.0)  # people who are not sure
 LEARN = 0.1  # share of what was seen now in the looks of a person
 LATEST = 1.0  # seconds since a person was seen after which only BACK applies
 WEAK_AGE = 0.3  # seconds since a person was seen after which those who are not sure are nobody
+RECENT = 0.3  # seconds since a person was seen for which LATE applies
+UNKNOWN, TRUST = 0.3, 6.0
+"""Seconds for which a person seen once keeps the id when not seen, and how many more for each
+second between the first and the last sight: wrong people are seen shortly."""
+FRAMES = 3  # for which everybody keeps the id when not seen, however few there are in a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +76,14 @@ class _Tracks:
     """T people the tracker knows of, one row each.
 
     last: as last seen, with ids. detected: as in the last frame with a detection; what predicted
-    boxes are measured from. motion: at the time last seen. seen: (T,) seconds. looks: (T, 2, 3),
-    see realtime.looks, their mean.
+    boxes are measured from. motion: at the time last seen. first, seen: (T,) seconds, when seen for
+    the first and the last time. looks: (T, 2, 3), see realtime.looks, their mean.
     """
 
     last: Poses
     detected: Poses
     motion: Motion
+    first: Floats
     seen: Floats
     looks: Float
 
@@ -88,6 +95,7 @@ class _Tracks:
             self.last[keep],
             self.detected[keep],
             self.motion[keep],
+            self.first[keep],
             self.seen[keep],
             self.looks[keep],
         )
@@ -96,7 +104,7 @@ class _Tracks:
     def start(poses: Poses, time: float, looks: Float) -> _Tracks:
         times = np.full(len(poses), time, np.float64)
         motion = Motion.start(_size(poses.boxes_xyxy).astype(np.float64))
-        return _Tracks(poses, poses, motion, times, looks)
+        return _Tracks(poses, poses, motion, times, times, looks)
 
     @staticmethod
     def none(time: float) -> _Tracks:
@@ -124,6 +132,7 @@ class Tracker:
         self._max_age, self._least = max_age, least
         self._tracks = _Tracks.none(0.0)
         self._time = 0.0
+        self._times = [-np.inf] * (FRAMES + 1)  # of the last frames, the oldest first
         self._next_id = 1
         self._predicted_for: tuple[float, ...] = ()
         self._lost = False
@@ -131,8 +140,8 @@ class Tracker:
     @property
     def lost(self) -> bool:
         """Whether a person of the frame before the last one was not confirmed in the last one:
-        nobody matched, or, in a frame with predicted boxes, the joint scores had fallen to half
-        of what they were at the last detection. The caller should detect again at once."""
+        nobody sure matched, or, in a frame with predicted boxes, the joint scores had fallen to
+        half of what they were at the last detection. The caller should detect again at once."""
         return self._lost
 
     def update(self, poses: Poses, time: float, looks: Float | None = None) -> Poses:
@@ -160,6 +169,8 @@ class Tracker:
         self._next_id += len(fresh)
         poses = poses.with_ids(ids)
 
+        sure = poses.scores[people] >= self._least
+        rows, people = rows[sure], people[sure]  # the others tell too little of where people are
         parts = [_follow(now[rows], poses[people], looks[people], time, detected)]
         unseen = np.ones(len(tracks), np.bool_)
         unseen[rows] = False
@@ -170,6 +181,7 @@ class Tracker:
             parts.append(_Tracks.start(poses[fresh], time, looks[fresh]))
         self._tracks = _join(parts)
         self._time = time
+        self._times = [*self._times[1:], time]
         return poses
 
     def predicted(self, time: float, size_wh: tuple[int, int], last: Detections) -> Detections:
@@ -200,7 +212,11 @@ class Tracker:
     def _alive(self, time: float) -> _Tracks:
         if time < self._time - self._max_age:
             return _Tracks.none(time)
-        return _some(self._tracks, self._tracks.elapsed(time) <= self._max_age)
+        tracks = self._tracks
+        elapsed = tracks.elapsed(time)
+        known = elapsed <= UNKNOWN + TRUST * (tracks.seen - tracks.first)
+        known |= tracks.seen >= min(self._times)
+        return _some(tracks, known & (elapsed <= self._max_age))
 
 
 def _match(
@@ -214,7 +230,8 @@ def _match(
     """
     elapsed = tracks.elapsed(time)
     lately = elapsed <= LATEST
-    newest = lately & (tracks.seen == tracks.seen.max(initial=-np.inf))
+    newest = tracks.seen == tracks.seen.max(initial=-np.inf)
+    newest = lately & (newest | (elapsed <= RECENT))
     sure = poses.scores >= least
     rows = people = np.zeros(0, np.int64)
     free, left = np.ones(len(tracks), np.bool_), np.ones(len(poses), np.bool_)
@@ -286,7 +303,8 @@ def _follow(tracks: _Tracks, poses: Poses, looks: Float, time: float, detected: 
     motion = tracks.motion.measured(moved, size)
     seen = np.full(len(poses), time, np.float64)
     detected_poses = poses if detected else tracks.detected
-    return _Tracks(poses, detected_poses, motion, seen, _mean_looks(tracks.looks, looks))
+    mean = _mean_looks(tracks.looks, looks)
+    return _Tracks(poses, detected_poses, motion, tracks.first, seen, mean)
 
 
 def _mean_looks(had: Float, seen: Float) -> Float:

@@ -99,7 +99,8 @@ def test_who_is_not_sure_may_be_known_but_is_never_new():
     poses = poses_of(joints, [box_around(j, 240) for j in joints])
     tracker = Tracker(least=0.5)
     poses.scores[:] = 0.8, 0.4
-    assert tracker.update(poses, 0.0).ids.tolist() == [1]
+    for t in (-0.5, 0.0):
+        assert tracker.update(poses, t).ids.tolist() == [1]
     poses.scores[:] = 0.3, 0.4
     again = tracker.update(poses, 0.03)
     assert again.ids.tolist() == [1]

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from realtime.geometry import crop_boxes, iou
 from realtime.records import Detections, Poses
-from realtime.track import MAX_AGE, Tracker
+from realtime.track import MAX_AGE, UNKNOWN, Tracker
 
 SIZE_WH = (1280, 720)
 
@@ -166,15 +166,52 @@ def test_random_misses():
 
 @pytest.mark.parametrize(("away", "same"), [(MAX_AGE - 0.1, True), (MAX_AGE + 0.1, False)])
 def test_an_id_lives_for_seconds_of_time(away, same):
-    """Whatever the number of frames."""
+    """Whatever the number of frames, of somebody who was there for half a second."""
     joints = Walker(300, 0).joints(0)
     poses = poses_of([joints], [box_around(joints, 240)])
     for rate in (5, 30, 200):
         tracker = Tracker()
         tracker.update(poses, 0.0)
+        tracker.update(poses, 0.5)
         for t in times(away, rate)[1:]:
-            assert len(tracker.update(Poses.empty(), t)) == 0
-        assert (tracker.update(poses, away).ids[0] == 1) == same
+            assert len(tracker.update(Poses.empty(), 0.5 + t)) == 0
+        assert (tracker.update(poses, 0.5 + away).ids[0] == 1) == same
+
+
+@pytest.mark.parametrize(("away", "same"), [(UNKNOWN - 0.05, True), (UNKNOWN + 0.05, False)])
+def test_an_id_of_one_frame_is_forgotten_soon(away, same):
+    """Wrong people, who are seen shortly, must not become real ones."""
+    joints = Walker(300, 0).joints(0)
+    poses = poses_of([joints], [box_around(joints, 240)])
+    tracker = Tracker()
+    tracker.update(poses, 0.0)
+    for n in range(1, 6):
+        tracker.update(Poses.empty(), away * n / 6)
+    assert (tracker.update(poses, away).ids[0] == 1) == same
+
+
+def test_few_frames_a_second_do_not_make_people_unknown():
+    joints = Walker(300, 0).joints(0)
+    poses = poses_of([joints], [box_around(joints, 240)])
+    tracker = Tracker()
+    for t in (0.0, 0.8, 1.6, 2.4):
+        assert tracker.update(poses, t).ids.tolist() == [1]
+
+
+def test_people_who_are_not_sure_do_not_lead_a_track_astray():
+    """Half hidden, somebody is found a little off by those who are not sure, then rightly."""
+    tracker, walker = Tracker(least=0.3), Walker(300, -120)
+    for t in times(1, 30):
+        joints = walker.joints(t)
+        tracker.update(poses_of([joints], [box_around(joints, 240)]), t)
+    for n in range(1, 7):
+        joints = walker.joints(1) + [40 + 10 * n, 0]  # on, with somebody who goes the other way
+        weak = poses_of([joints], [box_around(joints, 240)])
+        weak.scores[:] = 0.2
+        tracker.update(weak, t + n / 30)
+    joints = walker.joints(t + 0.25)
+    poses = poses_of([joints], [box_around(joints, 240)])
+    assert tracker.update(poses, t + 0.25).ids.tolist() == [1]
 
 
 def test_ids_count_from_1_and_are_never_used_again():
