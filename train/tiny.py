@@ -172,6 +172,7 @@ def run(folder: Path, minutes: float, seed: int, names: tuple[str, ...]) -> None
         path = folder / f"tiny_{name}.onnx"
         write(net, path, f"demo scene, {small} + {whole} steps of {plan.batch}, seed {seed}")
         logger.info("%s: %.0f CPU s", path, process_time() - began)
+    logger.info("in all %.0f CPU s", process_time())
 
 
 def write(net: nn.Module, path: Path, trained: str) -> None:

@@ -50,10 +50,11 @@ class Render:
 
 def render(scene: Scene, index: int, people: bool = True) -> Render:
     """Frame index of the scene with its truth, or the empty scene with nobody in the truth."""
+    image = scene.image(index, people=people)  # before the truth, which drawing leaves behind
     truth = scene.truth(index)
     keep = slice(None) if people else slice(0)
     return Render(
-        scene.image(index, people=people),
+        image,
         truth.joints_xy[keep],
         truth.visible[keep],
         truth.boxes_xyxy[keep],
