@@ -435,6 +435,8 @@ CASES = (
         "damaged videos through the program",
         "fuzz run --count 100 --whole 10",
         limit=1800,
+        missing="one SIGSEGV in some 340 videos (in malloc_trim, as OpenVINO gave its memory back"
+        " after 30 of them in one process), which did not come again",
     ),
     _case(
         "G14o",
