@@ -13,8 +13,8 @@ from engines.identify import read
 from realtime.errors import ModelError
 
 SHA256 = {
-    "detector.onnx": "7dd1ef800a79f54c6d8f5c454834e98ebe903becdf62cb643766736eea59263e",
-    "pose.onnx": "3e6d9af039e6d0d2ab5f36f78ca13b4e876345007892bd33aa856e3f0ce20338",
+    "detector.onnx": "2e3351ccdaeb660e94580908c455c2806d246cbd944fe4a21e4017979a951fc3",
+    "pose.onnx": "80f0fc4a1a3bce1d24e32fd78ec9da57db73545a5d3792b6e4bc37a4ff7fc0a6",
     "tiny_detector.onnx": "d1bf924fdc39d52bcd0d64f6cd1e7f17aae5c57c3de9d47ad236450e9f338e71",
     "tiny_pose.onnx": "8d2cd91d7a14843d9a3f34f3ca838f0abf26b9bd22ebe5882bb85daff406b3ff",
 }
