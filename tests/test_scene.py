@@ -8,7 +8,7 @@ from math import pi
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import UsageError
@@ -294,6 +294,9 @@ def test_the_source_gives_the_film() -> None:
 def test_spans(start: int | float, end: int | float | None, stride: int) -> None:
     def position(index: int, like: int | float | None) -> int | float:
         return index if isinstance(like, int) else index / 30 + 1e-9
+
+    # Seconds as near to a frame as rounding may bring them can mean that frame or the next.
+    assume(isinstance(start, int) or not start or abs(start * 30 - round(start * 30)) > 1e-3)
 
     kept = [
         index
