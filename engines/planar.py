@@ -7,7 +7,10 @@ the change of layout first the results are the same, and a detector of 1 GMAC ta
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.quiet_openvino import ops, ov
 
@@ -50,8 +53,13 @@ def _can_move(node: ov.Node) -> bool:
     kind = node.get_type_name()
     if kind in ELEMENTWISE:  # (x - mean), not (mean - x)
         constant = node.input_value(1).get_node()
-        return constant.get_type_name() == "Constant" and constant.get_data().size in (1, COLOURS)
+        return constant.get_type_name() == "Constant" and _for_colours(constant.get_data())
     return kind == "Convert" or _swaps_colours(node)
+
+
+def _for_colours(values: NDArray[Any]) -> bool:
+    """Whether there is one value, or one for each colour of (B, H, W, 3)."""
+    return values.size == 1 or (values.size == COLOURS and values.shape[-1] == COLOURS)
 
 
 def _swaps_colours(node: ov.Node) -> bool:

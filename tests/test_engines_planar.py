@@ -27,8 +27,8 @@ def flipped(x: Any) -> Any:
     return ops.slice(x, start, stop, step, axis)
 
 
-def a_model(*steps: Step) -> ov.Model:
-    picture = ops.parameter([-1, 8, 6, 3], np.uint8)
+def a_model(*steps: Step, width: int = 6) -> ov.Model:
+    picture = ops.parameter([-1, 8, width, 3], np.uint8)
     last = picture
     for step in steps:
         last = step(last)
@@ -78,13 +78,14 @@ def test_moved_and_equal(steps: list[Step]) -> None:
         [convert, lambda x: ops.subtract(constant(*MEAN), x), planes],  # not x - mean
         [convert, lambda x: ops.relu(x), planes],
         [convert, lambda x: ops.transpose(x, ops.constant(np.array([0, 3, 2, 1])))],
-        [convert, lambda x: ops.add(x, ops.constant(np.ones((8, 6, 3), np.float32))), planes],
+        [convert, lambda x: ops.add(x, ops.constant(np.ones((8, 3, 3), np.float32))), planes],
+        [convert, lambda x: ops.add(x, ops.constant(np.ones((3, 1), np.float32))), planes],
         [convert, lambda x: ops.subtract(x, constant(*MEAN))],
         [planes, convert],
     ],
 )
 def test_left_as_it_is(steps: list[Step]) -> None:
-    model = a_model(*steps)
+    model = a_model(*steps, width=3)
     before = [node.get_type_name() for node in model.get_ordered_ops()]
     planes_first(model)
     assert [node.get_type_name() for node in model.get_ordered_ops()] == before

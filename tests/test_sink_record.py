@@ -360,11 +360,16 @@ class Logged(OutputFile):
         super().write(data)
 
 
+def logged_video(path: Path) -> tuple[Logged, Mp4]:
+    """A video of 96x64 about to be written, and its file."""
+    file = Logged(path)
+    file.log = []
+    return file, Mp4(file, (96, 64), mp4_tick(None), 30.0, 22, "libx264", [])
+
+
 def test_the_file_is_empty_until_it_plays(tmp_path: Path) -> None:
     """Wherever a kill comes between two writes."""
-    file = Logged(tmp_path / "v.mp4")
-    file.log = []
-    part = Mp4(file, (96, 64), mp4_tick(None), 30.0, 22, "libx264", [])
+    file, part = logged_video(tmp_path / "v.mp4")
     for index in range(12):
         part.write(noise(index), index / 30)
         assert file.size == 0 or len(video(tmp_path / "v.mp4")[0]) > index - 30 * FRAGMENT - 1
@@ -380,9 +385,7 @@ def test_the_file_is_empty_until_it_plays(tmp_path: Path) -> None:
 
 
 def test_the_file_plays_whatever_write_of_the_end_is_the_last(tmp_path: Path) -> None:
-    file = Logged(tmp_path / "v.mp4")
-    file.log = []
-    part = Mp4(file, (96, 64), mp4_tick(None), 30.0, 22, "libx264", [])
+    file, part = logged_video(tmp_path / "v.mp4")
     for index in range(40):
         part.write(noise(index), index / 30)
     before = len(file.log)
