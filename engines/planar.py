@@ -2,7 +2,7 @@
 
 A network that takes pictures (B, H, W, 3) normalises them and then brings them to (B, 3, H, W).
 OpenVINO works slowly along an innermost axis of 3, and swaps colours there in reference code. With
-the change of layout first the results are the same, and a detector of 1 GMAC takes a fifth less.
+the change of layout first the results are the same, and sooner there.
 """
 
 from __future__ import annotations
