@@ -360,11 +360,11 @@ class Logged(OutputFile):
         super().write(data)
 
 
-def logged_video(path: Path) -> tuple[Logged, Mp4]:
-    """A video of 96x64 about to be written, and its file."""
+def logged_video(path: Path, wh: tuple[int, int] = (96, 64)) -> tuple[Logged, Mp4]:
+    """A video about to be written, and its file."""
     file = Logged(path)
     file.log = []
-    return file, Mp4(file, (96, 64), mp4_tick(None), 30.0, 22, "libx264", [])
+    return file, Mp4(file, wh, mp4_tick(None), 30.0, 22, "libx264", [])
 
 
 def test_the_file_is_empty_until_it_plays(tmp_path: Path) -> None:
@@ -382,6 +382,22 @@ def test_the_file_is_empty_until_it_plays(tmp_path: Path) -> None:
     part.close()
     file.commit()
     assert len(video(tmp_path / "v.mp4")[0]) == 12
+
+
+def test_a_fragment_is_written_at_once(tmp_path: Path) -> None:
+    """However big it is: a kill does not cut it."""
+    file, part = logged_video(tmp_path / "v.mp4", (640, 360))
+    for index in range(12):
+        part.write(noise(index, (640, 360)), index / 30)
+    fragments = [data for _, data in file.log]
+    part.close()
+    file.commit()
+    assert len(fragments) == 3 and min(map(len, fragments)) > 100_000
+    for data in fragments:
+        at = data.index(b"moof") - 4
+        moof = int.from_bytes(data[at : at + 4], "big")
+        mdat = int.from_bytes(data[at + moof : at + moof + 4], "big")
+        assert at + moof + mdat == len(data) and data[at + moof + 4 : at + moof + 8] == b"mdat"
 
 
 def test_the_file_plays_whatever_write_of_the_end_is_the_last(tmp_path: Path) -> None:

@@ -43,31 +43,35 @@ def mp4_tick(time_base: Fraction | None) -> Fraction:
 
 
 class DiskEnd(io.RawIOBase):
-    """The file as the muxer sees it. It stays empty until the first fragment is there: a header
-    alone does not play. After the first error nothing is written any more, so the muxer cannot
-    spoil what is there; error tells."""
+    """The file as the muxer sees it, which writes pieces of 32 KiB. They are held until they make
+    up a whole fragment; that goes to the file with one write, so that a kill does not leave half
+    of it. The file stays empty until the first fragment is there: a header alone does not play.
+    After the first error nothing is written any more, so the muxer cannot spoil what is there;
+    error tells."""
 
     def __init__(self, file: OutputFile) -> None:
         self.error: OSError | None = None
         self._file = file
-        self._held: bytearray | None = bytearray()
+        self._held = bytearray()
+        self._begun = False
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        if self._held is None:
-            self._write(data)
-        else:
-            self._held += data
-            if b"moof" in data:
-                self.release()
+        self._held += data
         return len(data)
 
+    def settle(self) -> None:
+        """The muxer is done with a packet: what it has written by now is whole."""
+        if self._begun or b"moof" in self._held:
+            self.release()
+
     def release(self) -> None:
-        """Write what was held back, in one piece."""
-        held, self._held = self._held, None
+        """Write what is held, in one piece."""
+        held, self._held = self._held, bytearray()
         if held:
+            self._begun = True
             self._write(held)
 
-    def _write(self, data: bytes | bytearray) -> None:
+    def _write(self, data: bytearray) -> None:
         if self.error is None:
             try:
                 self._file.write(data)
@@ -75,12 +79,11 @@ class DiskEnd(io.RawIOBase):
                 self.error = error
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        if self._held:
-            self.release()
+        self.release()
         return self._file.raw.seek(offset, whence)
 
     def tell(self) -> int:
-        return self._file.raw.tell() + len(self._held or b"")
+        return self._file.raw.tell() + len(self._held)
 
     def seekable(self) -> bool:
         return True
@@ -199,6 +202,7 @@ class Mp4:
             if self._audio is None:
                 raise
             self._audio.note_damage()
+        self._disk.settle()
 
     def _check(self, taken: int) -> None:
         """Raise OutputError once the disk has failed; taken frames count as written so far."""
