@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import random
@@ -25,7 +26,7 @@ from realtime.sources import seek
 from realtime.sources.base import Source, Span
 from realtime.sources.container import shown
 from realtime.sources.cut import is_cut
-from realtime.sources.decode_video import FrameClock, decoded, upright
+from realtime.sources.decode_video import FrameClock, decoded, mended, upright
 from realtime.sources.file import open_file
 from realtime.status import SourceStatus
 
@@ -327,6 +328,16 @@ def test_damage_gives_the_same_bytes_every_time(tmp_path: Path) -> None:
     sums = {tuple(hash(f.image.tobytes()) for f in frames) for frames, _ in runs}
     counts = {source.status.bad_packets for _, source in runs}
     assert len(sums) == 1 and len(counts) == 1 and counts != {0}
+
+
+def test_a_mended_packet_has_room_to_read_on(tmp_path: Path) -> None:
+    """Decoders read beyond the last byte: FFmpeg wants 64 zeros there."""
+    with av.open(str(media.video(tmp_path / "a.mp4", 5))) as container:
+        stream = container.streams.video[0]
+        for packet in itertools.islice(container.demux(stream), 5):
+            again = mended(packet, stream.codec_context)
+            assert again is not None and bytes(again) == bytes(packet)
+            assert ctypes.string_at(again.buffer_ptr + again.buffer_size, 64) == bytes(64)
 
 
 def test_fast_decoding_gives_what_one_thread_gives(tmp_path: Path) -> None:

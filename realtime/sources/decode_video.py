@@ -167,7 +167,10 @@ def mended(packet: av.Packet[Any], context: av.VideoCodecContext) -> av.Packet[A
         unit = rest[:size] if 0 < size <= len(rest) else rest
         units.append(len(unit).to_bytes(4, "big") + unit)
         start += 4 + len(unit)
-    repaired: av.Packet[Any] = av.Packet(b"".join(units))
+    whole = b"".join(units)
+    # of its own memory, which has the room at the end that decoders read beyond the last byte
+    repaired: av.Packet[Any] = av.Packet(len(whole))
+    repaired.update(whole)
     repaired.pts, repaired.dts, repaired.time_base = packet.pts, packet.dts, packet.time_base
     return repaired
 
