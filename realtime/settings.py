@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +91,10 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+FAR = 1e12
+"""Frames or seconds; no source goes on to there."""
+
+
 def _moment(text: str, name: str) -> int | float | None:
     """A frame number (int) or seconds (float, written with s); None when empty."""
     if not text:
@@ -100,7 +103,7 @@ def _moment(text: str, name: str) -> int | float | None:
         moment: int | float = float(text[:-1]) if text.endswith("s") else int(text)
     except ValueError:
         moment = -1
-    if not moment >= 0 or math.isinf(moment):
+    if not 0 <= moment < FAR:
         raise UsageError(f"--{name} {text}: expected a frame number (120) or seconds (4.5s)")
     return moment
 

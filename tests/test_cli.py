@@ -28,6 +28,8 @@ def test_defaults_and_given_values() -> None:
         (["--min-score", "nan"], "expected 0 to 1"),
         (["--crf", "52"], "expected 0 to 51"),
         (["--start", "soon"], "seconds"),
+        (["--start", "9" * 400], "seconds"),
+        (["--data", "a" * 5000], "a name ending in"),
         (["--end=-3s"], "seconds"),
         (["--end", "infs"], "seconds"),
         (["--camera-size", "big"], "1280x720"),

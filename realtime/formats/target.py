@@ -31,8 +31,15 @@ def parse_target(text: str, option: str = "--data") -> Target:
         name, rest = "", text
     path = Path(rest)
     if not name:
-        folder = text.endswith(("/", "\\")) or path.is_dir()
+        folder = text.endswith(("/", "\\")) or _is_folder(path)
         name = "openpose" if folder else SUFFIXES.get(path.suffix.lower(), "")
     if not name or not path.name.strip():
         raise UsageError(f"{option} {text}: {ALLOWED}")
     return Target(name.lower(), path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False

@@ -107,7 +107,7 @@ def main_case(kind: str, folder: Path, rng: random.Random) -> str:
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = _main(program)(line)
-    _judge(kind, folder, before, code, err.getvalue())
+    _judge(kind, folder, before, code, err.getvalue(), _asked(folder, line))
     return f"exit {code}"
 
 
@@ -124,11 +124,17 @@ def _main(program: str) -> Callable[[list[str]], int]:
     return __import__(module, fromlist=["main"]).main
 
 
-def _judge(kind: str, folder: Path, before: set[str], code: int, err: str) -> None:
+def _asked(folder: Path, line: list[str]) -> str:
+    """The command line and its configuration, for what only happens on request."""
+    config = folder / "c.toml"
+    return " ".join(line) + (config.read_text("latin-1") if config.exists() else "")
+
+
+def _judge(kind: str, folder: Path, before: set[str], code: int, err: str, asked: str = "") -> None:
     """Raise Finding when this is no proper end of a command."""
     if code not in CODES[kind]:
         raise Finding(f"exit code {code}: {err[-300:]}")
-    if "Traceback" in err:
+    if "Traceback" in err and "debug" not in asked:
         raise Finding(f"traceback: {err[-600:]}")
     if "geheim" in err:
         raise Finding("a password in the messages")
@@ -138,7 +144,7 @@ def _judge(kind: str, folder: Path, before: set[str], code: int, err: str) -> No
     if (folder / "sang").exists():
         raise Finding("the canary sang")
     new = {path.name for path in folder.iterdir()} - before - LEAVES
-    if new:
+    if len(new) > ("status-file" in asked):
         raise Finding(f"new files {sorted(new)}")
     if kind == "run" and (folder / "o.mp4").exists():
         import commandline
@@ -253,7 +259,7 @@ def whole(kind: str, base: Path, seed: int) -> tuple[bool, str]:
         )  # fmt: skip
         if done.returncode < 0:
             raise Finding(f"signal {-done.returncode}: {done.stderr[-300:]}")
-        _judge(kind, folder, before, done.returncode, done.stderr)
+        _judge(kind, folder, before, done.returncode, done.stderr, _asked(folder, line))
     except (Finding, subprocess.TimeoutExpired) as error:
         return True, f"{' '.join(line)}: {error}"
     shutil.rmtree(folder)
