@@ -27,7 +27,7 @@ def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
             raise UsageError(f"{path}: unknown key {key!r}; keys are the long flag names")
         try:
             result[action.dest] = typed(action, value)
-        except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
+        except (TypeError, ValueError, OverflowError, argparse.ArgumentTypeError) as error:
             reason = str(error) or "wrong type"
             raise UsageError(f"{path}: {key} = {value!r}: {reason}") from None
     return result

@@ -8,6 +8,9 @@ _SECRET_IN_QUERY = re.compile(
     r"(?i)\b((?:pass|pw|pwd|password|passwd|token|secret|key)=)[^&\s'\"]+"
 )
 
+_ADDRESS = re.compile(r"(://|\w\w:/(?!/))\S*@")
+"""An address, also as a path of pathlib, which has made one slash of its two."""
+
 
 def mask_credentials(text: str) -> str:
     """The text with the user and password of every address replaced by ``***``.
@@ -15,4 +18,4 @@ def mask_credentials(text: str) -> str:
     Everything between ``://`` and the last ``@`` before a blank goes, since passwords may hold
     ``@``, ``/`` and ``:``; so does the value of password-like query parameters.
     """
-    return _SECRET_IN_QUERY.sub(r"\1***", re.sub(r"://\S*@", "://***@", text))
+    return _SECRET_IN_QUERY.sub(r"\1***", _ADDRESS.sub(r"\1***@", text))

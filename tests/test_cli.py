@@ -83,6 +83,7 @@ def test_config_gives_values_and_the_command_line_wins(tmp_path: Path) -> None:
         "output = 7",
         "camera-size = [1, 2]",
         "config = 'a.toml'",
+        f"min-score = {'9' * 400}",
         "help = true",
         "broken",
         "a = " + "[" * 3000,

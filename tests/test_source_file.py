@@ -633,6 +633,8 @@ def test_fifo(tmp_path: Path) -> None:
         ("'http://u:p@h' and rtsp://a:b@c", "'http://***@h' and rtsp://***@c"),
         ("http://host/video?user=x&password=secret&n=1", None),
         ("rtsp://host:554/a no secret", "rtsp://host:554/a no secret"),
+        (f"--output {Path('rtsp://user:pw@host/a')}", None),
+        (f"{Path('C:/me@home/a.mp4')}", str(Path("C:/me@home/a.mp4"))),
     ],
 )
 def test_credentials_are_masked(text: str, masked: str | None) -> None:
