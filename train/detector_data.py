@@ -14,9 +14,10 @@ from realtime import geometry
 from realtime.records import Float, Image
 from realtime.skeleton import JOINT_COUNT, MIRROR
 from train.augment import mirror
+from train.centres import STRIDE, box_maps, bumps, moved
 from train.coco import Picture
 from train.config import Config
-from train.detector_net import GREY, STRIDE
+from train.detector_net import GREY
 from train.disturb import relight
 from train.images import NO_CACHE, ImageCache
 from train.task import Sample
@@ -25,9 +26,6 @@ ZOOM = 0.6, 1.5
 """People are so much larger or smaller than in the whole picture brought into the input."""
 AT_PERSON = 0.8
 """Share of windows placed so that they show somebody."""
-SPREAD = 0.1
-"""Sigma of the centre's Gaussian as a share of the box, about that of TTFNet (Liu et al. 2020)."""
-LEAST_SIGMA = 0.8  # cells
 LEAST_SEEN = 0.4
 """Share of a box inside the sample from which on a person is asked for."""
 LEAST_WH = (4.0, 7.0)
@@ -122,7 +120,7 @@ def _targets(
     size_wh: tuple[int, int],
 ) -> Sample:
     people = picture.people
-    boxes = _moved(np.array([p.box_xyxy for p in people], np.float32).reshape(-1, 4), matrix)
+    boxes = moved(np.array([p.box_xyxy for p in people], np.float32).reshape(-1, 4), matrix)
     cut = np.clip(boxes, np.tile(inside[:2], 2), np.tile(inside[2:], 2))
     seen = geometry.areas(cut) / np.maximum(geometry.areas(boxes), 1e-6)
     size = cut[:, 2:] - cut[:, :2]
@@ -147,12 +145,6 @@ def _targets(
     }
 
 
-def _moved(boxes_xyxy: Float, matrix: Float) -> Float:
-    """Boxes (N, 4) after an affine without rotation."""
-    corners = geometry.apply(matrix, boxes_xyxy.reshape(-1, 2)).reshape(-1, 2, 2)
-    return np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
-
-
 def _centre_targets(
     cut: Float,
     asked: NDArray[np.bool_],
@@ -161,26 +153,14 @@ def _centre_targets(
     complete: bool,
 ) -> Sample:
     """centres, counted, edges, share; see detector_sample."""
-    width, height = size_wh[0] // STRIDE, size_wh[1] // STRIDE
-    x, y = (np.arange(n, dtype=np.float32) for n in (width, height))
-    size = np.maximum(cut[:, 2:] - cut[:, :2], 1)
-    cell = np.round(((cut[:, :2] + cut[:, 2:]) / 2 + 0.5) / STRIDE - 0.5)
-    sigma = np.maximum(SPREAD * size / STRIDE, LEAST_SIGMA)
-    across = np.exp(-((x - cell[:, :1]) ** 2) / (2 * sigma[:, :1] ** 2))
-    down = np.exp(-((y - cell[:, 1:]) ** 2) / (2 * sigma[:, 1:] ** 2))
-    bumps = down[:, :, None] * across[:, None]
-    centres = bumps[asked].max(0, initial=0)
-    counted = np.ones((height, width), bool) if complete else _region(cut[asked], size_wh)
+    maps = bumps(cut, size_wh)
+    centres = maps[asked].max(0, initial=0)
+    counted = np.ones(centres.shape, bool) if complete else _region(cut[asked], size_wh)
     counted &= ~_region(cut[present & ~asked], size_wh)
     counted |= centres > 0.5
-    edges, share = np.zeros((4, height, width), np.float32), np.zeros((height, width), np.float32)
-    px, py = (np.meshgrid(x, y)[n] * STRIDE + (STRIDE - 1) / 2 for n in (0, 1))
     order = np.flatnonzero(asked)
-    for n in order[np.argsort(-geometry.areas(cut[order]))]:  # the small are written last
-        box = cut[n]
-        near = (bumps[n] > 0.35) & (px > box[0]) & (px < box[2]) & (py > box[1]) & (py < box[3])
-        edges[:, near] = np.stack([px - box[0], py - box[1], box[2] - px, box[3] - py])[:, near]
-        share[near] = bumps[n][near] / max(float(bumps[n][near].sum()), 1e-6)
+    order = order[np.argsort(-geometry.areas(cut[order]))]  # the small are written last
+    edges, share = box_maps(cut[order], maps[order], size_wh)
     return {
         "centres": centres.astype(np.float16),
         "counted": counted.astype(np.uint8),

@@ -17,10 +17,10 @@ from realtime import geometry
 from realtime.records import Float, Image
 from realtime.scene import Scene
 from realtime.skeleton import JOINT_COUNT, MIRROR
+from train.centres import STRIDE, box_maps, bumps, gaussians, moved
 
 DETECTOR_WH = (320, 192)
 POSE_WH = (192, 256)
-STRIDE = 4
 SIGMA = 2.0
 """Of the pose heatmaps, in cells."""
 
@@ -96,7 +96,7 @@ def discolour(image: Image, rng: np.random.Generator) -> Image:
     light = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8))
     if rng.random() < 0.1:
         noise = rng.standard_normal(light.shape, np.float32) * np.float32(rng.uniform(1, 6))
-        light = np.clip(light + noise, 0, 255).astype(np.uint8)
+        light = cv2.add(light, noise, dtype=cv2.CV_8U)  # clips
     if rng.random() < 0.1:
         light = cv2.GaussianBlur(light, (3, 3), rng.uniform(0.3, 1.0))
     return light.astype(np.uint8, copy=False)
@@ -108,13 +108,6 @@ def warp(image: Image, affine: Float, size_wh: tuple[int, int], border: int) -> 
         image, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=(border,) * 3
     )
     return moved.astype(np.uint8)
-
-
-def gaussian(centre_xy: Any, sigma_xy: Any, size_wh: tuple[int, int]) -> Float:
-    """exp(-d^2 / 2 sigma^2) on a grid (h, w), with its own sigma in x and y."""
-    x = np.exp(-((np.arange(size_wh[0]) - centre_xy[0]) ** 2) / (2 * sigma_xy[0] ** 2))
-    y = np.exp(-((np.arange(size_wh[1]) - centre_xy[1]) ** 2) / (2 * sigma_xy[1] ** 2))
-    return np.outer(y, x).astype(np.float32)
 
 
 # ---- detector -----------------------------------------------------------------------------------
@@ -154,9 +147,9 @@ def detector_sample(
         affine = chain(affine, flip(width))
     image = discolour(warp(source.image, affine, size_wh, GREY), rng)
     whole = np.array([[0, 0, width - 1, height - 1]], np.float32)
-    inside = geometry.clip_boxes(move_boxes(affine, whole), size_wh)[0]
+    inside = geometry.clip_boxes(moved(whole, affine), size_wh)[0]
     _pad(image, inside)
-    boxes = move_boxes(affine, source.boxes_xyxy)
+    boxes = moved(source.boxes_xyxy, affine)
     return DetectorSample(image, *detector_targets(boxes, source.visible_share, inside, size_wh))
 
 
@@ -183,12 +176,6 @@ def _zoom(
     return chain(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32), letterbox)
 
 
-def move_boxes(affine: Float, boxes_xyxy: Float) -> Float:
-    """Boxes (N, 4) after an affine without rotation; mirrored ones have their corners in order."""
-    corners = geometry.apply(affine, boxes_xyxy.reshape(-1, 2)).reshape(-1, 2, 2)
-    return np.concatenate([corners.min(1), corners.max(1)], 1).astype(np.float32)
-
-
 def detector_targets(
     boxes_xyxy: Float, visible_share: Float, inside_xyxy: Float, size_wh: tuple[int, int]
 ) -> tuple[Float, Float, Float, Float]:
@@ -198,27 +185,16 @@ def detector_targets(
     too little is left (share seen below 0.45, box below 5 x 8 pixels) is neither asked for nor
     forbidden.
     """
-    width, height = size_wh[0] // STRIDE, size_wh[1] // STRIDE
-    centres, counted = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
-    edges, share = np.zeros((4, height, width), np.float32), np.zeros((height, width), np.float32)
     cut = np.clip(boxes_xyxy, np.tile(inside_xyxy[:2], 2), np.tile(inside_xyxy[2:], 2))
     seen = visible_share * geometry.areas(cut) / np.maximum(geometry.areas(boxes_xyxy), 1e-6)
-    x, y = (np.meshgrid(np.arange(width), np.arange(height))[i] * STRIDE + 1.5 for i in (0, 1))
-    for n in np.argsort(seen):  # who is seen best is written last
-        box, size = cut[n], cut[n, 2:] - cut[n, :2]
-        cell = np.round(((box[:2] + box[2:]) / 2 + 0.5) / STRIDE - 0.5)
-        # About the spread of TTFNet (Liu et al. 2020), 0.09 times the box; a cell more or less
-        # does not matter.
-        bump = gaussian(cell, np.maximum(0.1 * size / STRIDE, 0.8), (width, height))
-        if seen[n] < 0.45 or size[0] < 5 or size[1] < 8:
-            counted[bump > 0.1] = 0
-            continue
-        centres = np.maximum(centres, bump)
-        near = (bump > 0.35) & (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
-        edges[:, near] = np.stack([x - box[0], y - box[1], box[2] - x, box[3] - y])[:, near]
-        share[near] = bump[near] / max(float(bump[near].sum()), 1e-6)
-    counted[centres > 0.5] = 1
-    return centres, counted, edges, share
+    asked = (seen >= 0.45) & (cut[:, 2:] - cut[:, :2] >= (5, 8)).all(1)
+    maps = bumps(cut, size_wh)
+    centres = maps[asked].max(0, initial=0)
+    counted = ~(maps[~asked] > 0.1).any(0) | (centres > 0.5)
+    order = np.flatnonzero(asked)
+    order = order[np.argsort(seen[order])]  # who is seen best is written last
+    edges, share = box_maps(cut[order], maps[order], size_wh)
+    return centres, counted.astype(np.float32), edges, share
 
 
 # ---- pose ---------------------------------------------------------------------------------------
@@ -279,9 +255,5 @@ def _crop_affine(box_xyxy: Float, size_wh: tuple[int, int], rng: np.random.Gener
 
 def pose_targets(joints_xy: Float, peaks: Any, size_wh: tuple[int, int] = POSE_WH) -> Float:
     """Heatmaps (17, h / 4, w / 4) of joints (17, 2) in pixels of a crop (w, h), peaks (17,)."""
-    cells_wh = (size_wh[0] // STRIDE, size_wh[1] // STRIDE)
-    cells = (joints_xy + 0.5) / STRIDE - 0.5
-    maps = np.zeros((JOINT_COUNT, cells_wh[1], cells_wh[0]), np.float32)
-    for j in np.flatnonzero(peaks):
-        maps[j] = peaks[j] * gaussian(cells[j], (SIGMA, SIGMA), cells_wh)
-    return maps
+    maps = gaussians((joints_xy + 0.5) / STRIDE - 0.5, SIGMA, size_wh)
+    return maps * np.asarray(peaks, np.float32)[:, None, None]

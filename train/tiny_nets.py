@@ -27,7 +27,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outputs, momentum=0.05),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )
 
 
