@@ -186,6 +186,18 @@ def test_clock_recovers_from_a_double_and_a_gap() -> None:
     assert times == pytest.approx([0, 0.1, 0.15, 0.2, 0.3, 0.4])
 
 
+@given(st.integers(1, 100), st.integers(1, 9))
+def test_times_replaced_and_given_differ_in_microseconds(first: int, missing: int) -> None:
+    """A replaced time and the stamp after it may be the same but for the last bits."""
+    clock, tick = FrameClock(30.0, SourceStatus(), "x"), Fraction(1, 30)
+    stamps = [first, *[None] * missing, first + missing, first + missing + 1]
+    frames = [Stamped(stamp) for stamp in stamps]
+    for frame in frames:
+        frame.time_base = tick
+    times = [round(clock.time(frame), 6) for frame in frames]  # type: ignore[arg-type]
+    assert all(a < b for a, b in itertools.pairwise(times))
+
+
 @pytest.mark.parametrize("rate", [1000, 600])
 def test_unbelievable_rate_is_unknown(tmp_path: Path, rate: int) -> None:
     frames, source = read(media.video(tmp_path / "a.mp4", 20, rate=rate))

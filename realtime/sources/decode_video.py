@@ -29,6 +29,9 @@ DAMAGE = (av.error.FFmpegError, UnicodeDecodeError, AttributeError, IndexError, 
 BELIEVABLE_GAP = 86400.0
 """Seconds; a longer jump between two frames of a file is a damaged timestamp."""
 
+NEAR = 2e-6
+"""Seconds; frames nearer to each other than this are at one moment: results have microseconds."""
+
 LATE_STREAMS = 100
 """Packets in a row of streams that were not there at the beginning."""
 
@@ -202,15 +205,15 @@ class FrameClock:
         return stamp if stamp is not None and abs(stamp) < 1e10 else 0.0
 
     def _next(self, stamp: float | None, last: float) -> float:
-        if stamp is not None and last < stamp < last + BELIEVABLE_GAP:
+        if stamp is not None and last + NEAR < stamp < last + BELIEVABLE_GAP:
             self._offset = 0.0
             return stamp
         self._status.note(f"{self._name}: timestamps missing or not increasing; replaced")
         if stamp is None:
             return last + self._step
-        if last < stamp + self._offset < last + BELIEVABLE_GAP:
+        if last + NEAR < stamp + self._offset < last + BELIEVABLE_GAP:
             return stamp + self._offset
-        if last - self._step < stamp <= last:  # a double: leave room for the next one
+        if last - self._step < stamp <= last + NEAR:  # a double: leave room for the next one
             return last + self._step / 2
         self._offset = last + self._step - stamp
         return last + self._step
