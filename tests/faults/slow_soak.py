@@ -62,7 +62,7 @@ def slope(samples: list[Sample], name: str) -> float:
     later = np.array([s for s in samples if s[0] > SECONDS / 4][:-2])
     found = float(np.polyfit(later[:, 0], later[:, 1], 1)[0] * 3600)
     print(f"{name}: {found:.2f} MiB/h over {np.ptp(later[:, 0]):.0f} s; seconds, MiB, ...")
-    for row in samples[:: max(1, len(samples) // 60)]:
+    for row in samples[:: max(1, len(samples) // 12)]:
         print(*(f"{value:.5g}" for value in row))
     assert later[-1, 1] <= 1.05 * later[0, 1]
     assert np.ptp(later[:, 2]) <= 2 and np.ptp(later[:, 3]) <= 2
