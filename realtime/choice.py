@@ -1,8 +1,12 @@
-"""Which one person is followed, as --select says it."""
+"""Which people count: the least score of a person, and the one who is followed (--select)."""
 
 from __future__ import annotations
 
 from realtime.errors import UsageError
+
+MIN_SCORE = 0.33
+"""Least score of a person, unless asked for otherwise: the least with which the bundled networks
+find nobody on the pictures of COCO's val part that show none (engines/weights/README.md)."""
 
 NOBODY_ELSE = ("largest", "center")
 EVERYBODY = "none"

@@ -73,7 +73,9 @@ def to_poses(
 
     points_xy (M, 17, 2) in crop pixels and joint_scores (M, 17) belong to crops, which were cut
     from detections, one per frame. People with a value that is not finite are left out. The
-    score of a person is that of the detection times the mean of the joint scores above SURE.
+    score of a person is the square root of the detection's times the mean of the joint scores above
+    SURE. The root makes the pose network's opinion count for more than the detector's: of as many
+    people found, fewer are false and the AP is higher than with the plain product.
     """
     with np.errstate(invalid="ignore"):  # what is not finite is looked for below
         joints = geometry.apply(crops.crop_to_frame, points_xy)
@@ -81,7 +83,7 @@ def to_poses(
     box_scores = np.concatenate([np.zeros(0, np.float32), *(d.scores for d in detections)])
     sure = joint_scores > SURE
     total = np.where(sure, joint_scores, 0).sum(1)
-    scores = (box_scores * total / np.maximum(sure.sum(1), 1)).astype(np.float32)
+    scores = (np.sqrt(box_scores) * total / np.maximum(sure.sum(1), 1)).astype(np.float32)
     usable = np.isfinite(joints).all((1, 2)) & np.isfinite(joint_scores).all(1)
     usable &= np.isfinite(boxes).all(1) & np.isfinite(box_scores)
     people = Poses(joints, joint_scores, boxes, scores, np.full(len(joints), -1, np.int64))

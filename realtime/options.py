@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.load import BACKENDS, PRECISIONS
-from realtime.choice import parse_choice
+from realtime.choice import MIN_SCORE, parse_choice
 from realtime.command import Parser
 from realtime.controls import OVERLAYS, help_text
 from realtime.hints import camera_number, near
@@ -137,7 +137,12 @@ def add_networks(add: Any) -> None:
     )
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add("--detector-score", type=float, metavar="S", help="least score of a box (default 0.3)")
-    add("--min-score", type=float, metavar="S", help="least score of a person (default 0.2)")
+    add(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help=f"least score of a person (default {MIN_SCORE:g})",
+    )
     add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from engines.base import Network
 from realtime.blur import NOBODY, Heads, heads_of
 from realtime.bridge import bridged
-from realtime.choice import EVERYBODY
+from realtime.choice import EVERYBODY, MIN_SCORE
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.detect import Detector
@@ -46,7 +46,7 @@ class Options:
 
     detect_every: int | None = None
     method: Method = DEFAULT_METHOD
-    min_score: float = 0.2
+    min_score: float = MIN_SCORE
     batch: int = 8
     smooth: Where = "off"
     fix_swaps: bool = False

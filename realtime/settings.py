@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.bench.options import check_bench
-from realtime.choice import EVERYBODY
+from realtime.choice import EVERYBODY, MIN_SCORE
 from realtime.errors import UsageError
 from realtime.formats.target import parse_target
 from realtime.sinks.outfile import check_not_input
@@ -85,7 +85,7 @@ DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
     "data": (), "smooth": "display",
     "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
-    "decode": "udp", "detector_score": 0.3, "min_score": 0.2, "batch": 8,
+    "decode": "udp", "detector_score": 0.3, "min_score": MIN_SCORE, "batch": 8,
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
     "select": EVERYBODY,
 }  # fmt: skip

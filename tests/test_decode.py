@@ -229,7 +229,9 @@ def test_poses_know_their_frame_box_and_score():
     assert [len(p) for p in poses] == [2, 0, 4] and failed == [0, 0, 0]
     assert (poses[2].boxes_xyxy == detections[2].boxes_xyxy).all()
     sure = [s for s in scores[3] if s > 0.2]
-    assert poses[2].scores[1] == pytest.approx(detections[2].scores[1] * sum(sure) / len(sure))
+    assert poses[2].scores[1] == pytest.approx(
+        math.sqrt(detections[2].scores[1]) * sum(sure) / len(sure)
+    )
     expected = geometry.apply(crops.crop_to_frame[3], points[3])
     assert (poses[2].joints_xy[1] == expected).all()
     assert (poses[2].ids == -1).all()
