@@ -563,3 +563,12 @@ def test_sound_that_ends_before_the_pictures_holds_nothing_up(tmp_path: Path) ->
         sizes.append((tmp_path / "v.mp4").stat().st_size)
     assert all(later > earlier for earlier, later in zip(sizes, sizes[15:]))
     recorder.close()
+
+
+def test_sound_of_an_unknown_kind_is_left_out(tmp_path: Path) -> None:
+    source = with_sound(tmp_path / "s.mp4", "aac", 0.5)
+    data = source.read_bytes()
+    assert data.count(b"mp4a") == 1
+    source.write_bytes(data.replace(b"mp4a", b"zzzz"))
+    recorder = record(tmp_path / "v.mp4", [0, 0.1], audio_from=source)
+    assert "sound left out" in recorder.notes[0] and len(video(tmp_path / "v.mp4")[0]) == 2

@@ -67,6 +67,8 @@ class Audio:
         self._path, self._source, self._start, self._notes = path, source, start, notes
         self._input = source.streams.audio[0]
         codec = self._input.codec_context
+        if codec is None:  # damage has made it a kind of sound that nobody knows
+            raise ValueError("its kind is unknown")
         if codec.name in COPIED:
             self._packets = self._copied(output.add_stream_from_template(self._input))
         else:
