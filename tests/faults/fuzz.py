@@ -96,7 +96,7 @@ LINES: dict[str, Callable[[Path, random.Random], list[str]]] = {
 }  # fmt: skip
 CODES = {"run": {0, 3}, "options": {0, 2, 3, 4}, "labels": {0, 3}, "weights": {0, 2, 3, 5}}
 PROGRAMS = {"run": "run_camera", "options": "run_camera", "labels": "train", "weights": ""}
-LEAVES = {"o.mp4", "o.jsonl", "c.onnx", "c.toml", "people.json", "w.bin"}
+LEAVES = {"o.mp4", "o_2.mp4", "o_3.mp4", "o.jsonl", "c.onnx", "c.toml", "people.json", "w.bin"}
 """Names of files that a case may leave, besides what it was given."""
 
 
