@@ -568,7 +568,7 @@ def test_sound_that_ends_before_the_pictures_holds_nothing_up(tmp_path: Path) ->
 def test_sound_of_an_unknown_kind_is_left_out(tmp_path: Path) -> None:
     source = with_sound(tmp_path / "s.mp4", "aac", 0.5)
     data = source.read_bytes()
-    assert data.count(b"mp4a") == data.count(b"esds") == 1
+    assert b"mp4a" in data and b"esds" in data
     source.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"free"))
     recorder = record(tmp_path / "v.mp4", [0, 0.1], audio_from=source)
     assert "sound left out" in recorder.notes[0] and len(video(tmp_path / "v.mp4")[0]) == 2
