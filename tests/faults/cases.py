@@ -437,7 +437,7 @@ CASES = (
         "damaged videos through the program",
         "fuzz run --count 100 --whole 10",
         limit=1800,
-        missing="one SIGSEGV in some 900 videos: in malloc_trim, which OpenVINO calls as it gives"
+        missing="one SIGSEGV in some 800 videos: in malloc_trim, which OpenVINO calls as it gives"
         " a network back, after 30 videos in one process (a command line ends without that); it"
         " did not come again, also not with glibc's heap checks and valgrind",
     ),
