@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from realtime.errors import UsageError
 
-MIN_SCORE = 0.33
-"""Least score of a person, unless asked for otherwise: the least with which the bundled networks
-find nobody on the pictures of COCO's val part that show none (engines/weights/README.md)."""
+MIN_SCORE = 0.3
+"""Least score of a person, unless asked for otherwise; engines/weights/README.md has how many people
+the bundled networks find with it, and how many are false."""
 
 NOBODY_ELSE = ("largest", "center")
 EVERYBODY = "none"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # loaded when something is measured, so that --help is instan
     from engines.base import Network, Task
     from train.coco import DataSet
 
-MIN_SCORE = 0.33
+MIN_SCORE = 0.3
 """As run_camera.py has it."""
 HELP = "measure a pose network, a detector, or what run_camera.py wrote, on COCO keypoint files"
 MODEL = "model file (.onnx, .safetensors), its name, auto, or the folder of a training"
