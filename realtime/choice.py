@@ -5,8 +5,8 @@ from __future__ import annotations
 from realtime.errors import UsageError
 
 MIN_SCORE = 0.3
-"""Least score of a person, unless asked for otherwise; engines/weights/README.md has how many people
-the bundled networks find with it, and how many are false."""
+"""Least score of a person, unless asked for otherwise. How many people the bundled networks find
+with it, and how many of them are false, is in engines/weights/README.md."""
 
 NOBODY_ELSE = ("largest", "center")
 EVERYBODY = "none"
