@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from torch import Tensor, nn
 
-from realtime import geometry
 from realtime.errors import UsageError
-from realtime.records import Float, Image
+from realtime.records import Image
 from train import finish
+from train.centres import moved
 from train.coco import Picture, open_set
 from train.config import Config
 from train.detector_data import detector_sample
@@ -97,14 +96,8 @@ def _sheet(run: Run, pictures: list[Picture], input_wh: tuple[int, int]) -> Imag
         maps = run(small[None])
         truth = [p.box_xyxy for p in picture.people if not p.crowd]
         heat = sheet.glow(small, np.asarray(maps[0])[0, 0])
-        sheet.boxes(small, _moved(affine, truth), None)
+        sheet.boxes(small, moved(np.asarray(truth, np.float32).reshape(-1, 4), affine), None)
         sure = people.scores >= DRAWN_SCORE
-        sheet.boxes(small, _moved(affine, people.boxes_xyxy[sure]), people.scores[sure])
+        sheet.boxes(small, moved(people.boxes_xyxy[sure], affine), people.scores[sure])
         tiles.append(np.asarray(cv2.vconcat([small, heat]), np.uint8))
     return sheet.grid(tiles, 6)
-
-
-def _moved(affine: Float, boxes_xyxy: Any) -> Float:
-    """Boxes (N, 4) after an affine without rotation."""
-    corners = np.asarray(boxes_xyxy, np.float32).reshape(-1, 2)
-    return geometry.apply(affine, corners).reshape(-1, 4)

@@ -8,14 +8,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime.choice import MIN_SCORE
 from realtime.errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:  # loaded when something is measured, so that --help is instant
     from engines.base import Network, Task
     from train.coco import DataSet
 
-MIN_SCORE = 0.3
-"""As run_camera.py has it."""
 HELP = "measure a pose network, a detector, or what run_camera.py wrote, on COCO keypoint files"
 MODEL = "model file (.onnx, .safetensors), its name, auto, or the folder of a training"
 

@@ -104,10 +104,10 @@ def discolour(image: Image, rng: np.random.Generator) -> Image:
 
 def warp(image: Image, affine: Float, size_wh: tuple[int, int], border: int) -> Image:
     """The picture moved by affine as the product does it, grey level border around it."""
-    moved = cv2.warpAffine(
+    warped = cv2.warpAffine(
         image, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=(border,) * 3
     )
-    return moved.astype(np.uint8)
+    return warped.astype(np.uint8)
 
 
 # ---- detector -----------------------------------------------------------------------------------
