@@ -1,12 +1,8 @@
-"""Which people count: the least score of a person, and the one who is followed (--select)."""
+"""Which person is followed (--select)."""
 
 from __future__ import annotations
 
 from realtime.errors import UsageError
-
-MIN_SCORE = 0.3
-"""Least score of a person, unless asked for otherwise. How many people the bundled networks find
-with it, and how many of them are false, is in engines/weights/README.md."""
 
 NOBODY_ELSE = ("largest", "center")
 EVERYBODY = "none"

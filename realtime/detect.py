@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.base import Arrays, Network
 from realtime import geometry
+from realtime.defaults import DETECTOR_SCORE
 from realtime.records import Detections, Float, Frame, Image
 
 GREY = 114
@@ -30,7 +31,9 @@ class Detector:
     min_score: people below it are left out. max_people: of one frame, the best first.
     """
 
-    def __init__(self, network: Network, min_score: float = 0.3, max_people: int = 100) -> None:
+    def __init__(
+        self, network: Network, min_score: float = DETECTOR_SCORE, max_people: int = 100
+    ) -> None:
         self.network = network
         self.min_score = min_score
         self.max_people = max_people

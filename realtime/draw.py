@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 
 from realtime import strokes
+from realtime.defaults import MIN_JOINT_SCORE
 from realtime.records import Image
 from realtime.strokes import SHIFT, Array, Dots, Limbs, Visible
 from realtime.text import RIM, Colour
@@ -51,7 +52,7 @@ class Style:
     blur_faces: the faces of the picture are made unrecognisable (realtime/blur.py).
     """
 
-    min_joint_score: float = 0.3
+    min_joint_score: float = MIN_JOINT_SCORE
     mirror: bool = False
     show_boxes: bool = False
     show_angles: bool = False

@@ -16,6 +16,7 @@ from realtime import geometry
 from realtime.blur import NOBODY, cover, heads_of
 from realtime.crop import cut
 from realtime.decode import decode, to_poses
+from realtime.defaults import MIN_JOINT_SCORE
 from realtime.detect import Detector
 from realtime.draw import LIGHT, Style, tint
 from realtime.errors import InputError, OutputError
@@ -158,7 +159,7 @@ def take_steps(
     return Steps(frame.index, picture, detections, crops, heatmaps, points, people)
 
 
-def explained(steps: Steps, min_joint_score: float = 0.3) -> list[Image]:
+def explained(steps: Steps, min_joint_score: float = MIN_JOINT_SCORE) -> list[Image]:
     """The five pictures, uint8 (H, W, 3) BGR, in the order of NAMES."""
     style = Style(min_joint_score)
     pictures: Sequence[Callable[[], Image]] = (

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from engines.load import BACKENDS, PRECISIONS
-from realtime.choice import MIN_SCORE, parse_choice
+from realtime.choice import parse_choice
 from realtime.command import Parser
 from realtime.controls import OVERLAYS, help_text
+from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
 
@@ -109,7 +110,12 @@ def _add_picture(add: Any) -> None:
         "--explain", type=Path, metavar="FOLDER", help="five pictures of how one frame is worked on"
     )
     add("--explain-frame", type=int, metavar="N", help="that frame (default the first with people)")
-    add("--min-joint-score", type=float, metavar="S", help="hide joints below S (default 0.3)")
+    add(
+        "--min-joint-score",
+        type=float,
+        metavar="S",
+        help=f"hide joints below S (default {MIN_JOINT_SCORE:g})",
+    )
     _switch(add, "--angles", "angles of knees, hips, elbows and shoulders, in picture and data")
 
 
@@ -136,7 +142,12 @@ def add_networks(add: Any) -> None:
         "(default: 3 in files, fewer where people come, go or are in doubt; 1 live)",
     )
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
-    add("--detector-score", type=float, metavar="S", help="least score of a box (default 0.3)")
+    add(
+        "--detector-score",
+        type=float,
+        metavar="S",
+        help=f"least score of a box (default {DETECTOR_SCORE:g})",
+    )
     add(
         "--min-score",
         type=float,

@@ -15,9 +15,10 @@ from typing import Any
 from engines.base import Network
 from realtime.blur import NOBODY, Heads, heads_of
 from realtime.bridge import bridged
-from realtime.choice import EVERYBODY, MIN_SCORE
+from realtime.choice import EVERYBODY
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
+from realtime.defaults import MIN_SCORE
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from realtime.bench.options import check_bench
-from realtime.choice import EVERYBODY, MIN_SCORE
+from realtime.choice import EVERYBODY
+from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.errors import UsageError
 from realtime.formats.target import parse_target
 from realtime.sinks.outfile import check_not_input
@@ -84,8 +85,8 @@ class Settings:
 DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
     "data": (), "smooth": "display",
-    "min_joint_score": 0.3, "engine": "auto", "precision": "auto", "compute": "auto",
-    "decode": "udp", "detector_score": 0.3, "min_score": MIN_SCORE, "batch": 8,
+    "min_joint_score": MIN_JOINT_SCORE, "engine": "auto", "precision": "auto", "compute": "auto",
+    "decode": "udp", "detector_score": DETECTOR_SCORE, "min_score": MIN_SCORE, "batch": 8,
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
     "select": EVERYBODY,
 }  # fmt: skip

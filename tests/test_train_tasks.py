@@ -23,6 +23,7 @@ from train.detector_data import detector_sample
 from train.detector_loss import box_loss, centre_loss, detector_loss, joint_loss
 from train.detector_net import DetectorTrainer, PersonDetector
 from train.pose import PoseTask
+from train.sheet import shown_heat
 from train.targets import heatmaps
 from train.task import Sample
 
@@ -105,6 +106,17 @@ def test_a_network_that_knows_the_truth_has_ap_1(people: str) -> None:
     assert result.best_by == "AP"
     assert result.numbers["AP"] > 0.99
     assert result.sheet.shape == (2 * 128, 6 * 2 * 96, 3)
+
+
+def test_what_softmax_learned_is_shown_by_its_peaks() -> None:
+    """Its scale is free: two joints, one at 40 and one at -3, are both to be seen."""
+    heat = np.full((2, 16, 12), -9.0, np.float32)
+    heat[0] += 30
+    heat[0, 4, 5], heat[1, 12, 2] = 40, -3
+    shown = shown_heat(heat, "softmax")
+    assert shown[4, 5] == shown[12, 2] == 1
+    assert np.sort(shown.ravel())[-3] < 0.01
+    assert (shown_heat(heat, "mse") == heat.max(0)).all()
 
 
 def test_the_loss_is_least_at_the_target(people: str) -> None:

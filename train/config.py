@@ -48,7 +48,9 @@ class Config:
     teacher: str = option("", "heatmap ONNX model to learn from as well")
     teacher_weight: float = option(1.0, "of the teacher's loss against that of the labels")
     loss: str = option(
-        "mse", "heatmap loss; softmax starts quicker from scratch", ("mse", "softmax")
+        "mse",
+        "heatmap loss; softmax starts quicker from scratch but learns no scores: go on with mse",
+        ("mse", "softmax"),
     )
     peak_weight: float = option(4.0, "extra weight of the heatmap's peak in the mse loss")
     sigma: float = option(2.0, "of the target Gaussians in heatmap cells")

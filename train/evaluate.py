@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realtime.choice import MIN_SCORE
+from realtime.defaults import MIN_SCORE
 from realtime.errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:  # loaded when something is measured, so that --help is instant

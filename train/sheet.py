@@ -37,8 +37,16 @@ def pose_sheet(run: Callable[[Image], Float], people: Sequence[Person], config: 
         skeleton(crop, joints[n], scores[n])
         for x, y in sample["joints"][sample["visible"] > 0]:
             cv2.circle(crop, (round(float(x)), round(float(y))), 2, TRUTH_COLOUR, -1)
-        tiles.append(np.hstack([crop, glow(sample["crop"], heat[n].max(0))]))
+        tiles.append(np.hstack([crop, glow(sample["crop"], shown_heat(heat[n], config.loss))]))
     return grid(tiles, COLUMNS)
+
+
+def shown_heat(heat: Float, loss: str) -> Float:
+    """The highest of the heatmaps (K, h, w) in each cell, (h, w). What softmax learned has no
+    scale: there every joint's peak is 1, and other cells are as likely against it."""
+    if loss == "softmax":
+        heat = np.exp(heat - heat.max((1, 2), keepdims=True))
+    return np.asarray(heat.max(0), np.float32)
 
 
 def skeleton(picture: Image, joints: Float, scores: Float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from realtime.defaults import MIN_JOINT_SCORE
 from realtime.ledger import Ledger
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
@@ -33,7 +34,7 @@ class Figures:
     EVERY seconds, for all viewers.
     """
 
-    def __init__(self, min_joint_score: float = 0.3) -> None:
+    def __init__(self, min_joint_score: float = MIN_JOINT_SCORE) -> None:
         self._min_joint_score = min_joint_score
         self._run: tuple[Pipeline, Ledger, Source, Sequence[SinkWorker]] | None = None
         self._ages: deque[float] = deque(maxlen=RECENT)
