@@ -35,7 +35,7 @@ def test_any_hanging_stage_is_named(tmp_path: Path, stage: str) -> None:
     video, data = tmp_path / "v.mp4", tmp_path / "d.jsonl"
     process = start(
         "--input", "demo", "--headless", "--output", video, "--json", data, "--batch", "4",
-        "--status-file", tmp_path / "s.json", POSESTREAM_FAULT=f"{stage}:hang@20",
+        "--status-file", tmp_path / "s.json", POSESTREAM_FAULT=f"{stage}:hang@40",
     )  # fmt: skip
     assert process.stderr
     while "hangs from here on" not in (line := process.stderr.readline()):
@@ -44,7 +44,7 @@ def test_any_hanging_stage_is_named(tmp_path: Path, stage: str) -> None:
     result = finish(process, within=90)
     assert result.code == 7 and time.monotonic() - began < 15 * LATE
     assert f"stage '{stage}' hangs" in result.errors[0] and "Thread" in result.err
-    assert len(times(video)) >= 8
+    assert len(times(video)) >= 8  # the detector runs ahead, and boxes wait for what comes next
     assert json.loads((tmp_path / "s.json").read_text())["state"] == "failed"
 
 
