@@ -14,9 +14,9 @@ from realtime.errors import ModelError
 
 SHA256 = {
     "detector.onnx": "2e3351ccdaeb660e94580908c455c2806d246cbd944fe4a21e4017979a951fc3",
-    "pose.onnx": "80f0fc4a1a3bce1d24e32fd78ec9da57db73545a5d3792b6e4bc37a4ff7fc0a6",
-    "tiny_detector.onnx": "d1bf924fdc39d52bcd0d64f6cd1e7f17aae5c57c3de9d47ad236450e9f338e71",
-    "tiny_pose.onnx": "8d2cd91d7a14843d9a3f34f3ca838f0abf26b9bd22ebe5882bb85daff406b3ff",
+    "pose.onnx": "e0bf82210b82b5086db955792723b9c9b4ab6e0d2418d5c6fb3aabf91a875e53",
+    "tiny_detector.onnx": "b6f150cacc3de7f154a5da408dd7faa058c54ef8d0847b6ff0f04ff19225e17d",
+    "tiny_pose.onnx": "a1ac6d9ac51439888cdf401b8454c03256e2c9126265ec9c9cd386a6625ce53e",
 }
 """By file name; a new bundled network has to be entered here (tests/test_bundled.py says so)."""
 

@@ -56,7 +56,7 @@ def test_a_failing_stage_ends_the_run_named(tmp_path: Path, stage: str) -> None:
     began = time.perf_counter()
     result = demo(
         "--output", video, "--json", data, "--report", report, "--batch", "4",
-        POSESTREAM_FAULT=f"{stage}:raise@20",
+        POSESTREAM_FAULT=f"{stage}:raise@21",  # every third frame has a detection
     )  # fmt: skip
     assert result.code == 7, result.err
     assert len(result.errors) == 1

@@ -15,7 +15,7 @@ def add_command(commands: Any) -> None:
     what = tiny.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path, help="train and write both files to this folder")
     what.add_argument("--eval", type=Path, help="measure the two files in this folder")
-    tiny.add_argument("--minutes", type=_minutes, default=9.0, help="CPU minutes for each network")
+    tiny.add_argument("--minutes", type=_minutes, default=10.0, help="CPU minutes for each network")
     tiny.add_argument("--seed", type=int, default=0)
     tiny.add_argument("--only", choices=TINY, help="train one of the two")
     tiny.set_defaults(run=_run)
