@@ -60,7 +60,7 @@ def test_a_failing_stage_ends_the_run_named(tmp_path: Path, stage: str) -> None:
     )  # fmt: skip
     assert result.code == 7, result.err
     assert len(result.errors) == 1
-    assert f"stage '{stage}' failed on frame 20" in result.errors[0]
+    assert f"stage '{stage}' failed on frame 21" in result.errors[0]
     assert 8 <= len(times(video)) <= 30
     assert [r["frame"] for r in lines(data)] == list(range(len(lines(data))))
     assert report_of(report)["exit_code"] == 7

@@ -35,7 +35,7 @@ def test_any_hanging_stage_is_named(tmp_path: Path, stage: str) -> None:
     video, data = tmp_path / "v.mp4", tmp_path / "d.jsonl"
     process = start(
         "--input", "demo", "--headless", "--output", video, "--json", data, "--batch", "4",
-        "--status-file", tmp_path / "s.json", POSESTREAM_FAULT=f"{stage}:hang@42",  # every third frame has a detection
+        "--status-file", tmp_path / "s.json", POSESTREAM_FAULT=f"{stage}:hang@42",
     )  # fmt: skip
     assert process.stderr
     while "hangs from here on" not in (line := process.stderr.readline()):
