@@ -85,7 +85,8 @@ def test_the_same_network_finds_the_same(
     task: str, smooth: str, detector, pose, frames: list[Frame]
 ) -> None:
     """Everything around the network is alike: batches, thresholds, tracker, smoothing."""
-    source, options = Recorded(frames), Options(smooth=smooth, batch=4)
+    source = Recorded(frames)
+    options = Options(smooth=smooth, batch=4, detect_every=1)  # as the other detector does
     pipeline = Pipeline(source, detector, pose, None, Ledger(False), options)
     other = pose if task == "pose" else Detector(load_tiny("detector"), 0.4)  # in another thread
     compare = Compare(other, pose, options, source.info)
