@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from realtime.errors import UsageError
@@ -17,6 +19,7 @@ from train.config import Config
 from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer, PersonDetector
+from train.detector_teacher import CHANNELS, DetectorTeacher
 from train.finish import Runner, started
 from train.images import ImageCache
 from train.measured import Run, Running, open_frame, spread
@@ -36,16 +39,21 @@ class DetectorTask:
     def __init__(self, config: Config) -> None:
         if not config.data:
             raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
-        if config.teacher or config.unlabelled:
-            raise UsageError("--teacher, --unlabelled: not for the detector")
+        if config.unlabelled:
+            raise UsageError("--unlabelled: not for the detector; label boxes with train label")
         self.config = config
         sets = [open_set(text) for text in config.data]
         self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
         self._val = [picture for text in config.val for picture in open_set(text).pictures]
         self._images = ImageCache(CACHE_BYTES)
+        self._teacher: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For processes that make samples: without the teacher."""
+        return self.__dict__ | {"_teacher": None}
 
     def network(self) -> nn.Module:
-        return started(DetectorTrainer(), self.config)
+        return started(DetectorTrainer(CHANNELS if self.config.teacher else 0), self.config)
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -57,7 +65,11 @@ class DetectorTask:
         return detector_sample(picture, self.config, rng, self._images)
 
     def loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        return detector_loss(net, batch)
+        if not self.config.teacher:
+            return detector_loss(net, batch)
+        if self._teacher is None:
+            self._teacher = DetectorTeacher(Path(self.config.teacher), torch.get_num_threads())
+        return detector_loss(net, batch, self._teacher(batch["image"]), self.config.teacher_weight)
 
     def validate(self, net: nn.Module) -> Validation:
         """The numbers of train.eval_detector.detector_numbers on all validation pictures."""

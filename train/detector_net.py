@@ -41,17 +41,20 @@ class PersonFeatures(nn.Module):
         self.larger = nn.Upsample(scale_factor=2.0, mode="nearest")
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.levels(images)[0]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The maps of the way back at strides 4, 8, 16 and 32, with NECK channels."""
         x = (images.float() - GREY) * (1 / 64)
         x = self.stem(x.permute(0, 3, 1, 2))
         levels = []
         for down, lateral in zip(self.down, self.lateral):
             x = down(x)
             levels.append(lateral(x))
-        top = levels[3]
-        top = self.merge[2](levels[2] + self.larger(top))
-        top = self.merge[1](levels[1] + self.larger(top))
-        result: Tensor = self.merge[0](levels[0] + self.larger(self.narrow(top)))
-        return result
+        levels[2] = self.merge[2](levels[2] + self.larger(levels[3]))
+        levels[1] = self.merge[1](levels[1] + self.larger(levels[2]))
+        levels[0] = self.merge[0](levels[0] + self.larger(self.narrow(levels[1])))
+        return levels
 
 
 class PersonDetector(nn.Module):
@@ -80,19 +83,27 @@ class PersonDetector(nn.Module):
 
 
 class DetectorTrainer(nn.Module):
-    """A PersonDetector with a second head for joints, which is only there to learn from.
+    """A PersonDetector with heads that are only there to learn from: for joints and, with a
+    teacher, for its maps of so many channels at strides 8, 16 and 32.
 
-    forward: images to centre logits (B, 1, h, w), sizes (B, 4, h, w), joint logits (B, 17, h, w).
+    forward: images to centre logits (B, 1, h, w), sizes (B, 4, h, w), joint logits (B, 17, h, w)
+    and the list of what the teacher is expected to see.
     """
 
-    def __init__(self) -> None:
+    only_to_learn_from = "joints.", "hints."
+    """Names of weights that a file to start from need not have."""
+
+    def __init__(self, teacher_channels: int = 0) -> None:
         super().__init__()
         self.detector = PersonDetector()
         self.joints = nn.Conv2d(NECK[0], JOINT_COUNT, 1)
         nn.init.normal_(self.joints.weight, std=0.01)
         nn.init.constant_(self.joints.bias, PRIOR)  # type: ignore[arg-type]
+        learnt = NECK[1:] if teacher_channels else ()
+        self.hints = nn.ModuleList(nn.Conv2d(wide, teacher_channels, 1) for wide in learnt)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.detector.features(images)
-        centres, sizes = self.detector.split(self.detector.head(features))
-        return centres, sizes, self.joints(features)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        levels = self.detector.features.levels(images)
+        centres, sizes = self.detector.split(self.detector.head(levels[0]))
+        hints = [hint(level) for hint, level in zip(self.hints, levels[1:])]
+        return centres, sizes, self.joints(levels[0]), hints

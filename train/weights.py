@@ -73,9 +73,9 @@ def start_weights(net: nn.Module, text: str) -> list[str]:
     layer may differ, and the head where a file holds a backbone alone. Raises ModelError.
     """
     state = net.state_dict()
-    own = {name.removeprefix("net."): name for name in state}
+    own = {name.removeprefix("net.").removeprefix("detector."): name for name in state}
     depth = depth_of(set(own))
-    given = _start(text, depth)
+    given = {n.removeprefix("detector."): t for n, t in _start(text, depth).items()}
     if depth and (other := depth_of(given)) not in (None, depth):
         raise ModelError(f"start {text}: a ResNet{other}, the network is a ResNet{depth}")
     fits = {own[n]: t for n, t in given.items() if n in own and state[own[n]].shape == t.shape}
@@ -109,7 +109,7 @@ def _read_any(path: Path) -> tuple[Weights, Metadata]:
 def _check_start(net: nn.Module, given: Weights, new: list[str], text: str) -> None:
     """Raise ModelError where more is new than may be."""
     last = [name for name, _ in net.named_parameters()][-1].rpartition(".")[0]
-    free: tuple[str, ...] = (f"{last}.",)
+    free: tuple[str, ...] = getattr(net, "only_to_learn_from", (f"{last}.",))
     if given and all(name.startswith("backbone.") for name in given):
         free += ("net.deconv.", "deconv.")
     if wrong := [name for name in new if not name.startswith(free)]:

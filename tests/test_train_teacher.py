@@ -1,0 +1,137 @@
+"""A detector that teaches another one: what it is asked, and what is learned from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper  # noqa: E402
+from torch.nn.functional import conv2d  # noqa: E402
+
+from realtime.errors import ModelError  # noqa: E402
+from tests.networks import graph_of, pose_file, write  # noqa: E402
+from train.config import Config  # noqa: E402
+from train.demo_data import write_set  # noqa: E402
+from train.detector import DetectorTask  # noqa: E402
+from train.detector_net import DetectorTrainer  # noqa: E402
+from train.detector_teacher import CHANNELS, STRIDES, DetectorTeacher  # noqa: E402
+from train.schedule import optimiser  # noqa: E402
+from train.weights import start_weights  # noqa: E402
+
+MEAN, STD = (100.0, 110.0, 120.0), (57.0, 56.0, 58.0)
+WH = (160, 128)
+
+
+def rtmdet_file(path: Path, wide: int = CHANNELS // 3) -> tuple[Path, dict[str, np.ndarray]]:
+    """Heads like those of RTMDet on three maps made by one convolution each; with its weights."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(0, 0.2, shape).astype(np.float32)  # noqa: E731
+    nodes, ends, weights = [], [], {}
+    for level, stride in enumerate(STRIDES):
+        weights[f"trunk.{level}"] = draw(wide, 3, stride, stride)
+        names = [f"trunk.{level}"]
+        nodes.append(
+            helper.make_node("Conv", ["input", names[0]], [f"map{level}"], strides=[stride] * 2)
+        )
+        for head, outputs in (("rtm_cls", 1), ("rtm_reg", 4)):
+            weights[f"{head}.{level}.way"] = draw(wide, wide, 1, 1)
+            weights[f"bbox_head.{head}.{level}.weight"] = draw(outputs, wide, 1, 1)
+            end = f"{head}{level}"
+            nodes += [
+                helper.make_node("Conv", [f"map{level}", f"{head}.{level}.way"], [f"{end}a"]),
+                helper.make_node("Relu", [f"{end}a"], [f"{end}b"]),
+                helper.make_node("Conv", [f"{end}b", f"bbox_head.{head}.{level}.weight"], [end]),
+            ]
+            ends.append((end, TensorProto.FLOAT, [1, outputs, None, None]))
+    given = [("input", TensorProto.FLOAT, [1, 3, WH[1], WH[0]])]
+    spec = {"name": "teacher", "task": "detector", "format": "rtmdet", "input_wh": WH,
+            "batch": 1, "nhwc": False, "rgb": True, "mean": MEAN, "std": STD}  # fmt: skip
+    return write(path, graph_of(nodes, given, ends, weights), spec), weights
+
+
+def by_hand(images: np.ndarray, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
+    x = (images[..., ::-1] - np.float32(MEAN)) / np.float32(STD)
+    x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    levels = []
+    for level, stride in enumerate(STRIDES):
+        trunk = conv2d(x, torch.from_numpy(weights[f"trunk.{level}"]), stride=stride)
+        ways = [
+            conv2d(trunk, torch.from_numpy(weights[f"{head}.{level}.way"])).relu()
+            for head in ("rtm_cls", "rtm_reg")
+        ]
+        maps = torch.cat([trunk, *ways], 1)
+        mean, std = maps.mean((0, 2, 3), keepdim=True), maps.std((0, 2, 3), keepdim=True)
+        levels.append(((maps - mean) / std).numpy())
+    return levels
+
+
+def test_the_maps_before_the_heads_come_out_even(tmp_path: Path) -> None:
+    """Any batch, though the file says one; RGB and normalised as the file asks."""
+    path, weights = rtmdet_file(tmp_path / "a.onnx")
+    images = np.random.default_rng(1).integers(0, 256, (3, WH[1], WH[0], 3), np.uint8)
+    maps = DetectorTeacher(path, 1)(torch.from_numpy(images))
+    for got, wanted, stride in zip(maps, by_hand(images, weights), STRIDES, strict=True):
+        assert got.shape == (3, CHANNELS, WH[1] // stride, WH[0] // stride)
+        np.testing.assert_allclose(got.numpy(), wanted, atol=0.1)  # bf16 where the CPU has it
+
+
+def test_other_files_cannot_teach(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not an RTMDet"):
+        DetectorTeacher(pose_file(tmp_path / "pose.onnx"), 1)
+    path, _ = rtmdet_file(tmp_path / "wide.onnx", wide=24)
+    teacher = DetectorTeacher(path, 1)
+    with pytest.raises(ModelError, match="72 and 72 and 72 channels"):
+        teacher(torch.zeros(1, WH[1], WH[0], 3, dtype=torch.uint8))
+    model = onnx.load(str(path))
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.replace("rtm_cls", "other")
+    for node in model.graph.node:
+        node.input[:] = [name.replace("rtm_cls", "other") for name in node.input]
+    onnx.save(model, str(path))
+    with pytest.raises(ModelError, match="is it RTMDet"):
+        DetectorTeacher(path, 1)
+
+
+def test_a_student_learns_what_the_teacher_sees(tmp_path: Path) -> None:
+    write_set(tmp_path, images=4, people=2, size_wh=(320, 240), seed=3, suffix="png")
+    path, _ = rtmdet_file(tmp_path / "a.onnx")
+    config = Config(
+        "detector", data=(str(tmp_path / "people.json"),), input_wh=WH, rate=3e-3,
+        teacher=str(path), teacher_weight=10.0,
+    )  # fmt: skip
+    task = DetectorTask(config)
+    torch.manual_seed(0)
+    net = task.network().train()
+    samples = [task.sample(0, n) for n in range(4)]
+    batch = {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}
+    step, losses = optimiser(net, config), []
+    for _ in range(12):
+        loss, parts = task.loss(net, batch)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        losses.append(float(parts["teacher"].detach()))
+    assert losses[0] == pytest.approx(1, abs=0.25)  # maps of variance 1 against about nothing
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_what_is_only_learned_from_may_be_new(tmp_path: Path) -> None:
+    """A bare detector, as the product has it, is a start with or without a teacher."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    bare = DetectorTrainer().detector
+    save_file(bare.state_dict(), tmp_path / "bare.safetensors")
+    net = DetectorTrainer(CHANNELS)
+    new = start_weights(net, str(tmp_path / "bare.safetensors"))
+    assert {name.partition(".")[0] for name in new} == {"joints", "hints"}
+    for name, value in bare.state_dict().items():
+        assert (net.detector.state_dict()[name] == value).all()
+    headless = {n: t for n, t in bare.state_dict().items() if not n.startswith("head.")}
+    save_file(headless, tmp_path / "headless.safetensors")
+    with pytest.raises(ModelError, match="not weights for this network"):
+        start_weights(DetectorTrainer(), str(tmp_path / "headless.safetensors"))
