@@ -12,11 +12,12 @@ from realtime.errors import ModelError
 
 UNIFORM = frozenset(
     "Add AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvTranspose Div "
-    "GlobalAveragePool HardSigmoid HardSwish Identity LeakyRelu MaxPool Mul Relu Sigmoid Sub "
+    "GlobalAveragePool HardSigmoid HardSwish Identity LeakyRelu MaxPool Mul Relu Sigmoid Slice Sub "
     "Transpose".split()
 )
 """Operations whose float inputs and outputs all have one type, so that changing all changes
-nothing else; float16 is enough for each of them in a convolutional network."""
+nothing else (the bounds of a Slice are integers, which stay); float16 is enough for each of them in
+a convolutional network."""
 
 
 def half(spec: ModelSpec, data: bytes) -> bytes:

@@ -56,9 +56,7 @@ def _onnxruntime(spec: ModelSpec, data: bytes, options: Options) -> Network:
 
 
 def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
-    if spec.task == "detector" and spec.container == "onnx":
-        raise Unavailable(f"model {spec.path}: engine torch runs no ONNX detectors")
-    if spec.task == "detector":
+    if spec.task == "detector" and spec.container == "safetensors":
         from engines.torch_detectors import TorchDetector
 
         return TorchDetector(spec, data, options)
@@ -99,7 +97,8 @@ def load(
     """A network that has run once on a black picture with results of the right shape.
 
     engine, precision and compute are what is asked for ("auto" chooses); the network says what
-    it became. threads: of the CPU for one call. Raises UsageError for values that do not exist,
+    it became. tensorrt is for pose networks: a detector runs on torch then, and a line says so.
+    threads: of the CPU for one call. Raises UsageError for values that do not exist,
     ModelError where the file, the engine or the device cannot be used.
     """
     _check_options(engine, precision, compute, threads)
@@ -109,6 +108,9 @@ def load(
             f"model {spec.path}: {spec.name} is a {spec.task} network; give it with --{spec.task} "
             f"and a {task} network with --{task}"
         )
+    if engine == "tensorrt" and task == "detector":
+        logger.warning("engine tensorrt runs pose networks; %s runs on torch", spec.name)
+        engine = "torch"
     tries = _tries(spec, engine, compute)
     data = read(spec.path)
     if hashlib.sha256(data).hexdigest() != spec.sha256:
@@ -117,15 +119,18 @@ def load(
     for name, place in tries:
         try:
             network = BACKENDS[name].make(spec, data, Options(precision, place, threads))
+            _check_outputs(network)
         except ImportError as error:
             notes.append(f"engine {name} is not installed ({error}); {BACKENDS[name].install}")
-        except Unavailable as error:
+        except ModelError as error:
+            # On a GPU much can go wrong that says nothing about the file: the CPU is tried as well.
+            if not isinstance(error, Unavailable) and (place == "cpu" or len(tries) == 1):
+                raise
             notes.append(str(error))
             if len(tries) > 1:
                 logger.warning("engine %s cannot be used: %s", name, error)
         else:
             network.why = _why(network, engine, notes)
-            _check_outputs(network)
             return network
     raise ModelError("; ".join(notes))
 
@@ -166,6 +171,8 @@ def _tries(spec: ModelSpec, engine: str, compute: str) -> list[tuple[str, str]]:
         for name in PREFERENCE["cpu" if place == "cpu" else "cuda"]
         if name in able and engine in ("auto", name)
     ]
+    if not tries and compute == "auto":
+        raise ModelError(f"engine {engine}: needs an NVIDIA GPU, none is found; use --engine auto")
     if not tries:
         raise ModelError(
             f"model {spec.path}: engine {engine} does not run {spec.container} files on {compute}; "

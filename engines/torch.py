@@ -1,5 +1,5 @@
-"""Pose networks through PyTorch, on the CPU or a CUDA GPU: our ONNX files, and safetensors weights
-of the ResNet18 pose network, whose batch normalisations are folded when they are loaded."""
+"""Networks through PyTorch, on the CPU or a CUDA GPU: our ONNX files, and safetensors weights of
+the ResNet18 pose network, whose batch normalisations are folded when they are loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 class TorchNetwork:
-    """PoseResNet in eval mode. See engines.base.Network."""
+    """A module in eval mode. See engines.base.Network."""
 
     engine = "torch"
     why = ""
@@ -41,23 +41,23 @@ class TorchNetwork:
         self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         width, height = spec.input_wh
-        self._empty = self._run(np.zeros((1, height, width, 3), np.uint8))[:0]
+        self._empty = [part[:0] for part in self._run(np.zeros((1, height, width, 3), np.uint8))]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
         check_batch(self.spec, batch)
-        return [self._run(batch) if len(batch) else self._empty.copy()]
+        return self._run(batch) if len(batch) else [part.copy() for part in self._empty]
 
     def close(self) -> None:
         """Nothing to do: the network goes when the last reference to it goes."""
 
-    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         # inference_mode belongs to the thread, so it is entered in the thread that calls.
         with explained(self.spec), torch.inference_mode():
             images = images_of(self.spec, batch, self._place).to(self._dtype)
-            heatmaps = self._net(images)
-            result: NDArray[np.float32] = heatmaps.float().contiguous().cpu().numpy()
-            return result
+            outputs = self._net(images)
+            parts = [outputs] if isinstance(outputs, Tensor) else outputs
+            return [part.float().contiguous().cpu().numpy() for part in parts]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ Operation = Callable[..., Tensor]
 
 
 class OnnxNet(nn.Module):
-    """A network of one input and one output; forward takes what the file takes, as float.
+    """A network of one input; forward takes what the file takes, as float, and gives its outputs.
 
     Casts become casts to the type of the weights, so that ``to(dtype)`` decides the arithmetic.
     Raises Unavailable for a graph with an operation or an option that is not known here.
@@ -35,28 +35,28 @@ class OnnxNet(nn.Module):
                 continue
             self._steps.append(_step(spec, node))
         inputs = [given.name for given in graph.input if given.name not in fixed]
-        if len(inputs) != 1 or len(graph.output) != 1:
-            raise Unavailable(f"model {spec.path}: engine torch needs one input and one output")
-        self._ends = inputs[0], graph.output[0].name
+        if len(inputs) != 1:
+            raise Unavailable(f"model {spec.path}: engine torch needs one input")
+        self._input, self._outputs = inputs[0], [result.name for result in graph.output]
         self._numbers: dict[str, str] = {}
         self._integers: dict[str, Tensor] = {}
         wanted = {name for _, names, _ in self._steps for name in names}
+        # Factors stay on the CPU, where they are looked at.
+        factors = {n for node in graph.node if node.op_type == "Resize" for n in node.input[1:]}
         for n, (name, value) in enumerate(fixed.items()):
-            if name in wanted and value.dtype.kind == "f":
+            if name in wanted - factors and value.dtype.kind == "f":
                 tensor = torch.tensor(value, dtype=torch.float32)
                 self.register_buffer(f"w{n}", tensor)
                 self._numbers[name] = f"w{n}"
             elif name in wanted:
                 self._integers[name] = torch.tensor(value)
 
-    def forward(self, images: Tensor) -> Tensor:
-        first, last = self._ends
-        values: dict[str, Any] = {**self._integers, first: images, "": None}
+    def forward(self, images: Tensor) -> list[Tensor]:
+        values: dict[str, Any] = {**self._integers, self._input: images, "": None}
         values.update((name, getattr(self, place)) for name, place in self._numbers.items())
         for operation, names, result in self._steps:
             values[result] = operation(*(values[name] for name in names))
-        outcome: Tensor = values[last]
-        return outcome
+        return [values[name] for name in self._outputs]
 
 
 def _step(spec: ModelSpec, node: onnx.NodeProto) -> tuple[Operation, list[str], str]:
@@ -114,6 +114,22 @@ def _slice(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor, steps: Tensor)
     return x
 
 
+def _resize(options: Attributes) -> Operation | None:
+    """Enlargement by whole factors in which every pixel becomes a block."""
+    whole = options.get("mode", b"nearest") == b"nearest" and (
+        options.get("coordinate_transformation_mode") == b"asymmetric"
+        and options.get("nearest_mode") == b"floor"
+    )
+    return _blocks if whole else None
+
+
+def _blocks(x: Tensor, _: None, scales: Tensor) -> Tensor:
+    factors = scales.tolist()
+    if factors[:2] != [1, 1] or any(factor != int(factor) for factor in factors):
+        raise RuntimeError(f"a Resize by {factors}")
+    return F.interpolate(x, scale_factor=factors[2:], mode="nearest")
+
+
 def _transpose(options: Attributes) -> Operation:
     return lambda x: x.permute(options["perm"])
 
@@ -124,15 +140,18 @@ def _concat(options: Attributes) -> Operation:
 
 OPERATIONS: dict[str, Callable[[Attributes], Operation | None]] = {
     "Add": lambda _: torch.add,
+    "Clip": lambda _: torch.clamp,
     "Cast": lambda _: lambda x: x,  # everything has the type of the weights already
     "Concat": _concat,
     "Conv": _conv,
     "ConvTranspose": _deconv,
     "Div": lambda _: torch.div,
+    "Exp": lambda _: torch.exp,
     "Identity": lambda _: lambda x: x,
     "MaxPool": _max_pool,
     "Mul": lambda _: torch.mul,
     "Relu": lambda _: torch.relu,
+    "Resize": _resize,
     "Sigmoid": lambda _: torch.sigmoid,
     "Slice": lambda _: _slice,
     "Sub": lambda _: torch.sub,

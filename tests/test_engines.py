@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import containers, cuda
+from engines import load as load_module
 from engines.__main__ import main
 from engines.base import Network
 from engines.identify import identify
-from engines.load import find_tiny, load
+from engines.load import Backend, find_tiny, load
 from engines.registry import KNOWN
-from realtime.errors import ModelError, UsageError
+from realtime.errors import ModelError, OutOfMemory, UsageError
 from realtime.pose import estimate
 from realtime.records import Crops
 
@@ -262,6 +263,48 @@ def test_auto_on_a_gpu_nothing_can_use_goes_on_with_the_cpu(tmp_path, monkeypatc
     if importlib.util.find_spec("torch"):
         assert "PyTorch finds no CUDA GPU" in network.why
         assert any("engine torch cannot be used: " in line for line in told)
+
+
+@pytest.mark.parametrize("where", ["made", "run"])
+def test_auto_goes_on_where_a_gpu_engine_breaks(tmp_path, monkeypatch, caplog, where):
+    """Not only where it says that it cannot: memory may be full, a plan's first run may fail."""
+    path = pose_file(tmp_path / "a.onnx")
+    working = load(path, "pose", compute="cpu")
+
+    class Breaks:
+        engine, precision, device, spec = "tensorrt", "f16", "cuda:0", working.spec
+
+        def __init__(self, *_: object) -> None:
+            if where == "made":
+                raise OutOfMemory("GPU memory is full")
+
+        def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+            raise ModelError("TensorRT failed: no reason given")
+
+    broken = Backend(("onnx",), ("cuda",), Breaks, "")
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    monkeypatch.setitem(load_module.BACKENDS, "tensorrt", broken)
+    monkeypatch.setitem(load_module.PREFERENCE, "cuda", ("tensorrt",))
+    network = load(path, "pose")
+    reason = "GPU memory is full" if where == "made" else "TensorRT failed"
+    assert (network.engine, network.device) == ("openvino", "cpu")
+    assert reason in network.why and f"engine tensorrt cannot be used: {reason}" in caplog.text
+    with pytest.raises(ModelError, match=reason):
+        load(path, "pose", engine="tensorrt")
+
+
+def test_what_is_wrong_with_a_file_is_not_tried_on_every_engine(tmp_path, monkeypatch):
+    """A network whose results are not finite is so everywhere."""
+    weights = np.full((17, 3, 4, 4), np.inf, np.float32)
+    with pytest.raises(ModelError, match="not finite") as caught:
+        load(pose_file(tmp_path / "a.onnx", weights=weights), "pose", compute="cpu")
+    assert ";" not in str(caught.value)
+
+
+def test_tensorrt_leaves_a_detector_to_torch(caplog):
+    pytest.importorskip("torch")
+    network = load(find_tiny("detector"), "detector", engine="tensorrt", compute="cpu")
+    assert network.engine == "torch" and "tiny" in caplog.text and "runs on torch" in caplog.text
 
 
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
@@ -559,7 +602,8 @@ def test_signals_after_networks_are_gone() -> None:
     """OpenVINO leaves a freed signal stack on CPUs with AMX; see engines/signal_stack.py."""
     code = """
 import gc, os, signal
-from engines.load import find_tiny, load
+from engines import load as load_module
+from engines.load import Backend, find_tiny, load
 signal.signal(signal.SIGTERM, lambda number, frame: print("alive", flush=True))
 first, second = (load(find_tiny(task), task, "openvino") for task in ("detector", "pose"))
 os.kill(os.getpid(), signal.SIGTERM)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
+from commandline import demo as run_demo
 from networks import pose_file
 
-from engines import build_command, calibrate_command
+from engines import build_command, calibrate_command, cuda
 from engines.__main__ import main
 from engines.load import find_tiny, load
 from realtime.scene import Scene
@@ -141,3 +142,21 @@ def test_describe_changes_words_and_no_weights(tiny, tmp_path, capsys):
     other_file = tmp_path / "x.onnx"
     other_file.write_bytes(b"no network")
     assert main(["describe", str(other_file), "--output", str(tmp_path / "y.onnx")]) == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (("--engine", "tensorrt"), "needs an NVIDIA GPU, none is found; use --engine auto"),
+        (("--engine", "openvino", "--compute", "cuda"), "openvino does not run onnx files on cuda"),
+        (("--compute", "cuda:1"), "cuda:1"),
+        (("--engine", "torch", "--precision", "int8"), "torch does not have it"),
+    ],
+)
+def test_what_is_asked_for_and_absent_ends_with_5(tmp_path, asked, reason):
+    if cuda.count():
+        pytest.skip("there is a GPU")
+    output = tmp_path / "out.jsonl"
+    result = run_demo("--end", 2, "--json", output, *asked)
+    assert result.code == 5 and len(result.errors) == 1 and reason in result.errors[0], result.err
+    assert not output.exists() or not output.read_bytes()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from networks import KERNELS, by_hand, graph_of, pictures, pose_file, write
 
-from engines import cuda, plan_cache
+from engines import cuda, plan_cache, selfcheck
 from engines.base import Unavailable
 from engines.identify import identify
-from engines.load import find_tiny, load
+from engines.load import find_default, find_tiny, load
 from realtime.errors import ModelError
 
 onnx = pytest.importorskip("onnx")
@@ -60,6 +60,22 @@ def test_float16_graphs_compute_the_same(tmp_path, nhwc):
     (found,) = session.run(None, {session.get_inputs()[0].name: images})
     error = np.abs(found - by_hand(x)).max() / np.abs(by_hand(x)).max()
     assert 1e-6 < error < 5e-3
+
+
+def test_the_bundled_pose_network_has_a_float16_form(trt):
+    """Of the demo's crops the same joints as in float32; and TensorRT builds it."""
+    ort = pytest.importorskip("onnxruntime")
+    from engines.tensorrt_build import Profile, build
+
+    path = find_default("pose")
+    data = halved(path)
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    crops = selfcheck.demo_crops((192, 256), 4)
+    (found,) = session.run(None, {session.get_inputs()[0].name: crops.astype(np.float32)})
+    (expected,) = load(path, "pose", "onnxruntime", precision="f32")(crops)
+    assert 0 < np.abs(found - expected).max() < 0.02
+    _, counts = build(trt, data, Profile(1, 2, 4))
+    assert counts["HALF"] > 50 and counts["FLOAT"] <= 2, counts
 
 
 def test_stored_float16_weights_stay_float16(tmp_path):

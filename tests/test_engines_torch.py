@@ -19,7 +19,7 @@ from networks import (
     write,
 )
 
-from engines.load import find_tiny, load
+from engines.load import find_default, find_tiny, load
 from realtime.errors import ModelError
 
 torch = pytest.importorskip("torch")
@@ -116,7 +116,48 @@ def test_what_it_does_not_know_is_refused_by_name(tmp_path):
     path = write(tmp_path / "c.onnx", model.graph, described)
     with pytest.raises(ModelError, match="engine torch does not run its Conv"):
         load_torch(path)
-    with pytest.raises(ModelError, match="no ONNX detectors"):
-        load(find_tiny("detector"), "detector", "torch", compute="cpu")
     with pytest.raises(ModelError, match="precision int8: engine torch does not have it"):
         load_torch(tmp_path / "b.onnx", precision="int8")
+
+
+def resized(path, factor: float, **options):
+    """A pose network that ends in a Resize."""
+    model = onnx.load(pose_file(path))
+    model.graph.node[-1].output[0] = "small"
+    scales = onnx.numpy_helper.from_array(np.float32([1, 1, factor, factor]), "scales")
+    model.graph.initializer.append(scales)
+    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
+               "nearest_mode": "floor", **options}  # fmt: skip
+    node = onnx.helper.make_node("Resize", ["small", "", "scales"], ["heatmaps"], **options)
+    model.graph.node.append(node)
+    for dim in model.graph.output[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value = int(dim.dim_value * factor)
+    return write(path, model.graph, json.loads(model.metadata_props[0].value))
+
+
+def test_enlargement_by_blocks(tmp_path):
+    x = pictures(2)
+    network = load_torch(resized(tmp_path / "a.onnx", 2), precision="bf16")
+    expected = by_hand(x).repeat(2, 2).repeat(2, 3)
+    assert np.abs(network(x)[0] - expected).max() < 0.05 * np.abs(expected).max()
+    with pytest.raises(ModelError, match="engine torch does not run its Resize"):
+        load_torch(resized(tmp_path / "b.onnx", 2, mode="linear"))
+    with pytest.raises(ModelError, match="a Resize by"):
+        load_torch(resized(tmp_path / "c.onnx", 1.5))
+
+
+@pytest.mark.parametrize("find", [find_default, find_tiny])
+def test_detectors_run_as_openvino_runs_them(find):
+    path = find("detector")
+    if path is None:
+        pytest.skip("no such network in this tree")
+    network = load(path, "detector", "torch", compute="cpu", precision="f32")
+    x = pictures(3, size_wh=network.spec.input_wh)
+    expected = load(path, "detector", "openvino", precision="f32")(x)
+    found = network(x)
+    assert len(found) == 2
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.shape == theirs.shape
+        assert np.abs(mine - theirs).max() < 1e-4 * np.abs(theirs).max()
+    for empty, theirs in zip(network(x[:0]), expected, strict=True):
+        assert empty.shape == (0, *theirs.shape[1:])

@@ -45,7 +45,7 @@ class Config:
     )
     depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
     start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
-    teacher: str = option("", "heatmap ONNX model to learn from as well")
+    teacher: str = option("", "model to learn from as well: heatmaps, or RTMDet for a detector")
     teacher_weight: float = option(1.0, "of the teacher's loss against that of the labels")
     loss: str = option(
         "mse",
