@@ -5,6 +5,8 @@ usage: python benchmarks/end_to_end.py CLIP [WHICH...] [--repeat 3] [--detector 
 WHICH (default: ours loop):
   ours       python run_camera.py --input CLIP --output o.mp4 --json o.jsonl, default settings
   whole      ours in f32, for comparing the pipeline alone
+  pinned     ours on one core: what all stages cost where none waits for another
+  network    the pose network of ours alone, 8 crops at once; its "fps" are crops
   loop       the plain way with the same two networks in PyTorch: cv2.VideoCapture, detector, pose
              network on one box after the other, cv2 drawing, cv2.VideoWriter
   boxes      the same loop with the networks on the engine and in the precision of ours
@@ -14,14 +16,17 @@ WHICH (default: ours loop):
              wants a Python and a numpy of its own: give --python)
 
 Each runs in a process of its own, all of them in turn, --repeat times. Printed are medians: frames
-a second and CPU milliseconds a frame, without loading networks, and the ratio to the first. Run it
-on a machine that does nothing else.
+a second and CPU milliseconds a frame, without loading networks, and the ratio to the first; with
+ours and pinned, how much is reached of the speed that the core-milliseconds on one core allow on
+all of them; with ours and network, how much of the network's own rate. Run it on a machine that
+does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -34,7 +39,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-WHICH = ("ours", "whole", "loop", "boxes", "yolo", "mediapipe")
+WHICH = ("ours", "whole", "pinned", "network", "loop", "boxes", "yolo", "mediapipe")
 SCORE = 0.3
 
 
@@ -67,7 +72,23 @@ def main() -> int:
         print(
             f"| {name} | {row['fps']:.1f} | {ratio:.2f} | {row['cpu']:.1f} | {row['people']:.2f} |"
         )
+    print("".join(_shares(middle)), end="")
     return 0
+
+
+def _shares(rows: dict[str, dict[str, float]]) -> list[str]:
+    """How near ours comes to what its parts allow."""
+    lines, ours, cores = [], rows.get("ours"), len(os.sched_getaffinity(0))
+    if ours and "pinned" in rows:
+        allowed = 1e3 * cores / rows["pinned"]["cpu"]
+        share = ours["fps"] / allowed
+        lines.append(f"pipelining: {share:.0%} of the {allowed:.1f} fps that {cores} cores allow\n")
+    if ours and "network" in rows:
+        crops, most = ours["fps"] * ours["people"], rows["network"]["fps"]
+        lines.append(
+            f"people: {crops:.0f} a second, {crops / most:.0%} of the network's {most:.0f}\n"
+        )
+    return lines
 
 
 def _separate(name: str, given: argparse.Namespace) -> dict[str, float]:
@@ -90,8 +111,12 @@ def _separate(name: str, given: argparse.Namespace) -> dict[str, float]:
 def _run(name: str, given: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        if name in ("ours", "whole"):
+        if name == "pinned":
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        if name in ("ours", "whole", "pinned"):
             return _ours(given, out, ["--precision", "f32"] if name == "whole" else [])
+        if name == "network":
+            return _network(given)
         if name == "loop":
             return _cv2_loop(given.clip, out, _plain(*_in_torch(given)))
         if name == "boxes":
@@ -125,6 +150,23 @@ def _ours(given: argparse.Namespace, out: Path, more: list[str]) -> dict[str, fl
     frames = told["frames_captured"]
     cpu = 1e3 * (whole - start) / (frames - 1)
     return {"fps": told["fps"], "cpu": cpu, "people": told["people"] / frames}
+
+
+def _network(given: argparse.Namespace) -> dict[str, float]:
+    """Crops a second of the pose network as the command line opens it, the median of 30 calls."""
+    from engines.build_command import noise
+    from engines.load import load
+
+    network = load(Path(given.pose), "pose")
+    crops = noise(network.spec, 8)
+    network(crops)
+    took, used = [], _cpu()
+    for _ in range(30):
+        start = perf_counter()
+        network(crops)
+        took.append(perf_counter() - start)
+    cpu = 1e3 * (_cpu() - used) / (30 * len(crops))
+    return {"fps": len(crops) / statistics.median(took), "cpu": cpu, "people": 1.0}
 
 
 def _cv2_loop(clip: Path, out: Path, work: Callable[[Any], int]) -> dict[str, float]:
@@ -230,8 +272,6 @@ def _mediapipe() -> Callable[[Any], int]:
 
 
 def _yolo(clip: Path, out: Path) -> dict[str, float]:
-    import os
-
     os.environ["YOLO_OFFLINE"] = "true"
     clip = clip.resolve()
     os.chdir(out)

@@ -60,7 +60,8 @@ def decode(
     finite = np.isfinite(peak) & np.isfinite(flat.min(1))
     cells = np.stack([index % width, index // width], 1)
     points = np.full((len(maps), 2), np.nan, np.float32)
-    points[finite] = cells[finite] + _shift(maps[finite], cells[finite], method, sigma)
+    some = maps if finite.all() else maps[finite]  # which copies
+    points[finite] = cells[finite] + _shift(some, cells[finite], method, sigma)
     in_crop = _to_crop(points, grid, (width, height), crop_wh)
     scores = np.where(finite, np.clip(peak, 0, 1), np.nan).astype(np.float32)
     return in_crop.reshape(count, joints, 2), scores.reshape(count, joints)
