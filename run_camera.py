@@ -15,11 +15,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-# Windows' Media Foundation takes minutes to open some cameras otherwise; read when cv2 loads.
-os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
-
 from realtime import console
-from realtime.errors import ModelError, OutputError, PosestreamError, UsageError
+from realtime.errors import ModelError, OutputError, PosestreamError, StageError
 from realtime.sources.waiting import still_opening
 from realtime.stop import Stop, Stopped
 
@@ -54,7 +51,7 @@ def carry_out(argv: Sequence[str] | None, stop: Stop) -> int:
 
         settings = parse(sys.argv[1:] if argv is None else argv)
         debug = settings.debug
-        set_up_logging(settings)
+        console.set_up_logging(settings.log_file, settings.verbose, settings.quiet)
         return dispatch(settings, stop)
     except ImportError as error:  # a library of ours or of the system is missing
         console.complain(ModelError(f"cannot load a library: {error}; {REINSTALL}"))
@@ -64,6 +61,12 @@ def carry_out(argv: Sequence[str] | None, stop: Stop) -> int:
             logging.getLogger("posestream").error("traceback:", exc_info=error)
         console.complain(error)
         return error.exit_code
+    except Exception as error:  # a mistake of ours; what was open is closed by now
+        if debug:
+            logging.getLogger("posestream").error("traceback:", exc_info=error)
+        what = f"{type(error).__name__}: {error}"
+        console.complain(StageError(f"unexpected {what}; run it again with --debug and report it"))
+        return StageError.exit_code
 
 
 def dispatch(settings: Settings, stop: Stop) -> int:
@@ -122,21 +125,6 @@ def leave(code: int) -> None:
     logging.shutdown()
     console.flush_stdout()
     os._exit(code)
-
-
-def set_up_logging(settings: Settings) -> None:
-    """Messages to standard error, and into --log-file. Raises UsageError."""
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if settings.log_file:
-        try:
-            handlers.append(console.LogFile(settings.log_file, encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"--log-file {settings.log_file}: {error.strerror}") from None
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    level = logging.ERROR if settings.quiet else levels[min(settings.verbose, 2)]
-    logging.basicConfig(
-        level=level, handlers=handlers, format="posestream: %(levelname)s: %(message)s", force=True
-    )
 
 
 if __name__ == "__main__":

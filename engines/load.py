@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import get_args
 import numpy as np
 
 from engines import cuda
+from engines.asked import check_place
 from engines.base import (
     Arrays,
     Container,
@@ -28,7 +28,6 @@ from realtime.errors import ModelError, UsageError
 from realtime.skeleton import JOINT_COUNT
 
 PACKAGE = Path(__file__).parent
-COMPUTE = re.compile(r"auto|cpu|gpu|cuda(:\d{1,3})?")
 PRECISIONS = ("auto", *(name for name in get_args(Precision) if name != "auto"))
 logger = logging.getLogger(__name__)
 
@@ -149,10 +148,7 @@ def _check_options(engine: str, precision: str, compute: str, threads: int | Non
         raise UsageError(f"engine {engine!r}: choose auto, {', '.join(BACKENDS)}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: choose {', '.join(PRECISIONS)}")
-    if not COMPUTE.fullmatch(compute):
-        raise UsageError(f"compute {compute!r}: choose auto, cpu, gpu, cuda or cuda:N")
-    if threads is not None and not 1 <= threads <= 1024:
-        raise UsageError(f"threads {threads}: choose 1 to 1024")
+    check_place(compute, threads)
 
 
 def _tries(spec: ModelSpec, engine: str, compute: str) -> list[tuple[str, str]]:

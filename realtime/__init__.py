@@ -1,6 +1,11 @@
 """People's poses from a camera, a video, a stream or a folder; see realtime.api."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Windows' Media Foundation takes minutes to open some cameras with hardware transforms on. OpenCV
+# reads this when it is loaded, which any module of ours may do.
+os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 
 if TYPE_CHECKING:
     from realtime.api import Stream, load, run, stream

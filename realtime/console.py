@@ -6,9 +6,13 @@ import io
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+from realtime.errors import UsageError
 from realtime.masking import mask_credentials
+
+FORMAT = "posestream: %(levelname)s: %(message)s"
 
 
 class _Forgiving(io.FileIO):
@@ -73,3 +77,27 @@ def complain(error: Exception) -> None:
     where none belongs."""
     text = mask_credentials(" ".join(str(error).splitlines()))
     print("posestream: error: " + text, file=sys.stderr)
+    record = logging.makeLogRecord(
+        {"name": "posestream", "levelno": logging.ERROR, "levelname": "ERROR", "msg": text}
+    )
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogFile):
+            handler.handle(record)
+
+
+def set_up_logging(path: Path | None, verbose: int, quiet: bool) -> None:
+    """Messages to standard error, only errors when quiet, and into the file at path, which says
+    when each came. Raises UsageError for a file that cannot be written."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    screen = logging.StreamHandler()
+    screen.setLevel(logging.ERROR if quiet else level)
+    screen.setFormatter(logging.Formatter(FORMAT))
+    handlers: list[logging.Handler] = [screen]
+    if path:
+        try:
+            file = LogFile(path, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--log-file {path}: {error.strerror}") from None
+        file.setFormatter(logging.Formatter(f"%(asctime)s {FORMAT}"))
+        handlers.append(file)
+    logging.basicConfig(level=level, handlers=handlers, force=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.asked import check_place
 from realtime.bench.options import check_bench
 from realtime.choice import EVERYBODY
 from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
@@ -129,6 +130,7 @@ def validate(s: Settings) -> None:
         raise UsageError(f"--min-free {s.min_free}: expected 0 or more MiB")
     if s.seed < 0 or any(number < 0 for number in s.device):
         raise UsageError("--seed and --device take numbers from 0")
+    check_place(s.compute, s.threads)
     if len(s.device) + len(s.input) > 1:
         _validate_several(s)
     if s.show and s.headless:

@@ -11,9 +11,6 @@ from threading import Event
 from time import monotonic
 from typing import Any, Protocol
 
-# Opening through MSMF (Windows) takes up to a minute with hardware transforms on; OpenCV looks at
-# the variable while it is imported.
-os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 # Seconds that V4L2 waits for a picture, 10 by default. It must be less than OPEN_WITHIN, so that a
 # camera that opens and then gives nothing is told from one that does not open. A longer value than
 # this would only delay that a camera that is hung up is opened again.

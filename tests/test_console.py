@@ -1,0 +1,55 @@
+"""What the program says, where, and in which order it looks for mistakes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import ROOT, demo, run
+from test_run import fails
+
+
+def test_wrong_places_are_told_before_inputs_and_outputs(tmp_path: Path) -> None:
+    taken = tmp_path / "taken.mp4"
+    taken.write_bytes(b"mine")
+    fails(run("--input", "missing.mp4", "--compute", "banana"), 2, "--compute banana")
+    fails(run("--input", "demo", "--threads", 0, "--output", taken), 2, "--threads 0")
+
+
+def test_errors_and_warnings_are_in_the_log_file_also_when_quiet(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    result = run("--input", "missing.mp4", "--quiet", "--log-file", log)
+    assert result.code == 3 and len(result.errors) == 1
+    assert result.errors[0].removeprefix("posestream: error: ") in log.read_text("utf-8")
+    result = demo("--end", 2, "--json", tmp_path / "a.jsonl", "--quiet", "-v", "--log-file", log)
+    assert result.code == 0 and result.err == ""
+    assert " posestream: INFO: " in log.read_text("utf-8")
+
+
+def test_media_foundation_is_told_before_opencv_is_loaded() -> None:
+    code = (
+        "import os, sys, realtime; assert 'cv2' not in sys.modules; "
+        "print(os.environ['OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS'])"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=ROOT
+    )
+    assert done.stdout.strip() == "0"
+
+
+def test_a_mistake_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """Not a traceback: those are for --debug."""
+    import run_camera
+
+    def fails(*_: object) -> int:
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr(run_camera, "dispatch", fails)
+    assert run_camera.main(["--input", "demo"]) == 7
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("posestream: error: unexpected KeyError: 'nobody thought of this'")
