@@ -35,11 +35,20 @@ class PoseResNet(nn.Module):
         self.final = nn.Conv2d(DECONV_CHANNELS, JOINT_COUNT, 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        heatmaps: Tensor = self.final(self.levels(images)[-1])
+        return heatmaps
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The backbone's maps at stride 32, then those of the deconvolutions at 16, 8 and 4."""
         net = self.backbone
         x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
         x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-        heatmaps: Tensor = self.final(self.deconv(x))
-        return heatmaps
+        levels = [x]
+        for layer in self.deconv:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                levels.append(x)
+        return levels
 
 
 def folded(net: PoseResNet) -> PoseResNet:

@@ -9,24 +9,30 @@ import pytest
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
+save_file = pytest.importorskip("safetensors.torch").save_file
 from onnx import TensorProto, helper  # noqa: E402
 from torch.nn.functional import conv2d  # noqa: E402
 
-from realtime.errors import ModelError  # noqa: E402
-from tests.networks import graph_of, pose_file, write  # noqa: E402
+from engines.identify import identify  # noqa: E402
+from realtime.errors import ModelError, UsageError  # noqa: E402
+from tests.networks import NET_WH, SIZE_WH, graph_of, pose_file, resnet_file, write  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.demo_data import write_set  # noqa: E402
 from train.detector import DetectorTask  # noqa: E402
 from train.detector_net import DetectorTrainer  # noqa: E402
-from train.detector_teacher import CHANNELS, STRIDES, DetectorTeacher  # noqa: E402
+from train.hints import Hints  # noqa: E402
+from train.pose import PoseTask  # noqa: E402
+from train.pose_net import PoseTrainer  # noqa: E402
 from train.schedule import optimiser  # noqa: E402
-from train.weights import start_weights  # noqa: E402
+from train.weights import load_weights, start_weights  # noqa: E402
 
 MEAN, STD = (100.0, 110.0, 120.0), (57.0, 56.0, 58.0)
 WH = (160, 128)
+STRIDES = (8, 16, 32)
+WIDE = 24
 
 
-def rtmdet_file(path: Path, wide: int = CHANNELS // 3) -> tuple[Path, dict[str, np.ndarray]]:
+def rtmdet_file(path: Path, wide: int = WIDE) -> tuple[Path, dict[str, np.ndarray]]:
     """Heads like those of RTMDet on three maps made by one convolution each; with its weights."""
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(0, 0.2, shape).astype(np.float32)  # noqa: E731
@@ -73,27 +79,26 @@ def test_the_maps_before_the_heads_come_out_even(tmp_path: Path) -> None:
     """Any batch, though the file says one; RGB and normalised as the file asks."""
     path, weights = rtmdet_file(tmp_path / "a.onnx")
     images = np.random.default_rng(1).integers(0, 256, (3, WH[1], WH[0], 3), np.uint8)
-    maps = DetectorTeacher(path, 1)(torch.from_numpy(images))
+    maps = Hints(path, "detector", WH, 1)(torch.from_numpy(images))
     for got, wanted, stride in zip(maps, by_hand(images, weights), STRIDES, strict=True):
-        assert got.shape == (3, CHANNELS, WH[1] // stride, WH[0] // stride)
+        assert got.shape == (3, 3 * WIDE, WH[1] // stride, WH[0] // stride)
         np.testing.assert_allclose(got.numpy(), wanted, atol=0.1)  # bf16 where the CPU has it
 
 
 def test_other_files_cannot_teach(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="not an RTMDet"):
-        DetectorTeacher(pose_file(tmp_path / "pose.onnx"), 1)
-    path, _ = rtmdet_file(tmp_path / "wide.onnx", wide=24)
-    teacher = DetectorTeacher(path, 1)
-    with pytest.raises(ModelError, match="72 and 72 and 72 channels"):
-        teacher(torch.zeros(1, WH[1], WH[0], 3, dtype=torch.uint8))
+    path, _ = rtmdet_file(tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match="teacher cannot teach a pose"):
+        Hints(path, "pose", WH, 1)
+    with pytest.raises(ModelError, match="built in another way"):  # nothing is enlarged in it
+        Hints(pose_file(tmp_path / "pose.onnx"), "pose", SIZE_WH, 1)
     model = onnx.load(str(path))
-    for tensor in model.graph.initializer:
-        tensor.name = tensor.name.replace("rtm_cls", "other")
     for node in model.graph.node:
         node.input[:] = [name.replace("rtm_cls", "other") for name in node.input]
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.replace("rtm_cls", "other")
     onnx.save(model, str(path))
-    with pytest.raises(ModelError, match="is it RTMDet"):
-        DetectorTeacher(path, 1)
+    with pytest.raises(ModelError, match="built in another way"):
+        Hints(path, "detector", WH, 1)
 
 
 def test_a_student_learns_what_the_teacher_sees(tmp_path: Path) -> None:
@@ -101,7 +106,7 @@ def test_a_student_learns_what_the_teacher_sees(tmp_path: Path) -> None:
     path, _ = rtmdet_file(tmp_path / "a.onnx")
     config = Config(
         "detector", data=(str(tmp_path / "people.json"),), input_wh=WH, rate=3e-3,
-        teacher=str(path), teacher_weight=10.0,
+        teacher=str(path), hint_weight=10.0,
     )  # fmt: skip
     task = DetectorTask(config)
     torch.manual_seed(0)
@@ -114,19 +119,17 @@ def test_a_student_learns_what_the_teacher_sees(tmp_path: Path) -> None:
         step.zero_grad()
         loss.backward()
         step.step()
-        losses.append(float(parts["teacher"].detach()))
+        losses.append(float(parts["hints"].detach()))
     assert losses[0] == pytest.approx(1, abs=0.25)  # maps of variance 1 against about nothing
     assert losses[-1] < 0.85 * losses[0]
 
 
 def test_what_is_only_learned_from_may_be_new(tmp_path: Path) -> None:
     """A bare detector, as the product has it, is a start with or without a teacher."""
-    from safetensors.torch import save_file
-
     torch.manual_seed(1)
     bare = DetectorTrainer().detector
     save_file(bare.state_dict(), tmp_path / "bare.safetensors")
-    net = DetectorTrainer(CHANNELS)
+    net = DetectorTrainer([8, 8, 8])
     new = start_weights(net, str(tmp_path / "bare.safetensors"))
     assert {name.partition(".")[0] for name in new} == {"joints", "hints"}
     for name, value in bare.state_dict().items():
@@ -135,3 +138,44 @@ def test_what_is_only_learned_from_may_be_new(tmp_path: Path) -> None:
     save_file(headless, tmp_path / "headless.safetensors")
     with pytest.raises(ModelError, match="not weights for this network"):
         start_weights(DetectorTrainer(), str(tmp_path / "headless.safetensors"))
+
+
+def test_a_pose_network_learns_from_what_another_enlarges(tmp_path: Path) -> None:
+    """Strides 32 to 4 of one like itself; what is learned is kept without the heads for it."""
+    write_set(tmp_path, images=4, people=2, size_wh=(320, 240), seed=3, suffix="png")
+    config = Config(
+        "pose", data=(str(tmp_path / "people.json"),), input_wh=NET_WH, rate=3e-3,
+        teacher=str(resnet_file(tmp_path / "teacher.onnx")), hint_weight=1.0,
+    )  # fmt: skip
+    task = PoseTask(config)
+    torch.manual_seed(0)
+    net = task.network().train()
+    assert isinstance(net, PoseTrainer)
+    assert [hint.out_channels for hint in net.hints] == [512, 256, 256, 256 + 17]
+    samples = [task.sample(0, n) for n in range(4)]
+    batch = {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}
+    step, losses = optimiser(net, config), []
+    for _ in range(8):
+        loss, parts = task.loss(net, batch)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        losses.append(float(parts["hints"].detach()))
+    assert losses[-1] < 0.9 * losses[0]
+    save_file(net.state_dict(), tmp_path / "best.safetensors")
+    weights, _ = load_weights(tmp_path / "best.safetensors")
+    assert set(weights) == set(net.pose.net.state_dict())
+    again = PoseTask(config).network()
+    assert start_weights(again, str(tmp_path / "best.safetensors")) == [
+        name for name in again.state_dict() if name.startswith("hints.")
+    ]
+    task.write(net.eval(), str(tmp_path / "model.onnx"), "for a test")
+    spec = identify(tmp_path / "model.onnx")
+    assert (spec.task, spec.input_wh) == ("pose", NET_WH)
+
+
+def test_hints_need_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--hint-weight"):
+        PoseTask(Config("pose", data=("a.json",), hint_weight=1.0))
+    with pytest.raises(UsageError, match="one needs the other"):
+        DetectorTask(Config("detector", data=("a.json",), teacher="b.onnx"))

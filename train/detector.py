@@ -19,8 +19,8 @@ from train.config import Config
 from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer, PersonDetector
-from train.detector_teacher import CHANNELS, DetectorTeacher
 from train.finish import Runner, started
+from train.hints import Hints
 from train.images import ImageCache
 from train.measured import Run, Running, open_frame, spread
 from train.mixture import Mixture
@@ -41,19 +41,22 @@ class DetectorTask:
             raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
         if config.unlabelled:
             raise UsageError("--unlabelled: not for the detector; label boxes with train label")
+        if bool(config.teacher) != bool(config.hint_weight):
+            raise UsageError("--teacher, --hint-weight: one needs the other for a detector")
         self.config = config
         sets = [open_set(text) for text in config.data]
         self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
         self._val = [picture for text in config.val for picture in open_set(text).pictures]
         self._images = ImageCache(CACHE_BYTES)
-        self._teacher: Any = None
+        self._hints: Hints | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For processes that make samples: without the teacher."""
-        return self.__dict__ | {"_teacher": None}
+        return self.__dict__ | {"_hints": None}
 
     def network(self) -> nn.Module:
-        return started(DetectorTrainer(CHANNELS if self.config.teacher else 0), self.config)
+        channels = self._hinter().channels if self.config.hint_weight else ()
+        return started(DetectorTrainer(channels), self.config)
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -65,11 +68,8 @@ class DetectorTask:
         return detector_sample(picture, self.config, rng, self._images)
 
     def loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        if not self.config.teacher:
-            return detector_loss(net, batch)
-        if self._teacher is None:
-            self._teacher = DetectorTeacher(Path(self.config.teacher), torch.get_num_threads())
-        return detector_loss(net, batch, self._teacher(batch["image"]), self.config.teacher_weight)
+        taught = self._hinter()(batch["image"]) if self.config.hint_weight else ()
+        return detector_loss(net, batch, taught, self.config.hint_weight)
 
     def validate(self, net: nn.Module) -> Validation:
         """The numbers of train.eval_detector.detector_numbers on all validation pictures."""
@@ -83,6 +83,12 @@ class DetectorTask:
 
     def write(self, net: nn.Module, path: str, trained: str) -> None:
         finish.write(detector_of(net), self.config, Path(path), "centers", trained)
+
+    def _hinter(self) -> Hints:
+        if self._hints is None:
+            config, threads = self.config, torch.get_num_threads()
+            self._hints = Hints(Path(config.teacher), "detector", config.sample_wh, threads)
+        return self._hints
 
 
 def detector_of(net: nn.Module) -> PersonDetector:

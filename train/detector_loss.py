@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from train.parallel import divisor
+from train.pose_loss import hint_loss
 from train.task import Batch
 
 BOX_WEIGHT, JOINT_WEIGHT = 2.0, 100.0
 
 
 def detector_loss(
-    net: nn.Module, batch: Batch, taught: Sequence[Tensor] = (), teacher_weight: float = 0.0
+    net: nn.Module, batch: Batch, taught: Sequence[Tensor] = (), hint_weight: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a train.detector_net.DetectorTrainer on train.detector_data samples.
 
-    taught: what a teacher sees in them, see train.detector_teacher.
+    taught: what a teacher sees in them, see train.hints.
     """
     logits, sizes, joints, hints = net(batch["image"])
     centre = centre_loss(logits[:, 0].float(), batch["centres"].float(), batch["counted"].float())
@@ -29,8 +30,8 @@ def detector_loss(
     parts = {"centre": centre, "box": box, "joint": joint}
     loss = centre + BOX_WEIGHT * box + JOINT_WEIGHT * joint
     if taught:
-        parts["teacher"] = hint_loss(hints, taught)
-        loss = loss + teacher_weight * parts["teacher"]
+        parts["hints"] = hint_loss(hints, taught)
+        loss = loss + hint_weight * parts["hints"]
     return loss, parts
 
 
@@ -53,13 +54,6 @@ def box_loss(sizes: Tensor, edges: Tensor, share: Tensor) -> Tensor:
     uneven = torch.log((high + 1) / (low + 1)).mean(1)
     each = uneven - torch.log(iou.clamp(min=1e-4))
     return (each * share).sum() / divisor(share.sum())
-
-
-def hint_loss(hints: Sequence[Tensor], taught: Sequence[Tensor]) -> Tensor:
-    """Mean squared error of maps (B, C, h, w) at each stride, averaged over the strides: of all
-    processes alike, since their samples have one size."""
-    each = [mse_loss(own.float(), theirs) for own, theirs in zip(hints, taught, strict=True)]
-    return torch.stack(each).mean()
 
 
 def joint_loss(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -84,23 +86,23 @@ class PersonDetector(nn.Module):
 
 class DetectorTrainer(nn.Module):
     """A PersonDetector with heads that are only there to learn from: for joints and, with a
-    teacher, for its maps of so many channels at strides 8, 16 and 32.
+    teacher, for its maps at strides 8, 16 and 32, with so many channels each.
 
     forward: images to centre logits (B, 1, h, w), sizes (B, 4, h, w), joint logits (B, 17, h, w)
     and the list of what the teacher is expected to see.
     """
 
-    only_to_learn_from = "joints.", "hints."
+    may_be_new = "joints.", "hints."
     """Names of weights that a file to start from need not have."""
 
-    def __init__(self, teacher_channels: int = 0) -> None:
+    def __init__(self, teacher_channels: Sequence[int] = ()) -> None:
         super().__init__()
         self.detector = PersonDetector()
         self.joints = nn.Conv2d(NECK[0], JOINT_COUNT, 1)
         nn.init.normal_(self.joints.weight, std=0.01)
         nn.init.constant_(self.joints.bias, PRIOR)  # type: ignore[arg-type]
-        learnt = NECK[1:] if teacher_channels else ()
-        self.hints = nn.ModuleList(nn.Conv2d(wide, teacher_channels, 1) for wide in learnt)
+        pairs = zip(NECK[1:], teacher_channels)
+        self.hints = nn.ModuleList(nn.Conv2d(wide, channels, 1) for wide, channels in pairs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         levels = self.detector.features.levels(images)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,10 +17,11 @@ from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
 from train.config import Config
 from train.finish import Runner, started
+from train.hints import Hints
 from train.images import ImageCache
 from train.mixture import Mixture
-from train.pose_loss import LOSSES, weighted_mean
-from train.pose_net import PoseNet
+from train.pose_loss import LOSSES, hint_loss, weighted_mean
+from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
 
@@ -37,6 +39,8 @@ class PoseTask:
             raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
         if config.unlabelled and not config.teacher:
             raise UsageError("--unlabelled: needs a --teacher to say where joints are")
+        if config.hint_weight and not config.teacher:
+            raise UsageError("--hint-weight: needs a --teacher that gives hints")
         self.config = config
         sets = [open_set(text).with_joints(LEAST_JOINTS) for text in config.data]
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
@@ -44,15 +48,17 @@ class PoseTask:
         self._val = [person for text in config.val for person in open_set(text).people]
         self._images = ImageCache(CACHE_BYTES)
         self._teacher: Any = None
+        self._hints: Hints | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For processes that make samples: without the teacher."""
-        return self.__dict__ | {"_teacher": None}
+        return self.__dict__ | {"_teacher": None, "_hints": None}
 
     def network(self) -> nn.Module:
-        net = PoseNet(self.config.depth)
-        nn.init.normal_(net.net.final.weight, std=0.001)
-        nn.init.zeros_(net.net.final.bias)  # type: ignore[arg-type]
+        pose = PoseNet(self.config.depth)
+        nn.init.normal_(pose.net.final.weight, std=0.001)
+        nn.init.zeros_(pose.net.final.bias)  # type: ignore[arg-type]
+        net = PoseTrainer(pose, self._hinter().channels) if self.config.hint_weight else pose
         return started(net, self.config)
 
     def __len__(self) -> int:
@@ -71,7 +77,8 @@ class PoseTask:
         The teacher's peaks are as high as it is sure: what it does not see becomes an empty map.
         """
         config, of = self.config, LOSSES[self.config.loss]
-        out = net(batch["crop"]).float()
+        out, hints = net(batch["crop"]) if config.hint_weight else (net(batch["crop"]), [])
+        out = out.float()
         visible = batch["visible"]
         target = heatmaps(batch["joints"], config.input_wh, config.sigma, visible)
         labels = weighted_mean(of(out, target, config.peak_weight), visible)
@@ -80,7 +87,14 @@ class PoseTask:
         joints, scores = self._ask(batch["crop"])
         taught = heatmaps(joints, config.input_wh, config.sigma) * scores[..., None, None]
         teacher = weighted_mean(of(out, taught, config.peak_weight), 1 - visible)
-        return labels + config.teacher_weight * teacher, {"labels": labels, "teacher": teacher}
+        loss, parts = (
+            labels + config.teacher_weight * teacher,
+            {"labels": labels, "teacher": teacher},
+        )
+        if hints:
+            parts["hints"] = hint_loss(hints, self._hinter()(batch["crop"]))
+            loss = loss + config.hint_weight * parts["hints"]
+        return loss, parts
 
     def validate(self, net: nn.Module) -> Validation:
         """The numbers of train.eval_pose.pose_numbers on all validation people."""
@@ -90,14 +104,20 @@ class PoseTask:
         def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
             return runner(crops)[0]
 
-        runner = Runner(net)
+        runner = Runner(pose_of(net))
         grid = {"input_wh": self.config.input_wh, "sigma": self.config.sigma}
         numbers = pose_numbers(run, self._val, **grid)  # type: ignore[arg-type]
         best_by = "AP" if "AP" in numbers else "oks"
         return Validation(numbers, best_by, pose_sheet(run, self._val, self.config))
 
     def write(self, net: nn.Module, path: str, trained: str) -> None:
-        finish.write(net, self.config, Path(path), "heatmaps", trained)
+        finish.write(pose_of(net), self.config, Path(path), "heatmaps", trained)
+
+    def _hinter(self) -> Hints:
+        if self._hints is None:
+            config, threads = self.config, torch.get_num_threads()
+            self._hints = Hints(Path(config.teacher), "pose", config.input_wh, threads)
+        return self._hints
 
     def _ask(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         if self._teacher is None:
@@ -106,6 +126,11 @@ class PoseTask:
             self._teacher = Teacher(Path(self.config.teacher), self.config.input_wh)
         joints, scores = self._teacher(crops)
         return joints, scores
+
+
+def pose_of(net: nn.Module) -> nn.Module:
+    """What stays of a PoseTrainer; a PoseNet as it is."""
+    return net.pose if isinstance(net, PoseTrainer) else net
 
 
 def _boxes_only(data: DataSet) -> DataSet:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from engines.registry import IMAGENET_MEAN, IMAGENET_STD
-from engines.torch_nets import PoseResNet
+from engines.torch_nets import DECONV_CHANNELS, PoseResNet
 
 Triple = tuple[float, float, float]
 
@@ -37,8 +39,39 @@ class PoseNet(nn.Module):
         self.register_buffer("scale", 1 / torch.tensor(std), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
+        heatmaps: Tensor = self.net(self._images(crops))
+        return heatmaps
+
+    def levels(self, crops: Tensor) -> list[Tensor]:
+        """See engines.torch_nets.PoseResNet.levels."""
+        return self.net.levels(self._images(crops))
+
+    def _images(self, crops: Tensor) -> Tensor:
         # The flip moves bytes, not floats; the permute is a view in channels_last layout.
         pixels = crops.flip(3) if self.rgb else crops
         images = (pixels.float() - self.mean) * self.scale
-        heatmaps: Tensor = self.net(images.permute(0, 3, 1, 2))
-        return heatmaps
+        return images.permute(0, 3, 1, 2)
+
+
+class PoseTrainer(nn.Module):
+    """A PoseNet with heads that are only there to learn what a teacher sees at strides 32, 16, 8
+    and 4, with so many channels each.
+
+    forward: crops to heatmaps and the list of what the teacher is expected to see.
+    """
+
+    may_be_new = "hints.", "final."
+    """Names of weights that a file to start from need not have."""
+
+    def __init__(self, pose: PoseNet, teacher_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.pose = pose
+        deep = int(pose.net.deconv[0].in_channels)  # type: ignore[arg-type]
+        widths = (deep, *[DECONV_CHANNELS] * (len(teacher_channels) - 1))
+        pairs = zip(widths, teacher_channels, strict=True)
+        self.hints = nn.ModuleList(nn.Conv2d(wide, channels, 1) for wide, channels in pairs)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, list[Tensor]]:
+        levels = self.pose.levels(crops)
+        hints = [hint(level) for hint, level in zip(self.hints, levels, strict=True)]
+        return self.pose.net.final(levels[-1]), hints
