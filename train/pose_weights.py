@@ -34,18 +34,16 @@ DEPTHS: dict[tuple[int, tuple[int, ...]], int] = {
 PREFIXES = ("module.", "pose.", "net.")
 """What wrappers put before all names: DistributedDataParallel, PoseTrainer, PoseNet."""
 ONLY_TO_LEARN = "hints."
-"""Weights of train.pose_net.PoseTrainer that are of no use afterwards."""
+"""What weights begin with that learn from a teacher (train.hints) and are of no use afterwards."""
 COUNTER = "num_batches_tracked"
 """Batch normalisation counts; no result depends on it and not all files keep it."""
 INPUT: Metadata = {"rgb": True, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
 def plain(weights: Weights) -> Weights:
-    """The same weights as float32 where they are numbers, without the prefix of a wrapper and
-    without those that were only there to learn."""
-    weights = {n: tensor for n, tensor in weights.items() if not n.startswith(ONLY_TO_LEARN)}
+    """The same weights as float32 where they are numbers, without the prefix of a wrapper."""
     for prefix in PREFIXES:
-        if weights and all(name.startswith(prefix) for name in weights):
+        if weights and all(name.startswith((prefix, ONLY_TO_LEARN)) for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return {
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()

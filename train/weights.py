@@ -13,7 +13,16 @@ from engines.identify import METADATA_KEY, describe, read
 from engines.registry import BY_SHA256
 from realtime.errors import ModelError
 from train.config import Config
-from train.pose_weights import COUNTER, Metadata, Weights, depth_of, of_spec, plain, renormalised
+from train.pose_weights import (
+    COUNTER,
+    ONLY_TO_LEARN,
+    Metadata,
+    Weights,
+    depth_of,
+    of_spec,
+    plain,
+    renormalised,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +31,13 @@ IN_FOLDER = ("best.safetensors", "ema.safetensors")
 PICKLES = (".pth", ".pt", ".tar", ".ckpt")
 
 
-def load_weights(path: Path) -> tuple[Weights, Metadata]:
+def load_weights(path: Path, whole: bool = False) -> tuple[Weights, Metadata]:
     """The weights in a file and what the file says about them; see train.pose_weights.
 
     path: .safetensors, .onnx or .mat as written by this package, or the output folder of a
     training (its best epoch). Weights of another network than the pose network keep their names.
-    Raises ModelError for a file that is missing, damaged or of another kind.
+    whole: with those that are only there to learn from a teacher. Raises ModelError for a file that
+    is missing, damaged or of another kind.
     """
     path = _in_folder(path) if path.is_dir() else path
     kind = path.suffix.lower()
@@ -40,7 +50,9 @@ def load_weights(path: Path) -> tuple[Weights, Metadata]:
 
         return read_mat(path)
     if kind == ".safetensors":
-        return read_safetensors(path)
+        weights, metadata = read_safetensors(path)
+        kept = {n: t for n, t in weights.items() if whole or not n.startswith(ONLY_TO_LEARN)}
+        return kept, metadata
     read(path)  # raises for one that is missing
     raise ModelError(
         f"model {path}: weights are read from .safetensors, .onnx and .mat; bring others into one "
@@ -105,7 +117,7 @@ def _start(text: str, depth: int | None) -> Weights:
 
 def _read_any(path: Path) -> tuple[Weights, Metadata]:
     if path.suffix.lower() not in PICKLES:
-        return load_weights(path)
+        return load_weights(path, whole=True)
     from train.importing import read_public
 
     return read_public(path)
