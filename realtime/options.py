@@ -11,6 +11,7 @@ from realtime.choice import parse_choice
 from realtime.command import Parser
 from realtime.controls import OVERLAYS, help_text
 from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
+from realtime.formats.target import FORMATS, OFFERED
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
 
@@ -76,9 +77,9 @@ def _add_output(add: Any) -> None:
         "--data",
         action="append",
         metavar="[FORMAT:]FILE",
-        help="poses as .jsonl, .json, .csv, .npz, .mat, .trc or as csv-wide:FILE, coco:FILE,"
-        " openpose:FOLDER; may be given several times",
+        help=f"{OFFERED}; may be given several times",
     )
+    add("--format", choices=FORMATS, help="of each --data FILE without one, whatever its suffix")
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
     _switch(add, "--overwrite", "replace existing outputs")

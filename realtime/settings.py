@@ -35,6 +35,7 @@ class Settings:
     output: Path | None
     json: str | None
     data: tuple[str, ...]
+    format: str | None
     angles: bool
     report: Path | None
     status_file: Path | None
@@ -140,6 +141,8 @@ def validate(s: Settings) -> None:
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     _ = s.span
     check_bench(s, DEFAULTS)
+    if s.format and not s.data:
+        raise UsageError(f"--format {s.format} goes with --data FILE")
     if s.explain and (s.output or s.json or s.data or s.report):
         raise UsageError("--explain works on one frame and leaves; give it without other outputs")
     if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):

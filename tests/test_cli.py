@@ -42,7 +42,9 @@ def test_defaults_and_given_values() -> None:
         (["--show", "--headless"], "exclude"),
         (["--output", "x.txt"], ".mp4"),
         (["--output", "x.mp4", "--json", "x.mp4"], "same name"),
-        (["--engine", "magic"], "magic"),
+        (["--engine", "magic"], "--engine magic: choose auto, "),
+        (["--overlay", "blue"], "--overlay blue: choose skeleton, heatmap, boxes, black"),
+        (["--smooth", "on"], "--smooth on: choose display, data, all, off"),
         (["--config", "missing.toml"], "missing.toml"),
     ],
 )
