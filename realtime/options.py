@@ -26,6 +26,14 @@ EPILOG = f"""examples:
 keys in the window:
 {help_text()}
 
+afterwards and beside it (or python -m what is in brackets), each with its own --help:
+  posestream-report (realtime.report)      a page of a run: who, where, angles, speed
+  posestream-clean (realtime.clean)        steady joints afterwards, another format
+  posestream-batch (realtime.batch)        thousands of videos, on one machine or many
+  posestream-train (train)                 networks of your own
+  posestream-engines (engines)             public networks, what runs them, int8
+  from realtime import stream, run, load   the same from Python, with these options
+
 networks: the bundled ones unless told; python -m engines list shows the NAMEs of public weights,
 python -m engines pull NAME fetches them, auto takes the most accurate that is there
 

@@ -1,14 +1,18 @@
 """The command line and the configuration file."""
 
+import configparser
+import importlib
 from pathlib import Path
 
 import pytest
+from commandline import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.cli import parse
 from realtime.config_file import as_toml
 from realtime.errors import UsageError
+from realtime.options import build_parser
 
 
 def test_defaults_and_given_values() -> None:
@@ -104,6 +108,21 @@ def test_print_config_can_be_read_back(tmp_path: Path) -> None:
         ["--input", 'C:\\a "b".mp4', "--start", "3s", "--camera-size", "640x480", "--json", "-"]
     )
     assert parse(config(tmp_path, as_toml(settings))) == settings
+
+
+def test_the_help_names_every_other_command_and_each_is_there() -> None:
+    """As setup.cfg installs them, with --help of their own; and the Python interface."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    scripts = setup["options.entry_points"]["console_scripts"].split("\n")
+    commands = dict(script.split(" = ") for script in scripts if script)
+    assert {"posestream-clean", "posestream-report"} <= set(commands)
+    usage = build_parser().format_help()
+    for name, place in commands.items():
+        module, _, function = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+        assert name == "posestream" or name in usage
+    assert "from realtime import stream, run, load" in usage
 
 
 words = st.text(max_size=12)
