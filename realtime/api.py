@@ -181,6 +181,7 @@ def run(
     output: str | Path | None = None,
     data: str | Path | Sequence[str | Path] = (),
     format: Format | None = None,
+    screenshot: str | Path | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
     angles: bool = False,
@@ -191,13 +192,13 @@ def run(
     """Carry a whole run out, from the source to its end, and return its report (see --report).
 
     output: annotated video (.mp4). data: files of poses, as --data takes them; format: of those
-    that name none, as --format. report: a file for the report. Raises PosestreamError; the outputs
-    are finalised all the same.
+    that name none, as --format. screenshot: a picture (.png). report: a file for the report. Raises
+    PosestreamError; the outputs are finalised all the same.
     """
     settings = settings_of(
-        input=input, device=device, output=output, data=data, format=format, report=report,
-        overwrite=overwrite, angles=angles, strict=strict, record_required=record_required,
-        headless=True, quiet=True, **options,
+        input=input, device=device, output=output, data=data, format=format,
+        screenshot=screenshot, report=report, overwrite=overwrite, angles=angles, strict=strict,
+        record_required=record_required, headless=True, quiet=True, **options,
     )  # fmt: skip
     told, failure, _ = perform(settings, Stop())
     if settings.report:

@@ -42,6 +42,7 @@ from realtime.screen import Display, Screen
 from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.record import Recorder
+from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import Window
 from realtime.sources.base import Seekable, Source, SourceInfo
 from realtime.sources.demo import DemoSource
@@ -79,7 +80,8 @@ class Job:
         detector.network, pose = Halving(detector.network), Halving(pose)
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
-        self.desk = _desk(settings, stop, source, sinks)
+        results = _results(sinks)
+        self.desk = _desk(settings, stop, source, results)
         hud = Hud(
             self.ledger,
             source,
@@ -105,7 +107,7 @@ class Job:
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
         self.screen = None
         if show:
-            self.screen = show(source, self.desk, not live and not sinks, not sinks)
+            self.screen = show(source, self.desk, not live and not results, not results)
         self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
         self.whole = Run(
             source,
@@ -152,6 +154,11 @@ class Job:
         return report
 
 
+def _results(sinks: list[Sink]) -> list[Sink]:
+    """Those that want every frame; a screenshot does not."""
+    return [sink for sink in sinks if not isinstance(sink, Screenshot)]
+
+
 def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> Desk:
     """The controls of the run."""
     return Desk(
@@ -162,6 +169,7 @@ def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> 
         recorder=next((sink for sink in sinks if isinstance(sink, Recorder)), None),
         file=source if isinstance(source, Seekable) and source.can_seek else None,
         writing=any(sink.name != "page" for sink in sinks),
+        fullscreen=settings.fullscreen,
     )
 
 
@@ -193,7 +201,8 @@ def open_job(
     shown = (show or _open_screen) if seen else None
     sinks = open_sinks(settings, source.info, cleanup)
     check_report(settings)
-    page = None if show else open_page(settings, stop, not sinks, source.info, cleanup)
+    alone = not _results(sinks)
+    page = None if show else open_page(settings, stop, alone, source.info, cleanup)
     sinks += [page] if page else []
     detector, pose = load(settings, source.info)
     job = Job(settings, stop, source, sinks, detector, pose, shown, progress)

@@ -29,6 +29,7 @@ from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
 from realtime.sinks.record import Recorder
+from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import display_available
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
@@ -84,13 +85,14 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
     kept of the run.
     """
     outputs = settings.output or settings.json or settings.data or settings.report
-    outputs = outputs or settings.serve
-    asked = settings.show or info.live or not outputs
+    outputs = outputs or settings.serve or settings.screenshot
+    shown = settings.show or settings.fullscreen
+    asked = shown or info.live or not outputs
     if settings.headless or not asked:
         return False
     if display_available():
         return True
-    level = logging.WARNING if settings.show or not outputs else logging.INFO
+    level = logging.WARNING if shown or not outputs else logging.INFO
     keep = "" if outputs else "; --output and --json keep what is found"
     logger.log(level, "no display here; going on without a window%s", keep)
     return False
@@ -100,7 +102,7 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     """The file sinks, created under their final names; cleanup takes them back when something
     fails before the run. Raises OutputError or UsageError."""
     inputs = [p for p in (info.path, settings.detector, settings.pose, settings.compare) if p]
-    outputs = [settings.output, settings.report]
+    outputs = [settings.output, settings.report, settings.screenshot]
     outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
     targets = [parse_target(text) for text in settings.data]
     outputs += [target.path for target in targets]
@@ -123,6 +125,8 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
         )
         cleanup.callback(recorder.close, clean=False)
         sinks.append(recorder)
+    if settings.screenshot:
+        sinks.append(Screenshot(settings.screenshot, overwrite=settings.overwrite))
     if settings.json:
         path = None if settings.json == "-" else Path(settings.json)
         lines = JsonLines(

@@ -88,6 +88,12 @@ def _add_output(add: Any) -> None:
         help=f"{OFFERED}; may be given several times",
     )
     add("--format", choices=FORMATS, help="of each --data FILE without one, whatever its suffix")
+    add(
+        "--screenshot",
+        type=Path,
+        metavar="FILE.png",
+        help="the annotated picture of the first frame with somebody in it, else of the last one",
+    )
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
     _switch(add, "--overwrite", "replace existing outputs")
@@ -103,6 +109,7 @@ def _add_output(add: Any) -> None:
 
 def _add_picture(add: Any) -> None:
     _switch(add, "--show", "open a window also when there are outputs")
+    _switch(add, "--fullscreen", "open a window, which fills the screen")
     _switch(add, "--headless", "never open a window")
     add(
         "--serve",

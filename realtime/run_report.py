@@ -19,6 +19,8 @@ from realtime.sources.base import Source
 from realtime.version import VERSION
 
 SCHEMA = 1
+FEW = ("page", "screenshot")
+"""Sinks that take every frame and do not keep it: none is written by them."""
 
 
 def build_report(
@@ -50,7 +52,7 @@ def build_report(
         "size_wh": source.info.size_wh,
         "ended": ended,
         "frames_shown": shown,
-        **_accounts(ledger, [w.count for w in workers if w.sink.name != "page"], ended),
+        **_accounts(ledger, [w.count for w in workers if w.sink.name not in FEW], ended),
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
         "latency_ms": _latency(ledger),

@@ -85,6 +85,7 @@ def divided(settings: Settings) -> list[Settings]:
             output=_numbered(settings.output, n),
             json=settings.json and str(_numbered(Path(settings.json), n)),
             data=tuple(_numbered_target(text, n) for text in settings.data),
+            screenshot=_numbered(settings.screenshot, n),
             report=_numbered(settings.report, n),
             status_file=_numbered(settings.status_file, n),
         )
