@@ -46,6 +46,7 @@ def test_one_run_writes_every_format(tmp_path: Path) -> None:
             record = records[frame.frame]
             assert frame.time == pytest.approx(record["time"], abs=1e-6)
             if format_ == "trc":
+                assert set(frame.poses.ids.tolist()) <= {p["id"] for p in record["people"]}
                 continue
             assert frame.poses.ids.tolist() == [person["id"] for person in record["people"]]
             points = [person["keypoints"] for person in record["people"]]
