@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import Network
+from realtime.choice import EVERYBODY
 from realtime.compare import Compare
 from realtime.demo_score import DemoScore
 from realtime.desk import Desk
@@ -108,7 +109,9 @@ class Job:
         self.screen = None
         if show:
             self.screen = show(source, self.desk, not live and not results, not results)
-        self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
+        self.score = None
+        if isinstance(source, DemoSource):
+            self.score = DemoScore(source.scene, everybody=options.select == EVERYBODY)
         self.whole = Run(
             source,
             self.pipeline,
@@ -151,6 +154,8 @@ class Job:
             report["models"]["compare"] = model(self.compare.network)
         if self.score:
             report["demo"] = self.score.result()
+        if note := self.pipeline.sought.note:
+            report["notes"].insert(0, note)
         return report
 
 

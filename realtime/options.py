@@ -179,7 +179,12 @@ def _add_people(add: Any) -> None:
         choices=("display", "data", "all", "off"),
         help="steady joints in the picture (default), in the data, in both or nowhere",
     )
-    add("--select", type=_choice, metavar="WHO", help="one person: largest, center or an id")
+    add(
+        "--select",
+        type=_choice,
+        metavar="WHO",
+        help="one person: largest, center or an id; none (default): everybody",
+    )
     _switch(add, "--fix-swaps", "undo swaps of left and right that last some frames")
 
 

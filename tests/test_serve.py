@@ -169,6 +169,12 @@ def test_a_taken_port_is_told() -> None:
         listen(address)
 
 
+@pytest.mark.parametrize("host", ["abc.invalid", "192.0.2.7"])
+def test_a_host_that_is_not_here_is_told(host: str) -> None:
+    with pytest.raises(OutputError, match=f"--serve {host}:8000: .* an address of this machine"):
+        listen(parse_address(host))
+
+
 def test_the_page_and_its_policy(page: Page) -> None:
     for path in ("", "page.js", "page.css", "icon.svg"):
         with get(local(page, path)) as answer:
