@@ -45,6 +45,8 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
 
 logger = logging.getLogger(__name__)
 
+KEEP = "--output and --json keep what is found"
+
 
 def open_source(settings: Settings) -> Source:
     """The one source asked for; camera 0 when none was. Raises InputError or UsageError."""
@@ -84,8 +86,7 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
     Without a display it stays closed, with a line saying so when it was asked for or nothing is
     kept of the run.
     """
-    outputs = settings.output or settings.json or settings.data or settings.report
-    outputs = outputs or settings.serve or settings.screenshot
+    outputs = _leaves_something(settings)
     shown = settings.show or settings.fullscreen
     asked = shown or info.live or not outputs
     if settings.headless or not asked:
@@ -93,9 +94,21 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
     if display_available():
         return True
     level = logging.WARNING if shown or not outputs else logging.INFO
-    keep = "" if outputs else "; --output and --json keep what is found"
+    keep = "" if outputs else f"; {KEEP}"
     logger.log(level, "no display here; going on without a window%s", keep)
     return False
+
+
+def say_what_is_kept(settings: Settings) -> None:
+    """A warning when nobody will see anything of the run, and nobody has asked for quiet."""
+    if settings.headless and not (settings.quiet or _leaves_something(settings)):
+        logger.warning("nothing is kept or shown of this run; %s", KEEP)
+
+
+def _leaves_something(settings: Settings) -> bool:
+    """Whether there is anything of a run but its window."""
+    s = settings
+    return bool(s.output or s.json or s.data or s.screenshot or s.report or s.serve)
 
 
 def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
