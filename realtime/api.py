@@ -19,14 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from engines.base import Network
+from engines.base import Network, Precision
 from realtime.app import perform
 from realtime.cli import settings_of
 from realtime.controls import OVERLAYS
+from realtime.decode import Method
 from realtime.errors import UsageError
 from realtime.flow import Crew
 from realtime.formats.registry import load
 from realtime.formats.rows import LoadedFrame
+from realtime.formats.target import Format
 from realtime.halving import Halving
 from realtime.ledger import Ledger
 from realtime.loop import STOP_LIMIT
@@ -35,6 +37,7 @@ from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame
 from realtime.run_report import write_report
 from realtime.settings import Settings
+from realtime.smooth import Where
 from realtime.sources.base import SourceInfo
 from realtime.stop import Stop
 
@@ -48,7 +51,8 @@ class RunOptions(TypedDict, total=False):
     """Options of stream() and run(); what they mean is said by run_camera.py --help. Further ones
     of the command line are taken as well. The last ones are about the picture that run() draws:
     overlay what is drawn, mirror flips it, blur_faces makes faces unrecognisable, min_joint_score
-    hides joints below it; stream() draws nothing and takes only the default of the first three.
+    hides joints below it, crf is the quality of the video; so is compare, which shows a second
+    network's people beside the others. stream() draws nothing and takes none but min_joint_score.
     """
 
     start: str | int
@@ -63,22 +67,24 @@ class RunOptions(TypedDict, total=False):
     max_reconnects: int
     detector: str | Path
     pose: str | Path
+    compare: str | Path
     engine: str
-    precision: Literal["auto", "f32", "bf16", "f16"]
+    precision: Precision
     compute: str
     threads: int
     detect_every: int
-    decode: Literal["argmax", "quarter", "dark", "udp"]
+    decode: Method
     detector_score: float
     min_score: float
     batch: int
-    smooth: Literal["display", "data", "all", "off"]
+    smooth: Where
     fix_swaps: bool
     select: str | int
     overlay: Literal["skeleton", "heatmap", "boxes", "black"]
     mirror: bool
     blur_faces: bool
     min_joint_score: float
+    crf: int
 
 
 class _Parts:
@@ -128,6 +134,7 @@ class Stream:
             raise UsageError("blur_faces is for what run() writes; stream() gives raw frames")
         drawing = {"compare": settings.compare, "mirror": settings.mirror}
         drawing["overlay"] = settings.overlay != OVERLAYS[0]
+        drawing["crf"] = settings.crf is not None
         for name, asked in drawing.items():
             if asked:
                 raise UsageError(f"{name} is for what run() draws; stream() draws nothing")
@@ -173,6 +180,8 @@ def run(
     device: int | None = None,
     output: str | Path | None = None,
     data: str | Path | Sequence[str | Path] = (),
+    format: Format | None = None,
+    screenshot: str | Path | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
     angles: bool = False,
@@ -182,13 +191,14 @@ def run(
 ) -> dict[str, Any]:
     """Carry a whole run out, from the source to its end, and return its report (see --report).
 
-    output: annotated video (.mp4). data: files of poses, as --data takes them. report: a file for
-    the report. Raises PosestreamError; the outputs are finalised all the same.
+    output: annotated video (.mp4). data: files of poses, as --data takes them; format: of those
+    that name none, as --format. screenshot: a picture (.png). report: a file for the report. Raises
+    PosestreamError; the outputs are finalised all the same.
     """
     settings = settings_of(
-        input=input, device=device, output=output, data=data, report=report, overwrite=overwrite,
-        angles=angles, strict=strict, record_required=record_required, headless=True, quiet=True,
-        **options,
+        input=input, device=device, output=output, data=data, format=format,
+        screenshot=screenshot, report=report, overwrite=overwrite, angles=angles, strict=strict,
+        record_required=record_required, headless=True, quiet=True, **options,
     )  # fmt: skip
     told, failure, _ = perform(settings, Stop())
     if settings.report:

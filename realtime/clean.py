@@ -12,6 +12,7 @@ import numpy as np
 
 from realtime.command import Parser, exit_code
 from realtime.errors import UsageError
+from realtime.follow import Sought
 from realtime.formats.registry import About, load, open_data
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import Target, parse_target
@@ -62,15 +63,20 @@ def _run(args: argparse.Namespace) -> None:
     targets = [parse_target(text, "--out") for text in args.out]
     for target in targets:
         check_not_input(target.path, [args.input])
-    frames = load(args.input)
+    frames, notes = load(args.input), list[str]()
     if args.id is not None:
+        sought = Sought(args.id)
+        for frame in frames:
+            sought.look(frame.poses.ids)
+        notes += [sought.note] if sought.note else []
         frames = [f._replace(poses=f.poses[f.poses.ids == args.id]) for f in frames]
     how = Cleaning(args.fix_swaps, args.median, args.fill, args.butterworth, args.least_score)
     if how != Cleaning(least_score=how.least_score):
         frames = clean(frames, how)
     named = any(frame.file for frame in frames)
     about = About(args.input.name, named, args.angles, args.least_score)
-    for note in write(frames, targets, about, args.overwrite):
+    notes += write(frames, targets, about, args.overwrite)
+    for note in notes:
         print(f"posestream: note: {note}", file=sys.stderr)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from realtime.config_file import read_config, typed
 from realtime.errors import UsageError
+from realtime.formats.target import with_format
 from realtime.hints import near
 from realtime.options import build_parser, is_switch, options_of, unknown
 from realtime.settings import DEFAULTS, Settings, validate
@@ -64,6 +65,8 @@ def _settings(
     defaults = {key: False if is_switch(action) else None for key, action in options.items()}
     given = {key: value for key, value in values.items() if value is not None}
     merged = {**defaults, **DEFAULTS, **config, **given}
+    if merged["format"]:
+        merged["data"] = [with_format(text, merged["format"]) for text in merged["data"]]
     settings = Settings(**{f.name: _frozen(merged[f.name]) for f in fields(Settings)})
     validate(settings)
     return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -10,13 +11,26 @@ from realtime.console import complain
 from realtime.errors import PosestreamError, UsageError
 
 
+class _Plain(argparse.RawDescriptionHelpFormatter):
+    """Leaves names with a dash (csv-wide, --fix-swaps) whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class Parser(argparse.ArgumentParser):
     """Errors as one line (UsageError), no abbreviated options, the epilog as it is written;
     subparsers are of this class as well."""
 
     def __init__(self, **values: Any) -> None:
-        plain = argparse.RawDescriptionHelpFormatter
-        super().__init__(**{"allow_abbrev": False, "formatter_class": plain, **values})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Plain, **values})
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """A value that is none of the option's choices, told as all other values that are wrong."""
+        if action.choices is not None and value not in action.choices:
+            name = action.option_strings[-1] if action.option_strings else action.metavar
+            allowed = ", ".join(map(str, action.choices))
+            raise UsageError(f"{name or action.dest} {value}: choose {allowed}")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")

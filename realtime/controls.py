@@ -44,13 +44,13 @@ KEYS = (
     Key("back", ("left",), "left", "5 s back in a video file", "--start"),
     Key("ahead", ("right",), "right", "5 s ahead in a video file", "--start"),
     Key("home", ("home",), "Home", "to the beginning of a video file", "--start"),
-    Key("screenshot", ("s",), "s", "save the picture as PNG"),
+    Key("screenshot", ("s",), "s", "save the picture as PNG", "--screenshot"),
     Key("overlay", ("o",), "o", "skeleton, heatmap, boxes, on black", "--overlay"),
     Key("blur", ("b",), "b", "blur faces or not", "--blur-faces"),
     Key("mirror", ("m",), "m", "flip like a mirror", "--mirror"),
     Key("raise", ("+", "="), "+", "hide more joints: least score up", "--min-joint-score"),
     Key("lower", ("-", "_"), "-", "hide fewer joints: least score down", "--min-joint-score"),
-    Key("fullscreen", ("f",), "f", "fill the screen or not"),
+    Key("fullscreen", ("f",), "f", "fill the screen or not", "--fullscreen"),
     Key("record", ("r",), "r", "recording off and on, into a new file", "--output"),
 )
 """Every control, in the order of the help."""

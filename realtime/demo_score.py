@@ -32,10 +32,11 @@ LEAST_SCORE = 0.2
 
 
 class DemoScore:
-    """Sums over the frames of a scene; memory does not grow with them."""
+    """Sums over the frames of a scene; memory does not grow with them. everybody: False when one
+    person is followed, so that the others are not missed."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, scene: Scene, everybody: bool = True) -> None:
+        self._scene, self._everybody = scene, everybody
         self._people = self._found = self._false = 0
         self._joints = self._sure = 0
         self._distance = 0.0
@@ -72,11 +73,13 @@ class DemoScore:
 
     def result(self) -> dict[str, Any]:
         """mean_error_px: None when no joint was compared. found: share of the counted people, 1
-        when there were none. false: poses on nobody. people: how many counted, over all frames.
-        unsure: share of the visible joints of found people below LEAST_SCORE."""
+        when there were none, None when one person is followed. false: poses on nobody. people: how
+        many counted, over all frames. unsure: share of the visible joints of found people below
+        LEAST_SCORE."""
+        found = self._found / self._people if self._people else 1.0
         return {
             "mean_error_px": self._distance / self._sure if self._sure else None,
-            "found": self._found / self._people if self._people else 1.0,
+            "found": found if self._everybody else None,
             "false": self._false,
             "people": self._people,
             "unsure": 1 - self._sure / self._joints if self._joints else 0.0,

@@ -54,10 +54,12 @@ class Desk:
         recorder: Recording | None = None,
         file: Seekable | None = None,
         writing: bool = False,
+        fullscreen: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.style = style
-        self.paused = self.help = self.fullscreen = False
+        self.paused = self.help = False
+        self.fullscreen = fullscreen
         self.recording = recorder is not None
         self.jumping = False
         self.part = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +66,8 @@ class Steps:
 def run(settings: Settings) -> None:
     """Write the pictures that settings.explain asks for. Raises PosestreamError."""
     assert settings.explain is not None
-    with closing(open_source(settings)) as source:
-        paths = _paths(settings.explain, settings.overwrite)
+    with closing(open_source(settings)) as source, _folder(settings.explain) as folder:
+        paths = _paths(folder, settings.overwrite)
         detector, pose = load_networks(settings, source.info)
         try:
             found = find(source, detector, settings.explain_frame)
@@ -78,21 +78,34 @@ def run(settings: Settings) -> None:
         finally:
             detector.network.close()
             pose.close()
-    for path, picture in zip(paths, pictures, strict=True):
-        file = OutputFile(path, settings.overwrite)
-        _write(file, picture)
+        for path, picture in zip(paths, pictures, strict=True):
+            file = OutputFile(path, settings.overwrite)
+            _write(file, picture)
     if not settings.quiet:
         print(f"frame {steps.number} explained in {settings.explain}", file=sys.stderr)
 
 
-def _paths(folder: Path, overwrite: bool) -> list[Path]:
-    """Where the pictures go; the folder is made. Raises OutputError."""
+@contextmanager
+def _folder(folder: Path) -> Iterator[Path]:
+    """The folder, made if it is not there; an empty one does not stay when there is nothing to be
+    put into it. Raises OutputError."""
+    there = folder.exists()
     try:
         folder.mkdir(exist_ok=True)
     except FileExistsError:
         raise OutputError(f"{folder}: is not a folder; give another name") from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # which says that it is not empty
+            if not there:
+                folder.rmdir()
+
+
+def _paths(folder: Path, overwrite: bool) -> list[Path]:
+    """Where the pictures go. Raises OutputError."""
     paths = [folder / f"{name}.png" for name in NAMES]
     for path in paths:
         check_writable(path, overwrite)

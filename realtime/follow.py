@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from realtime.geometry import areas
 from realtime.records import Poses
 from realtime.track import MAX_AGE
+
+TOLD = 12
+"""Ids that are told of those who were seen instead, the lowest ones."""
 
 
 class Follower:
@@ -36,6 +40,35 @@ class Follower:
         if len(chosen):
             self._seen = time
         return chosen
+
+
+class Sought:
+    """Looks for one id among all people of a run; nothing for other choices."""
+
+    def __init__(self, choice: str | int) -> None:
+        self._id = choice if isinstance(choice, int) else None
+        self._others: list[int] = []
+        self._more = False
+
+    def look(self, ids: NDArray[np.int64]) -> None:
+        """At the ids (N,) of a frame."""
+        if self._id is None:
+            return
+        if self._id in ids:
+            self._id = None
+            return
+        others = sorted({*self._others, *ids[ids >= 0].tolist()})
+        self._more = self._more or len(others) > TOLD
+        self._others = others[:TOLD]
+
+    @property
+    def note(self) -> str:
+        """What to say when it was never seen; "" when it was."""
+        if self._id is None:
+            return ""
+        others = ", ".join([*map(str, self._others), *(["..."] if self._more else [])])
+        seen = f"ids were {others}" if others else "nobody had one"
+        return f"id {self._id} was never seen; {seen}"
 
 
 def _best(poses: Poses, rank: str, size_wh: tuple[int, int]) -> Poses:

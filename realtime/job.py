@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import Network
+from realtime.choice import EVERYBODY
 from realtime.compare import Compare
 from realtime.demo_score import DemoScore
 from realtime.desk import Desk
@@ -42,6 +43,7 @@ from realtime.screen import Display, Screen
 from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.record import Recorder
+from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import Window
 from realtime.sources.base import Seekable, Source, SourceInfo
 from realtime.sources.demo import DemoSource
@@ -79,7 +81,8 @@ class Job:
         detector.network, pose = Halving(detector.network), Halving(pose)
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
-        self.desk = _desk(settings, stop, source, sinks)
+        results = _results(sinks)
+        self.desk = _desk(settings, stop, source, results)
         hud = Hud(
             self.ledger,
             source,
@@ -105,8 +108,10 @@ class Job:
         self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
         self.screen = None
         if show:
-            self.screen = show(source, self.desk, not live and not sinks, not sinks)
-        self.score = DemoScore(source.scene) if isinstance(source, DemoSource) else None
+            self.screen = show(source, self.desk, not live and not results, not results)
+        self.score = None
+        if isinstance(source, DemoSource):
+            self.score = DemoScore(source.scene, everybody=options.select == EVERYBODY)
         self.whole = Run(
             source,
             self.pipeline,
@@ -149,7 +154,14 @@ class Job:
             report["models"]["compare"] = model(self.compare.network)
         if self.score:
             report["demo"] = self.score.result()
+        if note := self.pipeline.sought.note:
+            report["notes"].insert(0, note)
         return report
+
+
+def _results(sinks: list[Sink]) -> list[Sink]:
+    """Those that want every frame; a screenshot does not."""
+    return [sink for sink in sinks if not isinstance(sink, Screenshot)]
 
 
 def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> Desk:
@@ -162,6 +174,7 @@ def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> 
         recorder=next((sink for sink in sinks if isinstance(sink, Recorder)), None),
         file=source if isinstance(source, Seekable) and source.can_seek else None,
         writing=any(sink.name != "page" for sink in sinks),
+        fullscreen=settings.fullscreen,
     )
 
 
@@ -193,7 +206,8 @@ def open_job(
     shown = (show or _open_screen) if seen else None
     sinks = open_sinks(settings, source.info, cleanup)
     check_report(settings)
-    page = None if show else open_page(settings, stop, not sinks, source.info, cleanup)
+    alone = not _results(sinks)
+    page = None if show else open_page(settings, stop, alone, source.info, cleanup)
     sinks += [page] if page else []
     detector, pose = load(settings, source.info)
     job = Job(settings, stop, source, sinks, detector, pose, shown, progress)

@@ -29,6 +29,7 @@ from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_not_input, check_writable
 from realtime.sinks.record import Recorder
+from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import display_available
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
@@ -43,6 +44,8 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
     from realtime.serve.page import Page
 
 logger = logging.getLogger(__name__)
+
+KEEP = "--output and --json keep what is found"
 
 
 def open_source(settings: Settings) -> Source:
@@ -83,24 +86,36 @@ def wants_window(settings: Settings, info: SourceInfo) -> bool:
     Without a display it stays closed, with a line saying so when it was asked for or nothing is
     kept of the run.
     """
-    outputs = settings.output or settings.json or settings.data or settings.report
-    outputs = outputs or settings.serve
-    asked = settings.show or info.live or not outputs
+    outputs = _leaves_something(settings)
+    shown = settings.show or settings.fullscreen
+    asked = shown or info.live or not outputs
     if settings.headless or not asked:
         return False
     if display_available():
         return True
-    level = logging.WARNING if settings.show or not outputs else logging.INFO
-    keep = "" if outputs else "; --output and --json keep what is found"
+    level = logging.WARNING if shown or not outputs else logging.INFO
+    keep = "" if outputs else f"; {KEEP}"
     logger.log(level, "no display here; going on without a window%s", keep)
     return False
+
+
+def say_what_is_kept(settings: Settings) -> None:
+    """A warning when nobody will see anything of the run, and nobody has asked for quiet."""
+    if settings.headless and not (settings.quiet or _leaves_something(settings)):
+        logger.warning("nothing is kept or shown of this run; %s", KEEP)
+
+
+def _leaves_something(settings: Settings) -> bool:
+    """Whether there is anything of a run but its window."""
+    s = settings
+    return bool(s.output or s.json or s.data or s.screenshot or s.report or s.serve)
 
 
 def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
     """The file sinks, created under their final names; cleanup takes them back when something
     fails before the run. Raises OutputError or UsageError."""
     inputs = [p for p in (info.path, settings.detector, settings.pose, settings.compare) if p]
-    outputs = [settings.output, settings.report]
+    outputs = [settings.output, settings.report, settings.screenshot]
     outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
     targets = [parse_target(text) for text in settings.data]
     outputs += [target.path for target in targets]
@@ -123,6 +138,8 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
         )
         cleanup.callback(recorder.close, clean=False)
         sinks.append(recorder)
+    if settings.screenshot:
+        sinks.append(Screenshot(settings.screenshot, overwrite=settings.overwrite))
     if settings.json:
         path = None if settings.json == "-" else Path(settings.json)
         lines = JsonLines(

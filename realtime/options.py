@@ -11,6 +11,7 @@ from realtime.choice import parse_choice
 from realtime.command import Parser
 from realtime.controls import OVERLAYS, help_text
 from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
+from realtime.formats.target import FORMATS, OFFERED
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
 
@@ -24,6 +25,14 @@ EPILOG = f"""examples:
 
 keys in the window:
 {help_text()}
+
+afterwards and beside it (or python -m what is in brackets), each with its own --help:
+  posestream-report (realtime.report)      a page of a run: who, where, angles, speed
+  posestream-clean (realtime.clean)        steady joints afterwards, another format
+  posestream-batch (realtime.batch)        thousands of videos, on one machine or many
+  posestream-train (train)                 networks of your own
+  posestream-engines (engines)             public networks, what runs them, int8
+  from realtime import stream, run, load   the same from Python, with these options
 
 networks: the bundled ones unless told; python -m engines list shows the NAMEs of public weights,
 python -m engines pull NAME fetches them, auto takes the most accurate that is there
@@ -76,8 +85,14 @@ def _add_output(add: Any) -> None:
         "--data",
         action="append",
         metavar="[FORMAT:]FILE",
-        help="poses as .jsonl, .json, .csv, .npz, .mat, .trc or as csv-wide:FILE, coco:FILE,"
-        " openpose:FOLDER; may be given several times",
+        help=f"{OFFERED}; may be given several times",
+    )
+    add("--format", choices=FORMATS, help="of each --data FILE without one, whatever its suffix")
+    add(
+        "--screenshot",
+        type=Path,
+        metavar="FILE.png",
+        help="the annotated picture of the first frame with somebody in it, else of the last one",
     )
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
@@ -94,6 +109,7 @@ def _add_output(add: Any) -> None:
 
 def _add_picture(add: Any) -> None:
     _switch(add, "--show", "open a window also when there are outputs")
+    _switch(add, "--fullscreen", "open a window, which fills the screen")
     _switch(add, "--headless", "never open a window")
     add(
         "--serve",
@@ -163,7 +179,12 @@ def _add_people(add: Any) -> None:
         choices=("display", "data", "all", "off"),
         help="steady joints in the picture (default), in the data, in both or nowhere",
     )
-    add("--select", type=_choice, metavar="WHO", help="one person: largest, center or an id")
+    add(
+        "--select",
+        type=_choice,
+        metavar="WHO",
+        help="one person: largest, center or an id; none (default): everybody",
+    )
     _switch(add, "--fix-swaps", "undo swaps of left and right that last some frames")
 
 

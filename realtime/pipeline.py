@@ -22,6 +22,7 @@ from realtime.defaults import MIN_SCORE
 from realtime.detect import Detector
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
+from realtime.follow import Sought
 from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
 from realtime.over_time import OverTime
@@ -76,6 +77,7 @@ class Pipeline:
         self._ledger, self._options = ledger, options
         self.watchful: Callable[[], bool] = lambda: False  # detect in every live frame
         self.wants_heat: Callable[[], bool] = lambda: False  # whether heatmaps are to be shown
+        self.sought = Sought(options.select)
         self.compare: Again | None = None  # a second network, see realtime/compare.py
         self._start_afresh()
         live = source.info.live
@@ -194,6 +196,7 @@ class Pipeline:
         with self.meters["render"].on([item.frame.index]):
             if item.heads is not None and not self._source.info.independent:
                 item = replace(item, heads=self._heads.update(item.heads, item.frame.time))
+            self.sought.look(item.poses.ids)
             item = replace(item, poses=self._people.chosen(item.poses, item.frame))
             if item.heat is not None:
                 item = replace(item, heat=of_people(item.heat, item.poses))

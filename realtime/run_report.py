@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from realtime.sources.base import Source
 from realtime.version import VERSION
 
 SCHEMA = 1
+FEW = ("page", "screenshot")
+"""Sinks that take every frame and do not keep it: none is written by them."""
 
 
 def build_report(
@@ -50,7 +52,7 @@ def build_report(
         "size_wh": source.info.size_wh,
         "ended": ended,
         "frames_shown": shown,
-        **_accounts(ledger, [w.count for w in workers if w.sink.name != "page"], ended),
+        **_accounts(ledger, [w.count for w in workers if w.sink.name not in FEW], ended),
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
         "latency_ms": _latency(ledger),
@@ -174,12 +176,7 @@ def _figures(report: dict[str, Any]) -> list[str]:
     )
     lines.append(f"networks: {models}")
     if "demo" in report:
-        demo = report["demo"]
-        error = "none" if demo["mean_error_px"] is None else f"{demo['mean_error_px']:.2f}"
-        lines.append(
-            f"demo: mean error {error} px, {100 * demo['found']:.1f} % of people found, "
-            f"{demo['false']} false"
-        )
+        lines.append(f"demo: {', '.join(_demo(report['demo']))}")
     if report["reconnects"]:
         lines.append(f"{report['reconnects']} reconnects")
     if report["bad_packets"] and report["kind"] != "images":  # those have a note each
@@ -187,3 +184,12 @@ def _figures(report: dict[str, Any]) -> list[str]:
     if report["failed_people"]:
         lines.append(f"{report['failed_people']} people left out because a joint was not finite")
     return lines
+
+
+def _demo(demo: dict[str, Any]) -> Iterator[str]:
+    """What is known of how well the demo scene was understood."""
+    if demo["mean_error_px"] is not None:
+        yield f"mean error {demo['mean_error_px']:.2f} px"
+    if demo["found"] is not None:
+        yield f"{100 * demo['found']:.1f} % of people found"
+    yield f"{demo['false']} false"

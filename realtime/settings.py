@@ -36,7 +36,9 @@ class Settings:
     output: Path | None
     json: str | None
     data: tuple[str, ...]
+    format: str | None
     angles: bool
+    screenshot: Path | None
     report: Path | None
     status_file: Path | None
     overwrite: bool
@@ -44,6 +46,7 @@ class Settings:
     record_required: bool
     min_free: int
     show: bool
+    fullscreen: bool
     headless: bool
     serve: str | None
     mirror: bool
@@ -133,22 +136,26 @@ def validate(s: Settings) -> None:
     check_place(s.compute, s.threads)
     if len(s.device) + len(s.input) > 1:
         _validate_several(s)
-    if s.show and s.headless:
-        raise UsageError("--show and --headless exclude each other")
+    if s.headless and (s.show or s.fullscreen):
+        raise UsageError("--headless excludes --show and --fullscreen")
     for path in (s.log_file, s.status_file):
         if path is not None:
             check_not_input(path, [Path(p) for p in (*s.input, s.detector, s.pose, s.compare) if p])
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
+    if s.screenshot is not None and s.screenshot.suffix.lower() != ".png":
+        raise UsageError(f"--screenshot {s.screenshot}: expected a name ending in .png")
     _ = s.span
     check_bench(s, DEFAULTS)
-    if s.explain and (s.output or s.json or s.data or s.report):
+    if s.format and not s.data:
+        raise UsageError(f"--format {s.format} goes with --data FILE")
+    if s.explain and (s.output or s.json or s.data or s.report or s.screenshot):
         raise UsageError("--explain works on one frame and leaves; give it without other outputs")
     if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
         raise UsageError("--compare takes one network, and goes without --explain and --select ID")
     if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
         raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
-    own = (s.output, s.json, s.report, s.log_file, s.status_file)
+    own = (s.output, s.json, s.screenshot, s.report, s.log_file, s.status_file)
     outputs = [str(p) for p in own if p and str(p) != "-"]
     outputs += [str(parse_target(text).path) for text in s.data]
     if len({_absolute(p) for p in outputs}) < len(outputs):

@@ -31,7 +31,7 @@ from realtime.formats.target import parse_target
 from realtime.grid import Grid, Tile
 from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
-from realtime.opening import load_networks, wants_window
+from realtime.opening import load_networks, say_what_is_kept, wants_window
 from realtime.progress import Progress
 from realtime.screen import LOST, say_lost
 from realtime.settings import Settings
@@ -60,6 +60,7 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
         page = _open_page(settings, stop, views)
         networks = _Networks(parts)
         members = [_Member(n, part, networks, told, cleanup) for n, part in enumerate(parts, 1)]
+        say_what_is_kept(settings)
         grid = _open_grid(members, page is not None, stop)
         if grid:
             views.callback(grid.close)
@@ -85,6 +86,7 @@ def divided(settings: Settings) -> list[Settings]:
             output=_numbered(settings.output, n),
             json=settings.json and str(_numbered(Path(settings.json), n)),
             data=tuple(_numbered_target(text, n) for text in settings.data),
+            screenshot=_numbered(settings.screenshot, n),
             report=_numbered(settings.report, n),
             status_file=_numbered(settings.status_file, n),
         )

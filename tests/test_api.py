@@ -11,7 +11,7 @@ import threading
 from dataclasses import fields
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ from realtime import load, run, stream
 from realtime.api import RunOptions
 from realtime.cli import parse, settings_of
 from realtime.errors import InputError, OutputError, PosestreamError, UsageError
+from realtime.formats.target import Format
+from realtime.options import build_parser, options_of
 from realtime.records import PosedFrame
 from realtime.scene import Scene
 from realtime.settings import Settings
@@ -81,8 +83,7 @@ def test_what_is_drawn_is_asked_for(tmp_path: Path, film: Path) -> None:
     assert abs(plain[:, ::-1] - mirrored).mean() < 4 < abs(plain - mirrored).mean()
     assert first("black", overlay="black").max() < 60 < plain.max()
     assert (abs(first("hidden", blur_faces=True) - plain).max(2) > 40).sum() > 50
-    assert set(RunOptions.__annotations__) <= {field.name for field in fields(Settings)}
-    for option in ({"mirror": True}, {"overlay": "heatmap"}, {"blur_faces": True}):
+    for option in ({"mirror": True}, {"overlay": "heatmap"}, {"blur_faces": True}, {"crf": 20}):
         with pytest.raises(UsageError, match=f"{next(iter(option))} is for what run"):
             stream(film, **option, **TINY)
 
@@ -176,10 +177,21 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None
     words = f"--input {folder} --start 3 --end 4.5s --camera-size 640x480 --data {folder}/a.csv"
     assert given == parse(words.split())
     assert settings_of(input=None, stride=None) == parse([])
-    known = set(Settings.__dataclass_fields__)
-    from realtime.api import RunOptions
 
-    assert set(RunOptions.__annotations__) <= known
+
+def test_types_of_options_say_what_the_command_line_takes() -> None:
+    options, types = options_of(build_parser()), get_type_hints(RunOptions)
+    assert set(types) <= {field.name for field in fields(Settings)}
+    for name, hint in types.items():
+        if get_origin(hint) is Literal:
+            assert set(get_args(hint)) == set(options[name].choices or ()), name
+    assert get_args(Format) == tuple(options["format"].choices or ())
+
+
+def test_a_run_writes_any_suffix_in_the_format_asked_for(tmp_path: Path, film: Path) -> None:
+    report = run(film, end=2, data=tmp_path / "a.txt", format="csv", crf=30, **TINY)
+    assert set(report["sinks"]) == {"data.csv"}
+    assert (tmp_path / "a.txt").read_text().startswith("frame,time,")
 
 
 def test_the_interface_is_loaded_when_asked_for() -> None:

@@ -560,7 +560,7 @@ def test_the_line_and_the_table() -> None:
         ("a.mp4 --out r --threads 3", "--cores-each says it"),
         ("a.mp4 --out r --compare x.onnx", "--compare: is for pictures"),
         ("a.mp4 --out r --min-score 2", "--min-score 2"),
-        ("a.mp4 --out r --data openpose", "invalid choice"),
+        ("a.mp4 --out r --data openpose", "--data openpose: choose jsonl, "),
         ("a.mp4 --out r --ray head", "--ray 'head': expected auto or HOST:PORT"),
         ("a.mp4 --out r --ray 10.0.0.1:99999", "expected auto or HOST:PORT"),
         ("a.mp4 --out r --ray ray://head:10001", "is an address of Ray Client"),

@@ -123,6 +123,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert np.std([x for x in places(load(out)) if x]) < 3
     assert out.read_text().splitlines()[0].endswith(",angle")
     assert capsys.readouterr().err == ""
+    assert main([str(start.path), "--out", str(tmp_path / "7.jsonl"), "--id", "77"]) == 0
+    told = capsys.readouterr().err
+    assert told == "posestream: note: id 77 was never seen; ids were 1\n"
     for words, code, says in (
         ([str(start.path), "--out", str(out)], 4, "use --overwrite"),
         ([str(start.path), "--out", str(start.path)], 2, "this is the input"),

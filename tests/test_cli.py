@@ -1,14 +1,18 @@
 """The command line and the configuration file."""
 
+import configparser
+import importlib
 from pathlib import Path
 
 import pytest
+from commandline import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.cli import parse
 from realtime.config_file import as_toml
 from realtime.errors import UsageError
+from realtime.options import build_parser
 
 
 def test_defaults_and_given_values() -> None:
@@ -40,9 +44,14 @@ def test_defaults_and_given_values() -> None:
         (["walk.mp4"], "--input walk.mp4"),
         (["--input", "a.mp4", "b.mp4"], "--input b.mp4"),
         (["--show", "--headless"], "exclude"),
+        (["--fullscreen", "--headless"], "exclude"),
+        (["--screenshot", "x.jpg"], "--screenshot x.jpg: expected a name ending in .png"),
+        (["--screenshot", "x.png", "--report", "x.png"], "same name"),
         (["--output", "x.txt"], ".mp4"),
         (["--output", "x.mp4", "--json", "x.mp4"], "same name"),
-        (["--engine", "magic"], "magic"),
+        (["--engine", "magic"], "--engine magic: choose auto, "),
+        (["--overlay", "blue"], "--overlay blue: choose skeleton, heatmap, boxes, black"),
+        (["--smooth", "on"], "--smooth on: choose display, data, all, off"),
         (["--config", "missing.toml"], "missing.toml"),
     ],
 )
@@ -102,6 +111,21 @@ def test_print_config_can_be_read_back(tmp_path: Path) -> None:
         ["--input", 'C:\\a "b".mp4', "--start", "3s", "--camera-size", "640x480", "--json", "-"]
     )
     assert parse(config(tmp_path, as_toml(settings))) == settings
+
+
+def test_the_help_names_every_other_command_and_each_is_there() -> None:
+    """As setup.cfg installs them, with --help of their own; and the Python interface."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    scripts = setup["options.entry_points"]["console_scripts"].split("\n")
+    commands = dict(script.split(" = ") for script in scripts if script)
+    assert {"posestream-clean", "posestream-report"} <= set(commands)
+    usage = build_parser().format_help()
+    for name, place in commands.items():
+        module, _, function = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+        assert name == "posestream" or name in usage
+    assert "from realtime import stream, run, load" in usage
 
 
 words = st.text(max_size=12)

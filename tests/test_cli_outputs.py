@@ -268,6 +268,15 @@ def test_without_a_display_the_program_goes_on_without_a_window() -> None:
     assert "no display here" in shown.err
 
 
+def test_a_run_that_leaves_nothing_says_so() -> None:
+    says = "posestream: WARNING: nothing is kept or shown of this run; --output and --json keep"
+    bare = run(*DEMO, "--end", "2")
+    assert bare.code == 0 and [says in line for line in bare.err.splitlines()].count(True) == 1
+    assert run(*DEMO, "--end", "2", "--quiet").err == ""
+    assert "nothing is kept" not in run(*DEMO, "--end", "2", "--json", "-").err
+    assert len(run("--input", "no.mp4", "--headless").err.splitlines()) == 1  # no run, no word
+
+
 @needs_windows
 @needs_x
 def test_the_window_is_quit_by_key_and_by_closing(tmp_path: Path, display: Display) -> None:

@@ -222,7 +222,7 @@ def test_what_does_not_go_together(wrong: tuple[str, ...]) -> None:
 
 def test_mistakes_are_told(tmp_path: Path) -> None:
     def attempt(**options: object) -> None:
-        api.run("demo", end=2, **options)  # type: ignore[arg-type]
+        api.run("demo", end=2, **options)
 
     with pytest.raises(UsageError, match="--output"):
         attempt(compare=NETWORKS["pose"])
@@ -235,4 +235,4 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="input"):
         attempt(compare=copy, output=copy, overwrite=True)
     with pytest.raises(UsageError, match="stream"):
-        api.stream("demo", compare=NETWORKS["pose"])  # type: ignore[call-arg]
+        api.stream("demo", compare=NETWORKS["pose"])

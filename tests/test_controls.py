@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from commandline import ROOT, demo, finish, times
+from commandline import ROOT, demo, finish, start, times
 from xserver import needs_x, press
 
 from realtime import desk as desk_module
@@ -34,6 +34,7 @@ from realtime.controls import (
 )
 from realtime.desk import ACTIONS, TOLD_FOR, Desk, write_png
 from realtime.draw import Style
+from realtime.errors import UsageError
 from realtime.help_card import with_help, with_note
 from realtime.hud import Hud
 from realtime.ledger import Ledger
@@ -131,6 +132,8 @@ def test_the_table_is_sound() -> None:
     assert action_of("x") is None and action_of(None) is None
     flags = {flag for action in build_parser()._actions for flag in action.option_strings}
     assert {key.flag for key in KEYS if key.flag} <= flags
+    without = {key.action for key in KEYS if not key.flag}
+    assert without == {"help", "quit", "pause", "step"}  # what means nothing before there is a run
 
 
 def test_the_help_names_every_key_everywhere() -> None:
@@ -142,6 +145,7 @@ def test_the_help_names_every_key_everywhere() -> None:
     assert "record" not in [key.action for key in usable(False)]
     assert not {key.action for key in usable(True, False)} & JUMPS.keys()
     assert usable(True) == KEYS
+    assert readme in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_overlays_go_round_and_are_flags() -> None:
@@ -301,6 +305,18 @@ def test_no_frame_drawn_before_the_blur_gets_out_after_it() -> None:
     assert overlay_of(one.style) == "black" and black is not None and not black.any()
 
 
+def test_a_run_may_begin_in_full_screen() -> None:
+    one, stop, _ = desk(fullscreen=True)
+    shown, window = screen(one)
+    shown.look_after(stop)
+    assert window.full == [True]
+    do(one, "fullscreen")
+    shown.look_after(stop)
+    assert window.full == [True, False]
+    with pytest.raises(UsageError, match="--headless excludes --show and --fullscreen"):
+        parse(["--fullscreen", "--headless"])
+
+
 def screen(one: Desk) -> tuple[Screen, Window]:
     window = Window()
     return Screen(window, Source(), one, paced=False), window  # type: ignore[arg-type]
@@ -398,6 +414,25 @@ def test_keys_in_a_real_window(display: str, tmp_path: Path) -> None:
     assert len(times(video)) + len(times(tmp_path / "d_2.mp4")) == told["frames_written"]
     assert told["dropped"]["record.off"] > 0
     assert told["frames_captured"] == told["frames_written"] + sum(told["dropped"].values())
+
+
+@needs_x
+def test_a_real_window_that_fills_the_screen_from_the_beginning(display: str) -> None:
+    """1400x900, of which a window takes 1280x720 otherwise."""
+    env = {**os.environ, "DISPLAY": display}
+    env.pop("XAUTHORITY", None)
+    process = start("--input", "demo", "--live", "--fullscreen", **env)
+    search = ["xdotool", "search", "--sync", "--name", "posestream", "getwindowgeometry"]
+
+    def whole() -> bool:
+        told = subprocess.run(search, env=env, capture_output=True, text=True, timeout=30).stdout
+        return "Geometry: 1400x900" in told
+
+    wait_for(whole)
+    press(display, "f")
+    wait_for(lambda: not whole())
+    press(display, "q")
+    assert finish(process).code == 0
 
 
 def wait_for(condition: object, within: float = 60) -> None:

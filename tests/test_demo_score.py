@@ -78,6 +78,12 @@ def test_nobody_found() -> None:
     assert result["found"] == 0 and result["mean_error_px"] is None and result["people"] == 2
 
 
+def test_who_follows_one_misses_nobody_else() -> None:
+    one = DemoScore(FakeScene(TWO), everybody=False)  # type: ignore[arg-type]
+    one.add(0, as_found(TWO)[:1])
+    assert one.result()["found"] is None and one.result()["mean_error_px"] == 0
+
+
 def test_nobody_there() -> None:
     nobody = people()
     assert score(nobody, Poses.empty()) == {

@@ -56,6 +56,16 @@ def test_five_pictures_of_a_demo_frame(tmp_path: Path) -> None:
     assert again.code == 4 and "--overwrite" in again.errors[0]
 
 
+def test_a_frame_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "how"
+    asked = ("--explain", folder, "--end", "2", "--explain-frame", "9999")
+    result = demo(*asked)
+    assert result.code == 3 and "there is no frame 9999; 2 frames were read" in result.errors[0]
+    assert not folder.exists()
+    folder.mkdir()
+    assert demo(*asked).code == 3 and folder.exists()  # it was there before
+
+
 def test_blurred_faces_are_blurred_here_as_well(tmp_path: Path) -> None:
     assert demo("--explain", tmp_path / "how", "--explain-frame", "40", "--blur-faces").code == 0
     pictures = [cv2.imread(str(tmp_path / "how" / f"{NAMES[n]}.png")) for n in (0, 4)]

@@ -22,6 +22,7 @@ from realtime.errors import UsageError
 from realtime.formats.registry import load
 from realtime.formats.target import FORMATS
 from realtime.opening import open_sinks, open_source
+from realtime.options import build_parser
 
 
 def test_one_run_writes_every_format(tmp_path: Path) -> None:
@@ -45,11 +46,29 @@ def test_one_run_writes_every_format(tmp_path: Path) -> None:
             record = records[frame.frame]
             assert frame.time == pytest.approx(record["time"], abs=1e-6)
             if format_ == "trc":
+                assert set(frame.poses.ids.tolist()) <= {p["id"] for p in record["people"]}
                 continue
             assert frame.poses.ids.tolist() == [person["id"] for person in record["people"]]
             points = [person["keypoints"] for person in record["people"]]
             found = np.concatenate([frame.poses.joints_xy, frame.poses.joint_scores[..., None]], 2)
             assert np.allclose(found, points, 0, 5.2e-3)
+
+
+def test_a_format_for_any_suffix(tmp_path: Path) -> None:
+    """--format is for each file that names none itself, also where the suffix says another one."""
+    table, wide, other = (tmp_path / name for name in ("a.txt", "w.dat", "b.json"))
+    asked = ("--data", table, "--data", f"csv-wide:{wide}", "--data", other)
+    result = demo("--end", "3", "--format", "csv", *asked)
+    assert result.code == 0, result.err
+    assert table.read_bytes() == other.read_bytes()
+    heads = [path.read_text().partition("\n")[0] for path in (table, wide)]
+    assert heads[0].endswith(",joint,x,y,joint_score") and heads[1].endswith(",right_ankle_score")
+    settings = parse(["--data", "poses", "--data", "C:/a.csv", "--format", "openpose"])
+    assert settings.data == ("openpose:poses", "openpose:C:/a.csv")
+    fails(demo("--data", table, "--format", "xml"), 2, "--format xml: choose jsonl, json, csv")
+    fails(demo("--format", "csv"), 2, "--format csv goes with --data FILE")
+    usage = " ".join(build_parser().format_help().split())
+    assert f"FORMAT is {', '.join(FORMATS[:-1])} or trc" in usage
 
 
 def test_a_killed_run_leaves_lines_that_can_be_read_and_nothing_half(tmp_path: Path) -> None:
@@ -112,3 +131,8 @@ def test_a_configuration_names_several(tmp_path: Path) -> None:
     settings = parse(["--config", str(config)])
     assert settings.data == ("a.csv", "coco:b.json") and settings.angles
     assert f"data = {json.dumps(files)}" in as_toml(settings)
+    config.write_text(f'data = {json.dumps(files)}\nformat = "npz"\n')
+    settings = parse(["--config", str(config)])
+    assert settings.data == ("npz:a.csv", "coco:b.json")
+    config.write_text(as_toml(settings))
+    assert parse(["--config", str(config)]) == settings

@@ -118,11 +118,24 @@ def test_trc_holds_one_person(tmp_path: Path) -> None:
     for frame, item in zip(found, items):
         assert abs(frame.time - item.frame.time) < 1e-6
         if len(frame.poses):
+            assert frame.poses.ids.tolist() == [0]
             person = item.poses[item.poses.ids == 0]
             seen = person.joint_scores >= 0.3
             assert np.array_equal(frame.poses.joint_scores, seen.astype(np.float32))
             assert np.allclose(frame.poses.joints_xy[seen], person.joints_xy[seen], 0, 5.2e-3)
             assert not frame.poses.joints_xy[~seen].any()
+
+
+@pytest.mark.parametrize("number", [7, 0, -1])
+def test_trc_tells_who_it_holds(tmp_path: Path, number: int) -> None:
+    to = target(tmp_path, "trc")
+    rng = np.random.default_rng(2)
+    write(to, [posed(i, i / 30, people(rng, [number])) for i in range(3)])
+    assert [frame.poses.ids.tolist() for frame in load(to.path)] == [[number]] * 3
+    first, _, rest = to.path.read_text().partition("\n")
+    assert first == f"PathFileType\t4\t(X/Y/Z)\ta.trc\tid {number}"
+    to.path.write_text(f"PathFileType\t4\t(X/Y/Z)\tid 5.trc\n{rest}")  # as others write it
+    assert [frame.poses.ids.tolist() for frame in load(to.path)] == [[0]] * 3
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -133,7 +146,7 @@ def test_a_person_that_is_not_finite_is_left_out(tmp_path: Path, format_: str) -
     to = target(tmp_path, format_)
     write(to, [posed(0, 0.0, poses)])
     (frame,) = load(to.path)
-    assert frame.poses.ids.tolist() == ([0] if format_ == "trc" else [5])
+    assert frame.poses.ids.tolist() == [5]
 
 
 @pytest.mark.parametrize("format_", FORMATS)

@@ -11,6 +11,7 @@ import pytest
 from test_formats_files import people, posed, scene, target, write
 
 from realtime.angles import ANGLES, joint_angles
+from realtime.formats.openpose import BODY_25, to_body_25
 from realtime.formats.registry import About
 from realtime.records import PosedFrame, Poses
 from realtime.skeleton import JOINTS
@@ -133,6 +134,31 @@ def _truth(items: list[PosedFrame]) -> dict[str, Any]:
     images = [{"id": int(Path(item.frame.source).stem)} for item in items]
     person = {"id": 1, "name": "person", "keypoints": list(JOINTS), "skeleton": []}
     return {"images": images, "annotations": annotations, "categories": [person]}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
+def test_pose_format_reads_an_openpose_folder(tmp_path: Path) -> None:
+    """Its module has escapes in a string that Python warns of when it compiles it."""
+    openpose = pytest.importorskip("pose_format.utils.openpose")
+    to = target(tmp_path, "openpose")
+    write(to, ITEMS)
+    found = openpose.load_openpose_directory(str(to.path), fps=30, width=2000, height=2000)
+    names = found.header.components[0].points
+    assert [name.lower() for name in names] == [_as_openpose(name) for name in BODY_25]
+    points, scores = found.body.data, found.body.confidence
+    assert points.shape[:2] == (7, 3)  # frames by their numbers, people
+    for item, k in PEOPLE:
+        body = to_body_25(item.poses)[k]
+        seen, sure = points[item.frame.index, k, :25], scores[item.frame.index, k, :25]
+        known = body[:, 2] > 5.1e-5
+        assert np.allclose(sure, body[:, 2], 0, 5.1e-5)
+        assert np.allclose(seen.data[known], body[known, :2], 0, 5.2e-3)
+        assert seen.mask[19:].all() and not seen.mask[:19][known[:19]].any()  # no feet
+
+
+def _as_openpose(name: str) -> str:
+    """left_big_toe as lbigtoe."""
+    return name.replace("left_", "l").replace("right_", "r").replace("_", "")
 
 
 def test_a_trc_reader_reads_trc(tmp_path: Path) -> None:

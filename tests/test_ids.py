@@ -1,6 +1,7 @@
 """Ids on the demo scene's truth by a published measure; who is followed; the tracker's limits."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from time import process_time
@@ -9,6 +10,7 @@ import cv2
 import demo_truth
 import numpy as np
 import pytest
+from commandline import demo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_track import CROSSING, GROUP, Walker, box_around, observed, poses_of, times
@@ -16,7 +18,7 @@ from test_track import CROSSING, GROUP, Walker, box_around, observed, poses_of, 
 from realtime.choice import parse_choice
 from realtime.cli import parse
 from realtime.errors import UsageError
-from realtime.follow import Follower
+from realtime.follow import Follower, Sought
 from realtime.kalman import Motion
 from realtime.opening import open_source
 from realtime.records import Poses
@@ -166,6 +168,30 @@ def test_an_id_is_followed_alone():
     assert [follow(p, t, SIZE_WH).ids.tolist() for t, p in ((0, both), (9, both[1:]))] == [[3], []]
     follow = Follower("largest")
     assert follow(both[:1], 0.0, SIZE_WH).ids.tolist() == [3]
+
+
+def test_an_id_that_was_never_seen_is_told():
+    sought = Sought(99)
+    assert sought.note == "id 99 was never seen; nobody had one"
+    for ids in ([3, 1], [], [-1], [2, 1]):
+        sought.look(np.array(ids, np.int64))
+    assert sought.note == "id 99 was never seen; ids were 1, 2, 3"
+    sought.look(np.setdiff1d(np.arange(200), [99]))
+    assert sought.note.endswith(" 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...")
+    sought.look(np.array([4, 99]))
+    sought.look(np.array([4]))
+    assert sought.note == Sought("largest").note == ""
+
+
+def test_a_run_says_when_nobody_has_the_id_and_misses_nobody_else(tmp_path):
+    path = tmp_path / "r.json"
+    result = demo("--select", "99", "--end", "3", "--report", path)
+    assert result.code == 0 and "note: id 99 was never seen; ids were 1, 2" in result.err
+    assert "mean error" not in result.err and "of people found" not in result.err
+    assert json.loads(path.read_text())["demo"]["found"] is None
+    result = demo("--select", "1", "--end", "3", "--report", path, "--overwrite")
+    assert result.code == 0 and "never seen" not in result.err
+    assert "demo: mean error" in result.err and "of people found" not in result.err
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "biggest", "", "1.5", "²"])

@@ -221,6 +221,9 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert failed(capsys, data, "--nonsense")[0] == 2
     assert failed(capsys, data, "--out", data, "--overwrite")[0] == 2
     assert failed(capsys, data, "--out", tmp_path / "no" / "a.html")[0] == 4
+    code, line = failed(capsys, data, "--out", tmp_path / "p.pdf")
+    assert code == 2 and "p.pdf: expected a name ending in .html" in line
+    assert not (tmp_path / "p.pdf").exists()
     assert made(data)
     assert failed(capsys, data)[0] == 4  # there is a page already
     for content in (b"", b"[]", b"{}", b"\xff", b"[" * 100_000):

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from commandline import demo
 from demo_truth import RATE, perfect
 from test_smooth import one
 
@@ -46,6 +47,13 @@ def test_without_swaps_nothing_is_changed(measure: ModuleType, noise: float) -> 
     for f, poses in enumerate(perfect(0)):
         assert repair(poses, f / RATE) is poses
     assert repair.changed == 0
+
+
+def test_a_run_without_swaps_is_the_same_byte_for_byte(tmp_path: Path) -> None:
+    for name, more in (("a", ()), ("b", ("--fix-swaps",))):
+        result = demo("--json", tmp_path / name, "--end", "40", *more)
+        assert result.code == 0, result.err
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_scores_go_along_and_the_input_stays(measure: ModuleType) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from realtime.errors import UsageError
 
-FORMATS = ("jsonl", "json", "csv", "csv-wide", "npz", "mat", "coco", "openpose", "trc")
+Format = Literal["jsonl", "json", "csv", "csv-wide", "npz", "mat", "coco", "openpose", "trc"]
+FORMATS: tuple[str, ...] = get_args(Format)
 SUFFIXES = {
     ".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".npz": "npz", ".mat": "mat", ".trc": "trc",
 }  # fmt: skip
 ALLOWED = (
     f"expected a name ending in {', '.join(SUFFIXES)}, or csv-wide:FILE, coco:FILE, openpose:FOLDER"
 )
+OFFERED = (
+    f"poses as {', '.join(SUFFIXES)}, or as FORMAT:FILE, where FORMAT is {', '.join(FORMATS[:-1])}"
+    f" or {FORMATS[-1]} (openpose:FOLDER)"
+)
+"""For the help of an option that takes targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +33,7 @@ class Target:
 
 def parse_target(text: str, option: str = "--data") -> Target:
     """[FORMAT:]FILE as --data takes it; a folder is for OpenPose. Raises UsageError."""
-    name, colon, rest = text.partition(":")
-    if not (colon and name.lower() in FORMATS):
-        name, rest = "", text
+    name, rest = _divided(text)
     path = Path(rest)
     if not name:
         folder = text.endswith(("/", "\\")) or _is_folder(path)
@@ -36,6 +41,17 @@ def parse_target(text: str, option: str = "--data") -> Target:
     if not name or not path.name.strip():
         raise UsageError(f"{option} {text}: {ALLOWED}")
     return Target(name.lower(), path)
+
+
+def with_format(text: str, format_: str) -> str:
+    """The same target with this format where the text names none before a colon."""
+    return text if _divided(text)[0] else f"{format_}:{text}"
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """The format before the colon, "" where there is none, and the rest."""
+    name, colon, rest = text.partition(":")
+    return (name, rest) if colon and name.lower() in FORMATS else ("", text)
 
 
 def _is_folder(path: Path) -> bool:

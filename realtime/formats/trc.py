@@ -3,11 +3,13 @@
 A row for each frame with its number and true time, cells of joints that are not seen empty.
 Coordinates are pixels of the picture, x right, y down, z = 0: scale and turn them before using
 them as lengths. Markers have Pose2Sim's names (RShoulder, LAnkle, ...). A file has room for one
-person: the one in most frames, the lower id when several are.
+person: the one in most frames, the lower id when several are. The id stands behind the name of the
+file in the first line ("id 3"), which readers keep as it is or leave alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -71,13 +73,13 @@ class Trc:
     def finish(self, out: BinaryIO) -> list[str]:
         most = max(self._seen.values(), default=0)
         who = min((number for number, n in self._seen.items() if n == most), default=-1)
-        out.write(self._header().encode())
+        out.write(self._header(who).encode())
         for _, lines in groupby(self.spools[0].lines(), lambda line: line.split(b"\t", 2)[1]):
             out.write(_row(list(lines), str(who).encode() + b"\t"))
         others = len(self._seen) - 1
         return [f"TRC: person {who} only, {others} others left out"] if others > 0 else []
 
-    def _header(self) -> str:
+    def _header(self, who: int) -> str:
         span = self._span[-1] - self._span[0]
         rate = round((self._frames - 1) / span, 6) if span > 0 else self._rate
         first = self._numbers[0]
@@ -85,7 +87,7 @@ class Trc:
         values = [rate, rate, self._frames, JOINT_COUNT, "px", rate, first, self._frames]
         axes = "\t".join(f"X{k}\tY{k}\tZ{k}" for k in range(1, JOINT_COUNT + 1))
         return (
-            f"PathFileType\t4\t(X/Y/Z)\t{self._name}\n"
+            f"PathFileType\t4\t(X/Y/Z)\t{self._name}\tid {who}\n"
             + "\t".join([*names.split(), "OrigNumFrames"])
             + "\n"
             + "\t".join(map(str, values))
@@ -104,9 +106,9 @@ def _row(lines: list[bytes], who: bytes) -> bytes:
 
 
 def load_trc(path: Path) -> list[LoadedFrame]:
-    """The frames of a TRC file with these markers: one person with id 0, joints that are not there
-    at 0, 0 with score 0, the others with score 1; the file has no scores. Frames without any are
-    without people. Raises InputError, OSError."""
+    """The frames of a TRC file with these markers: one person, whose id is 0 in files of others,
+    joints that are not there at 0, 0 with score 0, the others with score 1; the file has no scores.
+    Frames without any are without people. Raises InputError, OSError."""
     lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) < 5 or not lines[0].startswith("PathFileType"):
         raise InputError(f"{path}: not a TRC file")
@@ -114,10 +116,12 @@ def load_trc(path: Path) -> list[LoadedFrame]:
     if missing := [marker for marker in MARKERS if marker not in names]:
         raise InputError(f"{path}: the marker {missing[0]} is not there")
     columns = [2 + 3 * names.index(marker) for marker in MARKERS]
-    return [_frame(line.split("\t"), columns) for line in lines[5:] if line.strip()]
+    named = re.search(r"\tid (-?\d{1,18})$", lines[0])
+    who = int(named[1]) if named else 0
+    return [_frame(line.split("\t"), columns, who) for line in lines[5:] if line.strip()]
 
 
-def _frame(cells: list[str], columns: list[int]) -> LoadedFrame:
+def _frame(cells: list[str], columns: list[int], who: int) -> LoadedFrame:
     points = np.zeros((JOINT_COUNT, 3), np.float32)
     for point, c in zip(points, columns, strict=True):
         x, y = (cells[c].strip(), cells[c + 1].strip()) if c + 1 < len(cells) else ("", "")
@@ -126,5 +130,5 @@ def _frame(cells: list[str], columns: list[int]) -> LoadedFrame:
     seen = points[:, 2] > 0
     count = int(seen.any())
     boxes = [box_around(points[:, :2], seen)] * count
-    poses = to_poses([points] * count, boxes, [float(seen.mean())] * count, [0] * count)
+    poses = to_poses([points] * count, boxes, [float(seen.mean())] * count, [who] * count)
     return LoadedFrame(int(float(cells[0])), float(cells[1]), poses)

@@ -50,6 +50,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--overwrite", action="store_true", help="replace an existing page")
     args = parser.parse_args(argv)
+    if args.out is not None and args.out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {args.out}: expected a name ending in .html")
     if not 0 <= args.least_score <= 1:
         raise UsageError(f"--least-score {args.least_score}: expected 0 to 1")
     return args

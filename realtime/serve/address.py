@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import socket
@@ -62,7 +63,13 @@ def listen(address: Address) -> tuple[socket.socket, Address]:
     except OSError as error:
         reason = re.sub(r" \(while attempting.*", "", error.strerror or str(error))
         raise OutputError(
-            f"--serve {address}: cannot listen: {reason}; give another port"
+            f"--serve {address}: cannot listen: {reason}; {_advice(error)}"
         ) from error
     bound.setblocking(False)
     return bound, Address(address.host, bound.getsockname()[1])
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        return "give another port"
+    return "give the name or an address of this machine, or only a port"

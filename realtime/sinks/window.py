@@ -82,8 +82,9 @@ class Window:
         return key_name(code)
 
     def fill_screen(self, on: bool) -> None:
-        """Let the window have the whole screen, or its own size again."""
-        if on == self._full or not self._usable():
+        """Let the window have the whole screen, or its own size again; not before it has shown a
+        picture, whose size is its own."""
+        if on == self._full or not self._shown or not self._usable():
             return
         self._full = on
         wanted = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
