@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -32,10 +33,13 @@ from realtime.smooth import Smoother  # noqa: E402
 from realtime.swaps import SwapRepair  # noqa: E402
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
-WRIST, ANKLES = JOINTS.index("left_wrist"), [JOINTS.index(f"{s}_ankle") for s in ("left", "right")]
+SHOULDER = JOINTS.index("left_shoulder")
+ANKLES = [JOINTS.index(f"{side}_ankle") for side in ("left", "right")]
+STILL = slice(85, 150)
+"""Of the samples of the person longest in view: standing still."""
 LAST = 170
 """Frame of the scenes in the window."""
-SWAPPED = range(60, 67)
+SWAPPED = range(72, 79)
 """Frames in which the sides of everybody are exchanged."""
 
 
@@ -81,46 +85,58 @@ def window(folder: Path) -> None:
 
 
 def steady(folder: Path) -> None:
-    """Ids over a crossing, a smoothed wrist, repaired sides."""
+    """Ids over crossings, a joint of somebody who stands still, sides exchanged and repaired."""
     run("--json", folder / "a.jsonl", "--end", 180)
     frames = load(folder / "a.jsonl")
-    figure, axes = plt.subplots(1, 3, figsize=(12.8, 3.4), layout="constrained")
-    for number, (times, poses) in enumerate(tracks(frames)):
-        middle = [(p.boxes_xyxy[0, 0] + p.boxes_xyxy[0, 2]) / 2 for p in poses]
-        axes[0].plot(times, middle, ".", ms=3, label=f"id {number + 1}")
-    axes[0].set(title="who is where: ids over crossings", xlabel="s", ylabel="x, pixels")
-    axes[0].legend(fontsize=7, ncols=2)
+    figure, (ids, still, sides) = plt.subplots(1, 3, figsize=(12.8, 3.4), layout="constrained")
+    for number, (times, poses) in enumerate(tracks(frames), 1):
+        middle = [p.boxes_xyxy[0, ::2].mean() for p in poses]
+        ids.plot(times, middle, ".", ms=3, label=f"id {number}")
+    ids.set(title="Ids over crossings", xlabel="s", ylabel="middle of the box, x in pixels")
+    ids.legend(fontsize=7, ncols=2)
     times, poses = max(tracks(frames), key=lambda track: len(track[0]))
-    smooth, low = Smoother(), clean(frames, Cleaning(butterworth=6.0))
-    number = int(poses[0].ids[0])
-    steadied = [smooth(pose, time).joints_xy[0, WRIST, 1] for time, pose in zip(times, poses)]
-    low_y = [f.poses.joints_xy[f.poses.ids == number][:, WRIST, 1] for f in low]
-    show = slice(0, 60)
-    for label, values, style in (
-        ("as found", [p.joints_xy[0, WRIST, 1] for p in poses], "0.6"),
-        (
-            "One-Euro, live",
-            steadied,
-            "C0",
+    draw_still(still, frames, times, poses)
+    draw_sides(sides, times, poses)
+    figure.savefig(HERE / "steady.png", dpi=100)
+
+
+def draw_still(axes: Any, frames: list[Any], times: list[float], poses: list[Poses]) -> None:
+    """A shoulder as found, smoothed live, and filtered afterwards."""
+    number, smooth = int(poses[0].ids[0]), Smoother()
+    low = clean(frames, Cleaning(butterworth=3.0))
+    after = [f.poses.joints_xy[f.poses.ids == number][:, SHOULDER, 1] for f in low]
+    lines = {
+        "as found": ([p.joints_xy[0, SHOULDER, 1] for p in poses], "0.65"),
+        "One-Euro, live": (
+            [smooth(p, t).joints_xy[0, SHOULDER, 1] for t, p in zip(times, poses)], "C0",
         ),
-        ("Butterworth, afterwards", [y[0] for y in low_y if len(y)], "C3"),
-    ):
-        axes[1].plot(times[show], values[show], color=style, label=label, lw=1.2)
-    axes[1].set(title=f"a wrist of id {number}", xlabel="s", ylabel="y, pixels")
-    axes[1].legend(fontsize=7)
+        "Butterworth 3 Hz, afterwards": ([y[0] for y in after if len(y)], "C3"),
+    }  # fmt: skip
+    for label, (values, colour) in lines.items():
+        axes.plot(times[STILL], values[STILL], color=colour, label=label, lw=1.4)
+    axes.set(title="A shoulder of somebody who stands", xlabel="s", ylabel="y in pixels")
+    axes.legend(fontsize=7)
+
+
+def draw_sides(axes: Any, times: list[float], poses: list[Poses]) -> None:
+    """Both ankles with sides exchanged in some frames, before and after --fix-swaps."""
     repair = SwapRepair()
     for n, (time, pose) in enumerate(zip(times, poses)):
         wrong = turned(pose) if n in SWAPPED else pose
         right = repair(wrong, time)
         for ankle, colour in zip(ANKLES, ("#0072B2", "#D55E00")):
-            axes[2].plot(time, wrong.joints_xy[0, ankle, 0], "x", color=colour, ms=4, alpha=0.4)
-            axes[2].plot(time, right.joints_xy[0, ankle, 0], ".", color=colour, ms=4)
-    axes[2].set_xlim(times[40], times[90])
-    axes[2].set(title="left and right ankle: x swapped, • repaired", xlabel="s", ylabel="x, pixels")
-    figure.savefig(HERE / "steady.png", dpi=100)
+            given, kept = (p.joints_xy[0, ankle, 0] for p in (wrong, right))
+            axes.plot(time, given, "o", mfc="none", mec=colour, ms=7, alpha=0.6)
+            axes.plot(time, kept, ".", color=colour, ms=5)
+    axes.set_xlim(times[SWAPPED[0] - 12], times[SWAPPED[-1] + 12])
+    middle = poses[SWAPPED[0]].joints_xy[0, ANKLES, 0].mean()
+    axes.set_ylim(middle - 60, middle + 60)
+    axes.set(
+        title="Left (blue) and right ankle", xlabel="s: rings as found, dots after --fix-swaps"
+    )
 
 
-def tracks(frames: list) -> Iterator[tuple[list[float], list[Poses]]]:
+def tracks(frames: list[Any]) -> Iterator[tuple[list[float], list[Poses]]]:
     """Times and poses of everybody, one after the other."""
     for number in sorted({int(i) for f in frames for i in f.poses.ids}):
         mine = [(f.time, f.poses[f.poses.ids == number]) for f in frames]
