@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from engines import plan_cache
 from engines.base import ModelSpec, Task
 from engines.identify import describe, read
 from engines.published import PUBLISHED, Published
@@ -197,7 +198,7 @@ def unwritable(folder: Path, error: OSError) -> ModelError:
 
 
 def files(folder: Path) -> list[Path]:
-    """All that pull has put into the folder, by name, the lock left out."""
+    """All that pull and TensorRT have put into the folder, by name, the lock left out."""
     names = set(PUBLISHED)
     for note in folder.glob("*.json"):
         if manifest(note.stem, folder):  # also of weights that a later registry does not name
@@ -212,12 +213,13 @@ def files(folder: Path) -> list[Path]:
         ".resume",
     )
     paths = [folder / (name + ending) for name in names for ending in endings]
+    paths += plan_cache.files(folder / plan_cache.FOLDER)
     return sorted(path for path in paths if path.is_file() or path.is_symlink())
 
 
 def clear(folder: Path) -> int:
-    """Delete all that pull has put into the folder, and the folder when nothing else is in it; the
-    number of files. Raises ModelError."""
+    """Delete all that pull and TensorRT have put into the folder, and the folder when nothing else
+    is in it; the number of files. Raises ModelError."""
     if not folder.is_dir():
         return 0
     with locked(folder):
@@ -228,6 +230,7 @@ def clear(folder: Path) -> int:
         except OSError as error:
             raise unwritable(folder, error) from error
     (folder / LOCK).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    for place in (folder / plan_cache.FOLDER, folder):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
     return len(found)

@@ -10,11 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 from engines.base import Json
 
 SCHEMA = 1
+FOLDER = "tensorrt"
+"""Where plans lie in the user's cache."""
+NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}\.(plan|json)")
+"""What their names begin with: the network, the GPU."""
 
 
 def load(folder: Path, key: Json) -> bytes | None:
@@ -43,6 +48,12 @@ def store(folder: Path, key: Json, plan: bytes, facts: Json) -> Path:
     _write(path, plan)
     _write(note, json.dumps(told, indent=1).encode() + b"\n")
     return path
+
+
+def files(folder: Path) -> list[Path]:
+    """All plans and notes in the folder, and what was left half written; by name."""
+    kept = [path for ending in (".plan", ".json", ".part") for path in folder.glob(f"*{ending}")]
+    return sorted(path for path in kept if NAME.match(path.name))
 
 
 def _row(key: Json) -> Json:

@@ -46,7 +46,7 @@ class TensorrtNetwork:
         self.device = str(self._place)
         self._logger = make_logger(trt)
         self._stream = torch.cuda.Stream(self._place)  # type: ignore[no-untyped-call]
-        folder, key = cache_dir() / "tensorrt", plan_key(spec, self._place)
+        folder, key = cache_dir() / plan_cache.FOLDER, plan_key(spec, self._place)
         plan = plan_cache.load(folder, key)
         if plan is not None and self._open(plan):
             return

@@ -18,7 +18,7 @@ import pytest
 from commandline import demo, run
 from networks import graph_of, helper, onnx, pictures, write
 
-from engines import cache, choose, importers, pull
+from engines import cache, choose, importers, plan_cache, pull
 from engines.__main__ import main
 from engines.identify import identify
 from engines.load import find_tiny, load
@@ -263,6 +263,25 @@ def test_cache_shows_and_clears_only_what_pull_made(
     for other in others:
         other.unlink()
     keep(folder, POSE)
+    assert main(["cache", "--clear"]) == 0
+    assert not folder.exists()
+
+
+def test_plans_of_tensorrt_are_shown_and_cleared_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = folder / plan_cache.FOLDER
+    key = {"network": "a" * 64, "gpu": "Some GPU"}
+    path = plan_cache.store(plans, key, b"plan", {})
+    path.with_name(f"{path.name}.7.part").write_bytes(b"half")
+    (plans / "mine.json").write_text("{}")
+    assert main(["cache"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 files" in printed and path.name in printed and "mine" not in printed
+    assert main(["cache", "--clear"]) == 0
+    assert [left.name for left in plans.iterdir()] == ["mine.json"]
+    (plans / "mine.json").unlink()
+    plan_cache.store(plans, key, b"plan", {})
     assert main(["cache", "--clear"]) == 0
     assert not folder.exists()
 

@@ -1,5 +1,5 @@
 """Every backend that is here gives the same joints as float32 torch, with the bundled networks, on
-crops of the demo scene and, where they are at hand, of photographs."""
+crops of the demo scene and, where they are at hand, of real videos and photographs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from engines import selfcheck
 from engines.base import Network, Options, Precision
 from engines.load import find_default, load
 from realtime.crop import cut
+from realtime.detect import Detector
 from realtime.errors import ModelError
 from realtime.records import Detections, Frame
 from train.coco import from_coco_boxes
 from train.trained_network import TrainedNetwork
 
+CLIPS = [
+    f"{name}.mp4"
+    for name in (
+        "sports2d_dumbbell_demo5", "sports2d_walk_demo4", "sam_guitar_upperbody",
+        "tfjs_squats_h264", "pose2sim_multi_cam02", "mmpose_posetrack18_5frames",
+    )
+]  # fmt: skip
 SHARED = Path(os.environ.get("POSESTREAM_SHARED", Path(__file__).parents[2] / "shared"))
 FORMS = {
     ("openvino", "f32"): 0.02, ("onnxruntime", "f32"): 0.02, ("torch", "f32"): 0.001,
@@ -46,6 +54,8 @@ def network(engine: str, precision: str) -> Network:
 def crops(kind: str) -> NDArray[np.uint8]:
     if kind == "demo":
         return selfcheck.demo_crops((192, 256), 16)
+    if kind == "clips":
+        return _of_clips()
     file = SHARED / "data" / "people" / "coco_val.json"
     folder = os.environ.get("POSESTREAM_PEOPLE", "")
     if not file.is_file() or not folder:
@@ -61,7 +71,24 @@ def crops(kind: str) -> NDArray[np.uint8]:
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize("kind", ["demo", "photographs"])
+def _of_clips() -> NDArray[np.uint8]:
+    """Crops of the people whom the bundled detector finds in real videos."""
+    paths = [path for name in CLIPS if (path := SHARED / "clips" / name).is_file()]
+    if not paths:
+        pytest.skip(f"needs the videos {', '.join(CLIPS)} in {SHARED / 'clips'}")
+    detect = Detector(load(cast(Path, find_default("detector")), "detector"), 0.3)
+    found = []
+    for path in paths:
+        video = cv2.VideoCapture(str(path))
+        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        for index in range(0, count - 1, max(count // 5, 1)):
+            video.set(cv2.CAP_PROP_POS_FRAMES, index)
+            frame = Frame(index, 0.0, np.asarray(video.read()[1], np.uint8))
+            found.append(cut([frame], detect([frame]), (192, 256)).pixels)
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("kind", ["demo", "clips", "photographs"])
 @pytest.mark.parametrize(("engine", "precision"), FORMS)
 def test_the_same_joints_as_torch_in_float32(kind: str, engine: str, precision: str) -> None:
     reference = TrainedNetwork(cast(Path, find_default("pose")), "pose", Options())
