@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from realtime.errors import InputError, PosestreamError, StageError
+from realtime.home import at_home
 from train.parallel import Team
 from train.task import Batch, Sample, Task
 
@@ -152,7 +153,8 @@ def _start_server() -> None:
     multiprocessing.set_forkserver_preload(["train.batches"])
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        with at_home():
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
