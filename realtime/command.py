@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from realtime.console import complain
@@ -34,6 +36,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")
+
+
+def program(module: str = "") -> str:
+    """The name by which this program was started: that of the installed command, of the script, or
+    python -m with the module."""
+    name = Path(next(iter(sys.argv), "")).name
+    as_module = name in ("__main__.py", f"{module.rpartition('.')[2]}.py")
+    return f"python -m {module}" if as_module else name
 
 
 def exit_code(work: Callable[[], None]) -> int:

@@ -44,7 +44,7 @@ class Batches:
 
     def __init__(self, task: Task, batch: int, team: Team, workers: int) -> None:
         if not len(task):
-            raise InputError("--data: no samples to learn from; see python -m train check-data")
+            raise InputError("--data: no samples to learn from; see posestream-train check-data")
         self._task = task
         self._batch = min(batch, len(task))
         self._team = team
