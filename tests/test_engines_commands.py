@@ -160,3 +160,12 @@ def test_what_is_asked_for_and_absent_ends_with_5(tmp_path, asked, reason):
     result = run_demo("--end", 2, "--json", output, *asked)
     assert result.code == 5 and len(result.errors) == 1 and reason in result.errors[0], result.err
     assert not output.exists() or not output.read_bytes()
+
+
+def test_a_gpu_that_is_not_there_is_one_line():
+    if cuda.count():
+        pytest.skip("there is a GPU")
+    result = run_demo("--end", 2, "--compute", "cuda")
+    assert result.code == 5
+    said = "posestream: error: compute cuda: no NVIDIA GPU found; use --compute cpu\n"
+    assert result.err == said
