@@ -88,7 +88,7 @@ def _add_input(add: Any) -> None:
 
 def _add_output(add: Any) -> None:
     add("--output", type=Path, metavar="FILE", help="annotated video (.mp4)")
-    add("--json", metavar="FILE", help="poses as JSON Lines; - for standard output")
+    add("--json", type=_named, metavar="FILE", help="poses as JSON Lines; - for standard output")
     add(
         "--data",
         action="append",
@@ -235,6 +235,12 @@ def _camera(text: str) -> int:
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a camera number (0, 1, ...)")
     return number
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def _choice(text: str) -> str:

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime.command import whole
 from realtime.defaults import MIN_SCORE
 from realtime.errors import ModelError, OutputError, UsageError
 
@@ -154,7 +155,7 @@ def _plain(value: Any) -> Any:
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return value
