@@ -1,6 +1,7 @@
 """posestream-engines check, bench, calibrate and build, on small networks."""
 
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -100,16 +101,20 @@ def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
     assert main(["bench", path, "--rounds", "0"]) == 2
 
 
-def test_build_says_what_is_missing(tmp_path, capsys):
-    try:
-        import tensorrt  # noqa: F401
-
-        pytest.skip("tensorrt is installed")
-    except ImportError:
-        pass
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        (0, "compute cuda: no NVIDIA GPU found; engine tensorrt needs one"),
+        (1, "tensorrt is not installed"),
+    ],
+)
+def test_build_says_what_is_missing(tmp_path, capsys, monkeypatch, gpus, said):
+    monkeypatch.setattr(cuda, "count", lambda: gpus)
+    monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert main(["build", str(pose_file(tmp_path / "a.onnx"))]) == 5
     printed = capsys.readouterr().err
-    assert "tensorrt is not installed" in printed and printed.count("\n") == 1
+    assert said in printed and printed.count("\n") == 1
 
 
 def test_people_are_taken_from_all_over_the_folder(tmp_path):
