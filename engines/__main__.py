@@ -50,7 +50,7 @@ def _list(options: argparse.Namespace) -> None:
     for task in ("detector", "pose"):
         print(f"bundled {task}: {find_default(task) or 'none'}")
         print(f"tiny {task}, for tests: {find_tiny(task) or 'none'}")
-    print("\nto fetch with: python -m engines pull NAME, to run with: --pose or --detector NAME")
+    print("\nto fetch with: posestream-engines pull NAME, to run with: --pose or --detector NAME")
     for entry in PUBLISHED.values():
         state = "fetched" if cache.is_fetched(entry.name) else "not fetched"
         most = "" if entry.exact else "at most "

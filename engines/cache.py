@@ -107,7 +107,7 @@ def open_cached(entry: Published) -> ModelSpec:
     """The spec of fetched weights, its name that of entry, after checking that the file is what
     was fetched. Raises ModelError with what to do when it is not there or was changed."""
     folder = cache_dir()
-    again = f"python -m engines pull {entry.name}"
+    again = f"posestream-engines pull {entry.name}"
     known = manifest(entry.name, folder)
     if known is None:
         raise ModelError(f"{entry.name} is not on this machine yet; fetch it: {again}")

@@ -67,4 +67,4 @@ def offer(task: Task) -> str:
     if not better:
         return ""
     best = max(better, key=lambda entry: entry.accuracy)
-    return f"stronger public weights: python -m engines pull {best.name}"
+    return f"stronger public weights: posestream-engines pull {best.name}"

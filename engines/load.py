@@ -174,7 +174,20 @@ def _tries(spec: ModelSpec, engine: str, compute: str) -> list[tuple[str, str]]:
             f"model {spec.path}: engine {engine} does not run {spec.container} files on {compute}; "
             f"use --compute {' or '.join(BACKENDS[engine].devices)}"
         )
+    if compute not in ("auto", "cpu"):
+        _check_gpu(engine, compute)
     return tries
+
+
+def _check_gpu(engine: str, compute: str) -> None:
+    """Raise ModelError where this GPU is not there, before each engine says so in its words."""
+    count, number = cuda.count(), int(compute.partition(":")[2] or 0)
+    if not count:
+        other = engine == "auto" or "cpu" in BACKENDS[engine].devices
+        advice = "use --compute cpu" if other else f"engine {engine} needs one"
+        raise ModelError(f"compute {compute}: no NVIDIA GPU found; {advice}")
+    if number >= count:
+        raise ModelError(f"compute {compute}: found GPUs up to cuda:{count - 1}; use one of them")
 
 
 def _check_outputs(network: Network) -> None:

@@ -23,7 +23,7 @@ def known(name: str) -> Published:
     meant = near(name, PUBLISHED)
     raise ModelError(
         f"no weights called {name!r}; "
-        + (f"did you mean {meant}?" if meant else "python -m engines list names them")
+        + (f"did you mean {meant}?" if meant else "posestream-engines list names them")
     )
 
 

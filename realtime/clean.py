@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtime.command import Parser, exit_code
+from realtime.command import Parser, exit_code, program
 from realtime.errors import UsageError
 from realtime.follow import Sought
 from realtime.formats.registry import About, load, open_data
@@ -21,9 +21,9 @@ from realtime.records import Frame, PosedFrame
 from realtime.sinks.outfile import check_not_input
 
 EPILOG = """examples:
-  python -m realtime.clean walk.jsonl --out walk.csv --butterworth 6
-  python -m realtime.clean walk.npz --out coco:walk.json --fix-swaps --median 5 --fill 0.2
-  python -m realtime.clean walk.jsonl --out walk.trc --id 3        only another format"""
+  %(prog)s walk.jsonl --out walk.csv --butterworth 6
+  %(prog)s walk.npz --out coco:walk.json --fix-swaps --median 5 --fill 0.2
+  %(prog)s walk.jsonl --out walk.trc --id 3        only another format"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m realtime.clean",
+        prog=program("realtime.clean"),
         description="Steady joints of recorded poses, from any data format into any other.",
         epilog=EPILOG,
     )

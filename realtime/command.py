@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from realtime.console import complain
@@ -24,6 +26,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _Plain, **values})
+        self.register("type", int, whole)
+        self.register("type", float, number)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """A value that is none of the option's choices, told as all other values that are wrong."""
@@ -34,6 +38,30 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")
+
+
+def whole(text: str) -> int:
+    """The value of an option that takes a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
+
+def number(text: str) -> float:
+    """The value of an option that takes a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+
+
+def program(module: str = "") -> str:
+    """The name by which this program was started: that of the installed command, of the script, or
+    python -m with the module."""
+    name = Path(next(iter(sys.argv), "")).name
+    as_module = name in ("__main__.py", f"{module.rpartition('.')[2]}.py")
+    return f"python -m {module}" if as_module else name
 
 
 def exit_code(work: Callable[[], None]) -> int:

@@ -51,6 +51,7 @@ class Fault:
         ):
             return
         if self.action == "raise":
+            logger.warning("POSESTREAM_FAULT: %s raises", stage)
             raise InjectedFault(self.frame)
         if self.action == "die":
             os._exit(99)

@@ -243,7 +243,7 @@ def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
     if path is None:
         raise ModelError(
             f"no {task} network is bundled yet; give one with --{task} FILE.onnx, or fetch public "
-            "weights (python -m engines list)"
+            "weights (posestream-engines list)"
         )
     return identify(bundled.checked(path))
 

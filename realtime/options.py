@@ -8,22 +8,22 @@ from typing import Any
 
 from engines.load import BACKENDS, PRECISIONS
 from realtime.choice import parse_choice
-from realtime.command import Parser
+from realtime.command import Parser, program
 from realtime.controls import OVERLAYS, help_text
 from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.formats.target import FORMATS, OFFERED
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
 
-EPILOG = f"""examples:
-  python run_camera.py --device 0                                  live window, q quits
-  python run_camera.py --input walk.mp4 --output walk_poses.mp4    annotated video
-  python run_camera.py --input rtsp://host/cam --json poses.jsonl --headless
-  python run_camera.py --input frames/ --json poses.jsonl          a folder of images
-  python run_camera.py --input demo --output demo.mp4              built-in scene
-  python run_camera.py --bench                                     how fast is it here
-
-keys in the window:
+EXAMPLES = (
+    ("--device 0", "live window, q quits"),
+    ("--input walk.mp4 --output walk_poses.mp4", "annotated video"),
+    ("--input rtsp://host/cam --json poses.jsonl --headless", ""),
+    ("--input frames/ --json poses.jsonl", "a folder of images"),
+    ("--input demo --output demo.mp4", "built-in scene"),
+    ("--bench", "how fast is it here"),
+)
+EPILOG = f"""keys in the window:
 {help_text()}
 
 afterwards and beside it (or python -m what is in brackets), each with its own --help:
@@ -34,8 +34,8 @@ afterwards and beside it (or python -m what is in brackets), each with its own -
   posestream-engines (engines)             public networks, what runs them, int8
   from realtime import stream, run, load   the same from Python, with these options
 
-networks: the bundled ones unless told; python -m engines list shows the NAMEs of public weights,
-python -m engines pull NAME fetches them, auto takes the most accurate that is there
+networks: the bundled ones unless told; posestream-engines list shows the NAMEs of public weights,
+posestream-engines pull NAME fetches them, auto takes the most accurate that is there
 
 exit codes: 0 done or stopped, 130 Ctrl-C, 2 usage, 3 input, 4 output, 5 model or device,
 6 source lost, 7 a stage failed"""
@@ -43,10 +43,11 @@ exit codes: 0 done or stopped, 130 Ctrl-C, 2 usage, 3 input, 4 output, 5 model o
 
 def build_parser() -> argparse.ArgumentParser:
     """Every option has the default None, so that what was given can be told apart."""
+    name = program()
     parser = Parser(
-        prog="run_camera.py",
+        prog=name,
         description="People's poses from a camera, a video, a stream or a folder of images.",
-        epilog=EPILOG,
+        epilog=f"{_examples(name)}\n\n{EPILOG}",
     )
     groups = {
         "input": _add_input,
@@ -59,6 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
     for title, add_options in groups.items():
         add_options(parser.add_argument_group(title).add_argument)
     return parser
+
+
+def _examples(name: str) -> str:
+    """To be copied: commands of the program that was started by this name."""
+    command = f"python {name}" if name.endswith(".py") else name
+    lines = (f"  {command} {arguments:<42} {what}".rstrip() for arguments, what in EXAMPLES)
+    return "\n".join(["examples:", *lines])
 
 
 def _add_input(add: Any) -> None:
@@ -80,7 +88,7 @@ def _add_input(add: Any) -> None:
 
 def _add_output(add: Any) -> None:
     add("--output", type=Path, metavar="FILE", help="annotated video (.mp4)")
-    add("--json", metavar="FILE", help="poses as JSON Lines; - for standard output")
+    add("--json", type=_named, metavar="FILE", help="poses as JSON Lines; - for standard output")
     add(
         "--data",
         action="append",
@@ -227,6 +235,12 @@ def _camera(text: str) -> int:
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a camera number (0, 1, ...)")
     return number
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def _choice(text: str) -> str:

@@ -134,7 +134,7 @@ def summary(report: dict[str, Any]) -> list[str]:
     notes = [line for line in report["notes"] if line != report["damage"]]
     lines += [f"note: {line}" for line in notes[:2]]
     if len(notes) > 2:
-        lines.append(f"{len(notes) - 2} more notes, see --report")
+        lines.append(f"{len(notes) - 2} more note{'s' * (len(notes) > 3)}, see --report")
     return [*lines[:11], *report["ledger_errors"][:1]]
 
 

@@ -21,6 +21,8 @@ def read_table(path: Path) -> dict[str, Any]:
         return table
     except OSError as error:
         raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text file; expected a TOML file") from None
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{path}: not a TOML file: {reason}") from None

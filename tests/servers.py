@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +45,33 @@ def write_video(
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def udp_sender(data: bytes, seconds: float = 1.0) -> Iterator[str]:
+    """The address that data is sent to again and again, within so many seconds each time."""
+    gone = threading.Event()
+    pieces = [data[at : at + STEP] for at in range(0, len(data), STEP)]
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = probe.getsockname()
+
+    def send() -> None:
+        with socket.socket(type=socket.SOCK_DGRAM) as out:
+            while True:
+                for piece in pieces:
+                    if gone.wait(seconds / len(pieces)):
+                        return
+                    with suppress(ConnectionError):  # nobody listens yet
+                        out.sendto(piece, place)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    try:
+        yield f"udp://127.0.0.1:{place[1]}"
+    finally:
+        gone.set()
+        sender.join()
 
 
 @dataclass

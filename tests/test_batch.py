@@ -674,7 +674,7 @@ def test_an_address_that_never_answers() -> None:
 
 def test_a_worker_of_another_version_does_not_begin() -> None:
     with pytest.raises(ModelError, match=r"has posestream .*, not 0\.0"):
-        work.Worker(1, False, "0.0")
+        work.Worker(1, False, "0.0", ".")
 
 
 # ---------------------------------------------------------------- real workers

@@ -31,6 +31,9 @@ def test_defaults_and_given_values() -> None:
         (["--min-score", "1.5"], "expected 0 to 1"),
         (["--min-score", "nan"], "expected 0 to 1"),
         (["--crf", "52"], "expected 0 to 51"),
+        (["--crf", "10.5"], "argument --crf: expected a whole number, got '10.5'"),
+        (["--min-score", "high"], "argument --min-score: expected a number, got 'high'"),
+        (["--json", ""], "argument --json: the name is empty"),
         (["--start", "soon"], "seconds"),
         (["--start", "9" * 400], "seconds"),
         (["--data", "a" * 5000], "a name ending in"),
@@ -104,6 +107,12 @@ def test_a_wrong_config_names_the_key(tmp_path: Path, line: str) -> None:
     key = line.split(" ")[0]
     assert "\n" not in str(caught.value)
     assert key in str(caught.value) or "not a TOML file" in str(caught.value)
+
+
+def test_a_video_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_bytes(b"\x00\x00\x00\x20ftypisom\xa9\xff")
+    with pytest.raises(UsageError, match=r"video\.mp4: not a text file"):
+        parse(["--config", str(tmp_path / "video.mp4")])
 
 
 def test_print_config_can_be_read_back(tmp_path: Path) -> None:

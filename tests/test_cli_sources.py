@@ -22,6 +22,8 @@ from test_run import fails, tiny, wait_for
 from realtime.cli import parse
 from realtime.errors import PosestreamError
 from realtime.opening import open_source
+from realtime.sources.base import Span
+from realtime.sources.demo import open_demo
 
 SECRET = "geheim"
 
@@ -230,6 +232,22 @@ def test_folders_globs_and_single_images(tmp_path: Path) -> None:
     assert times(tmp_path / "sequence" / "v.mp4") == pytest.approx([0, 2 / 30], abs=1e-4)
 
 
+def test_people_in_unrelated_images_have_no_ids(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for frame in open_demo(0, Span(60, 90, 10)).frames():
+        cv2.imwrite(str(folder / f"{frame.index}.png"), frame.image)
+    images, sequence = both(
+        posed(folder, tmp_path / "images"), posed(folder, tmp_path / "sequence", "--sequence")
+    )
+    assert images.code == sequence.code == 0, images.err + sequence.err
+    ids = [
+        {person["id"] for line in lines(tmp_path / name / "d.jsonl") for person in line["people"]}
+        for name in ("images", "sequence")
+    ]
+    assert ids[0] == {-1} and ids[1] and min(ids[1]) > 0
+
+
 def test_mistaken_inputs_say_what_may_have_been_meant(tmp_path: Path) -> None:
     media.video(tmp_path / "walk.mp4", 2)
     song = media.video(tmp_path / "song.mp4", audio="only")
@@ -275,6 +293,17 @@ def test_a_file_on_a_web_server_is_read_once_and_its_password_kept(tmp_path: Pat
     assert SECRET not in result.err
     for path in (*(tmp_path / "o").iterdir(), tmp_path / "log"):
         assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_stream_by_udp(tmp_path: Path) -> None:
+    clip = servers.write_video(tmp_path / "clip.ts", 40).read_bytes()
+    with servers.udp_sender(clip) as address:
+        result = run(*posed(address, tmp_path / "o", "--end", "12"))
+    assert result.code == 0, result.err
+    told = report(tmp_path / "o")
+    assert told["live"] and told["source"] == address
+    frames = [line["frame"] for line in lines(tmp_path / "o" / "d.jsonl")]
+    assert frames and frames == sorted(set(frames)) and frames[-1] <= 11
 
 
 def test_a_stream_that_never_comes(tmp_path: Path) -> None:

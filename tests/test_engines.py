@@ -313,13 +313,21 @@ def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
     assert cuda.driver() == "none"
 
 
-def test_a_gpu_asked_for_and_absent_is_refused(tmp_path):
-    if cuda.count():
-        pytest.skip("there is a GPU")
-    for compute in ("cuda", "cuda:1", "gpu"):
-        with pytest.raises(ModelError, match="use --compute cpu") as caught:
-            load(pose_file(tmp_path / "a.onnx"), "pose", compute=compute)
-        assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("count", "compute", "said"),
+    [
+        (0, "cuda", "no NVIDIA GPU found; use --compute cpu"),
+        (0, "cuda:1", "no NVIDIA GPU found; use --compute cpu"),
+        (0, "gpu", "no NVIDIA GPU found; use --compute cpu"),
+        (2, "cuda:2", "found GPUs up to cuda:1; use one of them"),
+    ],
+)
+def test_a_gpu_asked_for_and_absent_is_refused(tmp_path, monkeypatch, caplog, count, compute, said):
+    monkeypatch.setattr(cuda, "count", lambda: count)
+    with pytest.raises(ModelError) as caught:
+        load(pose_file(tmp_path / "a.onnx"), "pose", compute=compute)
+    assert str(caught.value) == f"compute {compute}: {said}"
+    assert not caplog.records
 
 
 def test_a_file_that_changes_after_it_was_identified_is_refused(tmp_path):
@@ -519,7 +527,7 @@ def test_torch_runs_safetensors(tmp_path):
     assert network(x[:0])[0].shape == (0, 17, 16, 16)
     if not torch.cuda.is_available():
         for compute in ("cuda", "cuda:3", "gpu"):
-            with pytest.raises(ModelError, match="no CUDA GPU"):
+            with pytest.raises(ModelError, match="no NVIDIA GPU found"):
                 load(path, "pose", compute=compute)
     with pytest.raises(ModelError, match="openvino does not run safetensors"):
         load(path, "pose", engine="openvino")

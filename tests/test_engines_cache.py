@@ -89,7 +89,7 @@ def test_a_user_without_a_home_has_fetched_nothing(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_not_there_says_how_to_get_it(folder: Path) -> None:
-    with pytest.raises(ModelError, match=f"fetch it: python -m engines pull {POSE}$") as caught:
+    with pytest.raises(ModelError, match=f"fetch it: posestream-engines pull {POSE}$") as caught:
         cache.open_cached(PUBLISHED[POSE])
     assert "\n" not in str(caught.value)
     assert not folder.exists()
@@ -195,7 +195,7 @@ def test_auto_knows_the_bundled_one(
 ) -> None:
     bundle(tmp_path / "pose.onnx", monkeypatch, 0.5)
     assert choose.bundled_accuracy("pose") == 0.5
-    assert choose.offer("pose") == f"stronger public weights: python -m engines pull {POSE}"
+    assert choose.offer("pose") == f"stronger public weights: posestream-engines pull {POSE}"
     keep(folder, POSE)
     assert choose.strongest("pose").name == POSE
     assert choose.offer("pose") == f"stronger weights are on this machine: --pose {POSE}"
@@ -223,7 +223,7 @@ def test_the_command_line_runs_fetched_weights(folder: Path, tmp_path: Path) -> 
 def test_the_command_line_says_what_to_fetch(folder: Path) -> None:
     result = demo("--detector", "detector-nanodet", POSESTREAM_CACHE=str(folder))
     assert result.code == 5 and len(result.errors) == 1
-    assert "python -m engines pull detector-nanodet" in result.errors[0]
+    assert "posestream-engines pull detector-nanodet" in result.errors[0]
 
 
 def test_public_weights_from_the_cache_find_people(folder: Path, tmp_path: Path) -> None:
@@ -520,5 +520,5 @@ def test_nanodet_runs_from_a_file(tmp_path: Path) -> None:
 
 def test_help_names_the_commands() -> None:
     result = run("--help")
-    assert result.code == 0 and "python -m engines pull NAME" in result.out
+    assert result.code == 0 and "posestream-engines pull NAME" in result.out
     assert pull.known(POSE) is PUBLISHED[POSE]

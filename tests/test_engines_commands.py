@@ -1,6 +1,7 @@
 """posestream-engines check, bench, calibrate and build, on small networks."""
 
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -100,16 +101,20 @@ def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
     assert main(["bench", path, "--rounds", "0"]) == 2
 
 
-def test_build_says_what_is_missing(tmp_path, capsys):
-    try:
-        import tensorrt  # noqa: F401
-
-        pytest.skip("tensorrt is installed")
-    except ImportError:
-        pass
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        (0, "compute cuda: no NVIDIA GPU found; engine tensorrt needs one"),
+        (1, "tensorrt is not installed"),
+    ],
+)
+def test_build_says_what_is_missing(tmp_path, capsys, monkeypatch, gpus, said):
+    monkeypatch.setattr(cuda, "count", lambda: gpus)
+    monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert main(["build", str(pose_file(tmp_path / "a.onnx"))]) == 5
     printed = capsys.readouterr().err
-    assert "tensorrt is not installed" in printed and printed.count("\n") == 1
+    assert said in printed and printed.count("\n") == 1
 
 
 def test_people_are_taken_from_all_over_the_folder(tmp_path):
@@ -160,3 +165,12 @@ def test_what_is_asked_for_and_absent_ends_with_5(tmp_path, asked, reason):
     result = run_demo("--end", 2, "--json", output, *asked)
     assert result.code == 5 and len(result.errors) == 1 and reason in result.errors[0], result.err
     assert not output.exists() or not output.read_bytes()
+
+
+def test_a_gpu_that_is_not_there_is_one_line():
+    if cuda.count():
+        pytest.skip("there is a GPU")
+    result = run_demo("--end", 2, "--compute", "cuda")
+    assert result.code == 5
+    said = "posestream: error: compute cuda: no NVIDIA GPU found; use --compute cpu\n"
+    assert result.err == said

@@ -13,6 +13,7 @@ from networks import (
     write,
 )
 
+from engines import cuda
 from engines.load import find_tiny, load
 from realtime.errors import ModelError
 
@@ -86,7 +87,7 @@ def test_the_pose_network_gives_what_torch_and_openvino_give(tmp_path):
     assert np.abs(network(x[::2])[0] - whole[::2]).max() < limit / 20
 
 
-def test_what_it_cannot_do_is_refused(tmp_path):
+def test_what_it_cannot_do_is_refused(tmp_path, monkeypatch):
     from engines.onnxruntime import cuda_available
 
     path = pose_file(tmp_path / "a.onnx")
@@ -94,6 +95,7 @@ def test_what_it_cannot_do_is_refused(tmp_path):
         with pytest.raises(ModelError, match=f"{precision}: engine onnxruntime computes in f32"):
             load_ort(path, precision=precision)
     if not cuda_available():
+        monkeypatch.setattr(cuda, "count", lambda: 1)
         with pytest.raises(ModelError, match="no CUDA; pip install onnxruntime-gpu"):
             load_ort(path, compute="cuda")
 
@@ -102,6 +104,7 @@ def test_cuda_that_turns_into_the_cpu_is_refused(tmp_path, monkeypatch):
     """ONNX Runtime leaves out a provider it cannot use and goes on: that must not pass."""
     from engines import onnxruntime
 
+    monkeypatch.setattr(cuda, "count", lambda: 1)
     monkeypatch.setattr(onnxruntime, "cuda_available", lambda: True)
     if "CUDAExecutionProvider" in onnxruntime.ort.get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")

@@ -225,6 +225,7 @@ def test_damage_is_noticed(tmp_path, damage):
 def test_without_tensorrt_the_way_to_get_it_is_told(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr(cuda, "count", lambda: 1)
     path = float_pose(tmp_path / "a.onnx")
     with pytest.raises(ModelError, match=r"tensorrt is not installed .*posestream\[tensorrt\]"):
         load(path, "pose", "tensorrt", compute="cuda")
@@ -237,6 +238,7 @@ def test_without_a_gpu_no_runtime_is_made(trt, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setattr(cuda, "count", lambda: 1)
     made = []
     monkeypatch.setattr(trt, "Runtime", made.append)
     with pytest.raises(ModelError, match="no CUDA GPU; use --compute cpu"):

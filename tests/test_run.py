@@ -45,6 +45,16 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_mirrored_picture_leaves_the_data_as_it_is(tmp_path: Path) -> None:
+    assert demo("--json", tmp_path / "a", "--end", "20").code == 0
+    mirrored = demo(
+        "--json", tmp_path / "b", "--end", "20", "--mirror", "--output", tmp_path / "v.mp4"
+    )
+    assert mirrored.code == 0, mirrored.err
+    assert b'"keypoints"' in (tmp_path / "a").read_bytes()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_json_on_standard_output_is_data_only() -> None:
     result = demo("--json", "-", "--end", "5")
     assert [json.loads(line)["frame"] for line in result.out.splitlines()] == list(range(5))
@@ -53,18 +63,22 @@ def test_json_on_standard_output_is_data_only() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_failing_stage_ends_the_run_named(tmp_path: Path, stage: str) -> None:
     video, data, report = tmp_path / "d.mp4", tmp_path / "d.jsonl", tmp_path / "r.json"
-    began = time.perf_counter()
-    result = demo(
-        "--output", video, "--json", data, "--report", report, "--batch", "4",
+    process = start(
+        "--input", "demo", "--headless", "--output", video, "--json", data, "--report", report,
+        "--batch", "4",
         POSESTREAM_FAULT=f"{stage}:raise@21",  # every third frame has a detection
     )  # fmt: skip
+    assert process.stderr
+    assert f"POSESTREAM_FAULT: {stage} raises" in process.stderr.readline()
+    began = time.perf_counter()
+    result = finish(process)
+    assert time.perf_counter() - began < 5
     assert result.code == 7, result.err
     assert len(result.errors) == 1
     assert f"stage '{stage}' failed on frame 21" in result.errors[0]
     assert 8 <= len(times(video)) <= 30
     assert [r["frame"] for r in lines(data)] == list(range(len(lines(data))))
     assert report_of(report)["exit_code"] == 7
-    assert time.perf_counter() - began < 30
 
 
 def test_a_hanging_stage_is_named_and_ends_the_run(tmp_path: Path) -> None:
@@ -214,4 +228,8 @@ def test_without_bundled_networks_a_video_needs_them_given(tmp_path: Path) -> No
 
 def test_wrong_usage_is_exit_2() -> None:
     fails(run("--nonsense"), 2, "--nonsense")
+    fails(demo("--json", ""), 2, "--json: the name is empty")
+    beyond = demo("--start", "400")
+    fails(beyond, 2, "error: --start 400: no frame of the demo scene, which has 300 frames (10 s)")
+    fails(demo("--start", "5s", "--end", "2s"), 2, "--end 2s is not after --start 5s")
     fails(run("--device", "0", "--device", "0"), 2, "same camera twice")

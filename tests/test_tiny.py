@@ -15,6 +15,7 @@ from engines.base import Network
 from engines.load import load
 from realtime import geometry
 from realtime.decode import decode
+from realtime.defaults import DETECTOR_SCORE
 from realtime.detect import Detector, decode_centers
 from realtime.records import Frame
 from realtime.scene import Scene
@@ -98,7 +99,7 @@ def test_outputs_keep_the_contract(detector: Network, pose: Network) -> None:
 
 
 def test_detector_is_silent_where_nobody_is(detector: Network, scenes: list[Scene]) -> None:
-    find = Detector(detector, tiny_eval.CUT)
+    find = Detector(detector, DETECTOR_SCORE)
     for scene in scenes:
         frames = [Frame(n, 0.0, scene.image(n, people=False)) for n in tiny_eval.spread(scene, 4)]
         assert [len(found) for found in find(frames)] == [0] * 4, scene.seed

@@ -1,4 +1,4 @@
-"""``python -m train``: train networks, measure them, write them as model files."""
+"""``posestream-train``: train networks, measure them, write them as model files."""
 
 from __future__ import annotations
 

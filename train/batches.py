@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from realtime.errors import InputError, PosestreamError, StageError
+from realtime.home import at_home
 from train.parallel import Team
 from train.task import Batch, Sample, Task
 
@@ -43,7 +44,7 @@ class Batches:
 
     def __init__(self, task: Task, batch: int, team: Team, workers: int) -> None:
         if not len(task):
-            raise InputError("--data: no samples to learn from; see python -m train check-data")
+            raise InputError("--data: no samples to learn from; see posestream-train check-data")
         self._task = task
         self._batch = min(batch, len(task))
         self._team = team
@@ -152,7 +153,8 @@ def _start_server() -> None:
     multiprocessing.set_forkserver_preload(["train.batches"])
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        with at_home():
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 

@@ -149,7 +149,7 @@ def open_set(text: str) -> DataSet:
         pictures = _pictures(content, folder)
     except InputError as error:
         raise InputError(
-            f"{file}: {error}; python -m train check-data lists all problems"
+            f"{file}: {error}; posestream-train check-data lists all problems"
         ) from error
     if not pictures:
         raise InputError(f"{file}: holds no image")

@@ -27,7 +27,7 @@ INPUT_WH = {"pose": (192, 256), "detector": (320, 320)}
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Options of ``python -m train pose`` and ``python -m train detector``.
+    """Options of ``posestream-train pose`` and ``posestream-train detector``.
 
     Sizes are (width, height) in pixels. data, val and unlabelled name data sets as
     ``FILE.json[,IMAGES[,WEIGHT]]``, see train.coco.open_set.

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from realtime.command import number
 from realtime.errors import UsageError
 
 FORMATS = ("onnx", "safetensors", "mat")
@@ -64,7 +65,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _sigma(text: str) -> float:
-    value = float(text)
+    value = number(text)
     if not 0.5 <= value <= 32:
         raise argparse.ArgumentTypeError(f"must be from 0.5 to 32, got {text}")
     return value

@@ -1,4 +1,4 @@
-"""``python -m train eval``: how good a model file, a training or the whole pipeline is."""
+"""``posestream-train eval``: how good a model file, a training or the whole pipeline is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime.command import whole
 from realtime.defaults import MIN_SCORE
 from realtime.errors import ModelError, OutputError, UsageError
 
@@ -97,7 +98,7 @@ def _models(options: argparse.Namespace, sets: list[DataSet]) -> dict[str, Any]:
 def open_model(text: str, task: Task, options: argparse.Namespace) -> Network:
     """The network in a model file, through an engine, or in a training, through PyTorch.
 
-    text may be a name as well (python -m engines list), or auto. Raises UsageError, ModelError.
+    text may be a name as well (posestream-engines list), or auto. Raises UsageError, ModelError.
     """
     from engines.choose import named
     from engines.load import find_default, load
@@ -154,7 +155,7 @@ def _plain(value: Any) -> Any:
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return value

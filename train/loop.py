@@ -347,5 +347,5 @@ def check_same(there: Config, asked: Config, out: Path) -> None:
     if differ:
         raise UsageError(
             f"{out} holds a run with other options: {', '.join(differ)}; "
-            f"use another --out, or python -m train resume {out}"
+            f"use another --out, or posestream-train resume {out}"
         )

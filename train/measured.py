@@ -89,7 +89,7 @@ def open_frame(picture: Picture, index: int = 0, change: Change | None = None) -
         said = "{}x{}".format(*picture.size_wh)
         raise InputError(
             f"{picture.path}: is {width}x{height}, its data set says {said}; "
-            "python -m train check-data lists all such images"
+            "posestream-train check-data lists all such images"
         )
     if change:
         image = change(image, abs(picture.image_id))

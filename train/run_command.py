@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from realtime.command import number, whole
 from realtime.errors import UsageError
 from realtime.toml import read_table
 from train.config import Config, TaskName, flag
@@ -145,21 +146,21 @@ def _size_of(path: Path, name: str, text: str) -> tuple[int, int]:
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = whole(text)
     if not 0 <= value <= 1024:
         raise argparse.ArgumentTypeError(f"must be 0 to 1024, got {text}")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return value
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    value = number(text)
     if not 0 <= value <= 1e6:
         raise argparse.ArgumentTypeError(f"must be 0 to 1000000, got {text}")
     return value

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from realtime.command import number
+
 TINY = ("detector", "pose")
 
 
@@ -22,7 +24,7 @@ def add_command(commands: Any) -> None:
 
 
 def _minutes(text: str) -> float:
-    value = float(text)
+    value = number(text)
     if not 0 < value <= 1e4:
         raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
     return value

@@ -12,6 +12,7 @@ from typing import Any
 from realtime.batch.store import INSTALL
 from realtime.console import complain
 from realtime.errors import ModelError, UsageError
+from realtime.home import at_home
 
 ANSWER_WITHIN = 5.0
 """Seconds that the head of a cluster gets to answer. Ray itself would try for minutes."""
@@ -60,11 +61,12 @@ def join(ray: Any, address: str | None, cores: int) -> None:
     try:
         if address is None:
             sizes = {"num_cpus": cores, "object_store_memory": STORE_BYTES}
-            ray.init("local", include_dashboard=False, **sizes, **quiet)
+            with at_home():  # Ray puts the current folder first on the path of all workers
+                ray.init("local", include_dashboard=False, **sizes, **quiet)
         else:
             if there := _resolved(address):
                 check_answer(there)
-            with _deadline(address):
+            with _deadline(address), at_home():
                 ray.init(address, **quiet)
     # ConnectionError is an OSError
     except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:

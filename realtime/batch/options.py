@@ -12,14 +12,14 @@ from typing import Any, NoReturn
 from realtime.batch.cluster import check_address
 from realtime.batch.join import SUFFIXES, Look
 from realtime.cli import settings_of
-from realtime.command import Parser
+from realtime.command import Parser, program
 from realtime.errors import UsageError
 from realtime.options import add_networks
 
 EPILOG = """examples:
-  python -m realtime.batch 'videos/**/*.mp4' --out results
-  python -m realtime.batch 'videos/**/*.mp4' --out results --workers 4 --cores-each 2
-  python -m realtime.batch 's3://lab/videos/*.mp4' --out s3://lab/poses --ray auto --gpus-each 0.5
+  %(prog)s 'videos/**/*.mp4' --out results
+  %(prog)s 'videos/**/*.mp4' --out results --workers 4 --cores-each 2
+  %(prog)s 's3://lab/videos/*.mp4' --out s3://lab/poses --ray auto --gpus-each 0.5
 
 videos/a/walk.mp4 gives results/a/walk.mp4.jsonl. Started again, it goes on where it was.
 
@@ -99,7 +99,7 @@ def _run_options() -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="python -m realtime.batch",
+        prog=program("realtime.batch"),
         description="Poses of many videos, by many workers.",
         epilog=EPILOG,
         conflict_handler="resolve",

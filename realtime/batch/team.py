@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from realtime.batch import cluster
@@ -130,7 +131,7 @@ class RayTeam:
     def _start(self) -> None:
         self._next += 1
         options = {"num_cpus": self._share.cores, "num_gpus": self._share.gpus, "max_restarts": 0}
-        given = (self._share.cores, self._share.gpus > 0, VERSION)
+        given = (self._share.cores, self._share.gpus > 0, VERSION, str(Path.cwd()))
         actor = self._actor.options(**options).remote(*given)
         self._workers[self._next] = actor
         self._pending[actor.about.remote()] = self._next

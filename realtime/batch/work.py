@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -182,12 +183,15 @@ def attempt(task: Callable[[Bench], Any], bench: Bench) -> Any:
 
 class Worker:
     """One process of the team. cores: how many it may use; their share of a GPU is Ray's. version:
-    of the program that began the batch. Raises ModelError where another one is installed."""
+    of the program that began the batch. folder: where it was begun. Raises ModelError where
+    another one is installed."""
 
-    def __init__(self, cores: int, gpu: bool, version: str) -> None:
+    def __init__(self, cores: int, gpu: bool, version: str, folder: str) -> None:
         if version != VERSION:
             where = socket.gethostname()
             raise ModelError(f"{where} has posestream {VERSION}, not {version} as here")
+        with suppress(OSError):  # for URLs like zip://*.mp4::clips.zip; other machines may lack it
+            os.chdir(folder)
         self._cores = bind_cores(cores)
         cv2.setNumThreads(cores)
         self._bench = Bench(own_folder(), None if gpu else cores)

@@ -64,9 +64,9 @@ def _network_advice(stage: str, settings: Settings, precision: Mapping[str, str]
     if stage == "detect" and settings.detect_every is None:
         tries.append("--detect-every 5: boxes between are worked out")
     if stage == "pose" and precision.get("pose") != "int8":
-        tries.append("a pose network with int8 ranges (python -m engines calibrate)")
+        tries.append("a pose network with int8 ranges (posestream-engines calibrate)")
     if not settings.compute.startswith(("cuda", "gpu")):
         tries.append("a GPU (--compute cuda)")
     lighter = "detector" if stage == "detect" else "pose network"
-    tries.append(f"a lighter {lighter} (python -m engines list)")
+    tries.append(f"a lighter {lighter} (posestream-engines list)")
     return tries

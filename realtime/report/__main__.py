@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from realtime import atomic
-from realtime.command import Parser, exit_code
+from realtime.command import Parser, exit_code, program
 from realtime.errors import InputError, UsageError
 from realtime.formats.registry import load
 from realtime.report import runfile
@@ -17,9 +17,9 @@ from realtime.report.recording import Recording, recorded
 from realtime.sinks.outfile import check_not_input, check_writable
 
 EPILOG = """examples:
-  python run_camera.py --input walk.mp4 --json walk.jsonl --report walk.report.json
-  python -m realtime.report walk.jsonl                      writes walk.html
-  python -m realtime.report walk.csv --out look.html --run-report other.json
+  posestream --input walk.mp4 --json walk.jsonl --report walk.report.json
+  %(prog)s walk.jsonl    writes walk.html
+  %(prog)s walk.csv --out look.html --run-report other.json
 
 the report of the run is found by itself when it is called NAME.report.json, NAME_report.json or
 report.json and lies beside the data; the page needs no network and no other file"""
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m realtime.report",
+        prog=program("realtime.report"),
         description="An HTML page of a run: who was there when and where, joint angles, how sure"
         " it all is, speed and drops.",
         epilog=EPILOG,

@@ -12,7 +12,7 @@ from realtime.errors import UsageError
 from realtime.records import Frame
 from realtime.scene import Scene
 from realtime.sources.base import SourceInfo, Span
-from realtime.sources.span import check_span
+from realtime.sources.span import check_span, said
 from realtime.status import NEVER, STALL_AFTER, SourceStatus
 
 FRAMES = 300
@@ -114,8 +114,10 @@ def _indices(count: int, rate: float, span: Span) -> range:
     last = count if span.end is None else min(count, _index(span.end, rate))
     indices = range(first, last, span.stride)
     if not indices:
+        given = [f"--start {said(span.start)}"] if span.start else []
+        given += [f"--end {said(span.end)}"] if span.end is not None else []
         raise UsageError(
-            f"--start {span.start}, --end {span.end}: no frame of the demo scene, "
+            f"{', '.join(given)}: no frame of the demo scene, "
             f"which has {count} frames ({count / rate:g} s); choose within it"
         )
     return indices

@@ -15,14 +15,19 @@ from realtime.sources.base import SourceInfo, Span
 def check_span(span: Span) -> None:
     """Raise UsageError unless span can hold a frame."""
     if not (math.isfinite(span.start) and span.start >= 0):
-        raise UsageError(f"--start {span.start}: give a frame number or seconds, 0 or more")
+        raise UsageError(f"--start {said(span.start)}: give a frame number or seconds, 0 or more")
     if span.end is not None and not (math.isfinite(span.end) and span.end > 0):
-        raise UsageError(f"--end {span.end}: give a frame number or seconds, more than 0")
+        raise UsageError(f"--end {said(span.end)}: give a frame number or seconds, more than 0")
     comparable = isinstance(span.start, int) == isinstance(span.end, int) or not span.start
     if span.end is not None and comparable and span.end <= span.start:
-        raise UsageError(f"--end {span.end} is not after --start {span.start}")
+        raise UsageError(f"--end {said(span.end)} is not after --start {said(span.start)}")
     if span.stride < 1:
         raise UsageError(f"--stride {span.stride}: give 1 or more")
+
+
+def said(limit: int | float) -> str:
+    """A limit as it is given: a frame number, or seconds with s."""
+    return str(limit) if isinstance(limit, int) else f"{limit:.12g}s"
 
 
 def reached(limit: int | float | None, index: int, time: float) -> bool:
