@@ -64,14 +64,15 @@ def at_a_terminal(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
-def test_progress_is_for_terminals_only() -> None:
-    code, shown = at_a_terminal("--end", "12")
+def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
+    some = ("--end", "12", "--json", str(tmp_path / "d.jsonl"), "--overwrite")
+    code, shown = at_a_terminal(*some)
     assert code == 0
     bar, _, after = shown.rpartition("\r\x1b[K")
     assert "\r\x1b[K[" in bar and "/12  " in bar and " fps  " in bar
     assert after.startswith("12 frames captured, ")  # the line has made room
-    assert at_a_terminal("--end", "12", "--quiet") == (0, "")
-    piped = demo("--end", "12")
+    assert at_a_terminal(*some, "--quiet") == (0, "")
+    piped = demo(*some)
     assert piped.code == 0 and piped.err.startswith("12 frames captured, ")
     assert "\r" not in piped.err and "\x1b" not in piped.err
 
