@@ -20,6 +20,7 @@ from realtime.defaults import MIN_JOINT_SCORE
 from realtime.detect import Detector
 from realtime.draw import LIGHT, Style, tint
 from realtime.errors import InputError, OutputError
+from realtime.inputs import check_no_input
 from realtime.opening import load_networks, open_source, pipeline_options
 from realtime.pipeline import Options
 from realtime.pose import estimate
@@ -65,9 +66,12 @@ class Steps:
 
 def run(settings: Settings) -> None:
     """Write the pictures that settings.explain asks for. Raises PosestreamError."""
-    assert settings.explain is not None
+    folder = settings.explain
+    assert folder is not None
+    paths = [folder / f"{name}.png" for name in NAMES]
+    check_no_input(paths, settings.input, settings.networks)
     with closing(open_source(settings)) as source:
-        paths = _paths(settings.explain, settings.overwrite)
+        _make_room(folder, paths, settings.overwrite)
         detector, pose = load_networks(settings, source.info)
         try:
             found = find(source, detector, settings.explain_frame)
@@ -82,21 +86,19 @@ def run(settings: Settings) -> None:
         file = OutputFile(path, settings.overwrite)
         _write(file, picture)
     if not settings.quiet:
-        print(f"frame {steps.number} explained in {settings.explain}", file=sys.stderr)
+        print(f"frame {steps.number} explained in {folder}", file=sys.stderr)
 
 
-def _paths(folder: Path, overwrite: bool) -> list[Path]:
-    """Where the pictures go; the folder is made. Raises OutputError."""
+def _make_room(folder: Path, paths: Sequence[Path], overwrite: bool) -> None:
+    """Make the folder; raise OutputError when these pictures cannot be put there."""
     try:
         folder.mkdir(exist_ok=True)
     except FileExistsError:
         raise OutputError(f"{folder}: is not a folder; give another name") from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be created: {error.strerror}") from error
-    paths = [folder / f"{name}.png" for name in NAMES]
     for path in paths:
         check_writable(path, overwrite)
-    return paths
 
 
 def _write(file: OutputFile, picture: Image) -> None:
