@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from realtime.errors import InputError, UsageError
@@ -37,17 +36,6 @@ def check_input(name: str) -> bool:
     if any(sign in name for sign in "*?"):
         return False
     raise InputError(f"{shown(name)}: {_missing(Path(name), reason)}")
-
-
-def files_of(names: Sequence[str]) -> list[Path]:
-    """The files and folders that inputs are made of, with the other files of those folders; none
-    for addresses and the demo scene."""
-    found = []
-    for path in map(Path, names):
-        pattern = any(sign in path.name for sign in "*?")
-        folder = path.parent if pattern else path
-        found += [path, *(folder.iterdir() if folder.is_dir() else [])]
-    return found
 
 
 def _check_no_address(name: str) -> None:

@@ -20,6 +20,7 @@ from realtime.defaults import MIN_JOINT_SCORE
 from realtime.detect import Detector
 from realtime.draw import LIGHT, Style, tint
 from realtime.errors import InputError, OutputError
+from realtime.inputs import check_no_input
 from realtime.opening import load_networks, open_source, pipeline_options
 from realtime.pipeline import Options
 from realtime.pose import estimate
@@ -66,8 +67,10 @@ class Steps:
 def run(settings: Settings) -> None:
     """Write the pictures that settings.explain asks for. Raises PosestreamError."""
     assert settings.explain is not None
+    paths = [settings.explain / f"{name}.png" for name in NAMES]
+    check_no_input(paths, settings.input, settings.networks)
     with closing(open_source(settings)) as source, _folder(settings.explain) as folder:
-        paths = _paths(folder, settings.overwrite)
+        _check_room(paths, settings.overwrite)
         detector, pose = load_networks(settings, source.info)
         try:
             found = find(source, detector, settings.explain_frame)
@@ -82,7 +85,7 @@ def run(settings: Settings) -> None:
             file = OutputFile(path, settings.overwrite)
             _write(file, picture)
     if not settings.quiet:
-        print(f"frame {steps.number} explained in {settings.explain}", file=sys.stderr)
+        print(f"frame {steps.number} explained in {folder}", file=sys.stderr)
 
 
 @contextmanager
@@ -104,12 +107,10 @@ def _folder(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _paths(folder: Path, overwrite: bool) -> list[Path]:
-    """Where the pictures go. Raises OutputError."""
-    paths = [folder / f"{name}.png" for name in NAMES]
+def _check_room(paths: Sequence[Path], overwrite: bool) -> None:
+    """Raise OutputError when these pictures cannot be written."""
     for path in paths:
         check_writable(path, overwrite)
-    return paths
 
 
 def _write(file: OutputFile, picture: Image) -> None:

@@ -78,7 +78,7 @@ class Run:
                 worker.start(crew)
             self.ended = self._play()
             self._drain()
-            clean = True
+            clean = self.complete
         except StageError as error:
             # A frame that fails before it is captured or in one of the sinks is counted there.
             self._ledger.failed += error.stage in self._pipeline.meters and error.stage != "grab"
@@ -86,6 +86,13 @@ class Run:
         finally:
             self._progress.close()
             self._finish(clean)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a run without an error gave what was asked for, so that files it overwrites may
+        go: it came to the end of its source; a live one, which has none, was ended by anything
+        but Ctrl-C."""
+        return self.ended or (self._ledger.live and not self._stop.exit_code)
 
     def _play(self) -> bool:
         """Deliver frames until the source has ended; False when the run is to stop before."""
@@ -249,7 +256,7 @@ class Run:
     def _drain(self) -> None:
         """Let the sinks write what they have been given; a hung one is noticed."""
         for worker in self._workers:
-            worker.finish(clean=True)
+            worker.finish(clean=self.complete)
         while not all(worker.done(TICK) for worker in self._workers):
             self._check_hangs([worker.meter for worker in self._workers])
             if self._stop.reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +14,7 @@ from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
 from engines.published import PUBLISHED
-from realtime.asked import check_input, files_of
+from realtime.asked import check_input
 from realtime.choice import EVERYBODY, parse_choice
 from realtime.controls import with_overlay
 from realtime.decode import Method
@@ -23,17 +24,19 @@ from realtime.errors import ModelError, UsageError
 from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.halving import Halving
+from realtime.inputs import check_no_input
 from realtime.pipeline import Options
 from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
-from realtime.sinks.outfile import check_not_input, check_writable
+from realtime.sinks.outfile import check_writable
 from realtime.sinks.record import Recorder
 from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import display_available
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
 from realtime.sources.camera import CameraMode, open_camera
+from realtime.sources.container import is_regular
 from realtime.sources.demo import open_demo
 from realtime.sources.file import open_file
 from realtime.sources.images import is_image, open_images
@@ -111,18 +114,20 @@ def _leaves_something(settings: Settings) -> bool:
     return bool(s.output or s.json or s.data or s.screenshot or s.report or s.serve)
 
 
+def check_outputs(settings: Settings, inputs: Sequence[str]) -> None:
+    """Raise UsageError when an output that is there is one of these inputs or a network."""
+    json = Path(settings.json) if settings.json and settings.json != "-" else None
+    data = (parse_target(text).path for text in settings.data)
+    told = settings.report, settings.status_file
+    outputs = (settings.output, settings.screenshot, json, *data, *told)
+    check_no_input(outputs, inputs, settings.networks)
+
+
 def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
     """The file sinks, created under their final names; cleanup takes them back when something
     fails before the run. Raises OutputError or UsageError."""
-    inputs = [p for p in (info.path, settings.detector, settings.pose, settings.compare) if p]
-    outputs = [settings.output, settings.report, settings.screenshot]
-    outputs.append(Path(settings.json) if settings.json not in (None, "-") else None)
+    check_outputs(settings, settings.input)
     targets = [parse_target(text) for text in settings.data]
-    outputs += [target.path for target in targets]
-    if there := [output for output in outputs if output and output.exists()]:
-        inputs += files_of(settings.input)
-    for output in there:
-        check_not_input(output, inputs)
     sinks: list[Sink] = []
     if settings.output:
         options: dict[str, Any] = {} if settings.crf is None else {"crf": settings.crf}
@@ -131,7 +136,7 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
             overwrite=settings.overwrite,
             rate=info.rate,
             time_base=info.time_base,
-            audio_from=info.path if info.kind == "file" else None,
+            audio_from=_sound(info),
             start=None if settings.span.start else 0.0,  # a part of a file starts at 0
             min_free=settings.min_free << 20,
             **options,
@@ -153,6 +158,12 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     about = About(info.name, info.independent, settings.angles, settings.min_joint_score, info.rate)
     sinks += open_data(targets, about, overwrite=settings.overwrite, cleanup=cleanup)
     return sinks
+
+
+def _sound(info: SourceInfo) -> Path | None:
+    """The file that has the sound of a video. None for a pipe, of which a second reader would take
+    away half."""
+    return info.path if info.kind == "file" and info.path and is_regular(info.path) else None
 
 
 def open_page(

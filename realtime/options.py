@@ -104,7 +104,7 @@ def _add_output(add: Any) -> None:
     )
     add("--report", type=Path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
-    _switch(add, "--overwrite", "replace existing outputs")
+    _switch(add, "--overwrite", "replace existing outputs; they wait as NAME.bak for the run's end")
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
     _switch(add, "--record-required", "end the run (exit 4) when an output cannot be written")
     add(

@@ -36,8 +36,10 @@ def build_report(
 ) -> dict[str, Any]:
     """Everything known about a run, as plain JSON values.
 
-    dropped holds the frames dropped before the sinks plus those of the sink that wrote most, so
-    that frames_captured = frames_written + sum(dropped) + failed when there is a file sink.
+    frames_written is that of the file sink that wrote most: one that fails may lose frames it had
+    taken, so how many at least one sink has cannot be counted as they pass. dropped holds the
+    frames dropped before the sinks plus those of that sink, so that frames_captured =
+    frames_written + sum(dropped) + failed when there is a file sink.
     """
     meters = [*pipeline.meters.values(), *(worker.meter for worker in workers)]
     status = source.status

@@ -12,7 +12,7 @@ from realtime.choice import EVERYBODY
 from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.errors import UsageError
 from realtime.formats.target import parse_target
-from realtime.sinks.outfile import check_not_input
+from realtime.inputs import check_no_input
 from realtime.sources.base import Span
 
 
@@ -85,6 +85,11 @@ class Settings:
         """The part of the source to read."""
         return Span(_moment(self.start, "start") or 0, _moment(self.end, "end"), self.stride)
 
+    @property
+    def networks(self) -> tuple[Path | None, ...]:
+        """What was given as networks: files, or names of fetched ones."""
+        return self.detector, self.pose, self.compare
+
 
 DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
@@ -138,9 +143,7 @@ def validate(s: Settings) -> None:
         _validate_several(s)
     if s.headless and (s.show or s.fullscreen):
         raise UsageError("--headless excludes --show and --fullscreen")
-    for path in (s.log_file, s.status_file):
-        if path is not None:
-            check_not_input(path, [Path(p) for p in (*s.input, s.detector, s.pose, s.compare) if p])
+    check_no_input((s.log_file, s.status_file), s.input, s.networks)
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
     if s.screenshot is not None and s.screenshot.suffix.lower() != ".png":

@@ -31,7 +31,7 @@ from realtime.formats.target import parse_target
 from realtime.grid import Grid, Tile
 from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
-from realtime.opening import load_networks, say_what_is_kept, wants_window
+from realtime.opening import check_outputs, load_networks, say_what_is_kept, wants_window
 from realtime.progress import Progress
 from realtime.screen import LOST, say_lost
 from realtime.settings import Settings
@@ -55,6 +55,8 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
     Raises PosestreamError when one of them could not begin; then none does.
     """
     parts = divided(settings)
+    for part in parts:
+        check_outputs(part, settings.input)  # a part knows only its own input
     with ExitStack() as told, ExitStack() as views, ExitStack() as cleanup:
         stop.rescue = cleanup.close
         page = _open_page(settings, stop, views)

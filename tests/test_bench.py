@@ -199,6 +199,8 @@ def test_an_existing_report_is_refused_before_anything_is_measured(tmp_path: Pat
     there.write_text("precious")
     result = run("--bench", "--report", there, "--pose", tmp_path / "no.onnx")
     assert result.code == 4 and "--overwrite" in result.errors[0]
+    result = run("--bench", "--report", there, "--pose", there, "--overwrite")
+    assert result.code == 2 and "this is the input" in result.errors[0]
     assert there.read_text() == "precious"
 
 

@@ -144,16 +144,21 @@ def test_outputs_that_cannot_be_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     model = tmp_path / "tiny.onnx"
     model.write_bytes(Path(tiny()[1]).read_bytes())
+    image = tmp_path / "images" / "1.png"
+    image.parent.mkdir()
+    image.write_bytes(b"precious")
     cases: list[tuple[tuple[object, ...], int, str]] = [
         (("--output", fifo), 4, "not an ordinary file"),
         (("--report", tmp_path / "no" / "r.json"), 4, "create it first"),
         (("--json", model, "--overwrite", "--detector", model), 2, "tiny.onnx"),
         (("--log-file", model, "--detector", model), 2, "tiny.onnx"),
+        (("--log-file", image, "--input", image.parent), 2, "1.png"),
+        (("--output", tmp_path / f"{'n' * 300}.mp4"), 4, "cannot be created"),
         (("--log-file", tmp_path), 2, "--log-file"),
     ]
     for process, (_, code, word) in [(start(*DEMO, *case[0]), case) for case in cases]:
         fails(finish(process), code, word)
-    assert model.stat().st_size > 100_000
+    assert model.stat().st_size > 100_000 and image.read_bytes() == b"precious"
     assert not (tmp_path / "no").exists()
 
 
@@ -190,6 +195,40 @@ def test_signals_at_random_moments(tmp_path: Path) -> None:
             assert time.perf_counter() - began < 4
     for video in tmp_path.glob("*.mp4"):
         assert len(times(video)) > 0
+
+
+@posix
+@pytest.mark.parametrize(
+    ("number", "live", "kept"),
+    [
+        (signal.SIGINT, (), True),
+        (signal.SIGTERM, (), True),
+        (signal.SIGINT, ("--live",), True),
+        (signal.SIGTERM, ("--live",), False),
+    ],
+)
+def test_old_files_wait_for_the_end_of_the_source(
+    tmp_path: Path, number: int, live: tuple[str, ...], kept: bool
+) -> None:
+    """Live, for somebody who ends the run; Ctrl-C is never taken for that."""
+    video, data, arrays, folder = (tmp_path / name for name in ("v.mp4", "d.jsonl", "a.npz", "p"))
+    folder.mkdir()
+    for old in (video, data, arrays, folder / "a_keypoints.json"):
+        old.write_text("old")
+    process = start(
+        *DEMO, *live, "--output", video, "--json", data, "--data", arrays,
+        "--data", f"openpose:{folder}", "--overwrite", POSESTREAM_FAULT="pose:sleep:0.2@*",
+    )  # fmt: skip
+    backups = [path.with_name(f"{path.name}.bak") for path in (video, data, arrays, folder)]
+    wait_for(lambda: backups[1].exists() and data.exists() and len(lines(data)) > 2)
+    process.send_signal(number)
+    result = finish(process, within=20)
+    assert result.code == (130 if number == signal.SIGINT else 0), result.err
+    assert len(times(video)) > 2 and arrays.stat().st_size > 3
+    assert {path for path in backups if path.exists()} == set(backups if kept else ())
+    told = [line for line in result.err.splitlines() if "ends early" in line]
+    assert len(told) == len(backups if kept else ())
+    assert all(any(str(path) in line for line in told) for path in backups if kept)
 
 
 @posix

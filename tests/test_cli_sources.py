@@ -168,6 +168,20 @@ def test_another_size_in_the_middle_goes_on_in_a_second_file(tmp_path: Path) -> 
     assert "v_2.mp4" in result.err and len(lines(tmp_path / "o" / "d.jsonl")) == 15
 
 
+def test_the_second_file_of_a_recording_is_never_the_input(tmp_path: Path) -> None:
+    parts = [
+        media.video(tmp_path / "a.ts", 4, (64, 48)), media.video(tmp_path / "b.ts", 5, (96, 64)),
+    ]  # fmt: skip
+    source, output = media.joined(tmp_path / "v_2.mp4", *parts), tmp_path / "v.mp4"
+    before = source.read_bytes()
+    output.write_text("old")
+    result = run("--input", source, "--headless", *tiny(), "--output", output, "--overwrite")
+    assert result.code == 0, result.err
+    assert source.read_bytes() == before
+    assert (len(times(output)), len(times(tmp_path / "v_3.mp4"))) == (4, 5)
+    assert "v_3.mp4" in result.err and len(list(tmp_path.iterdir())) == 5
+
+
 def test_a_damaged_or_cut_video_gives_what_it_holds_and_says_so(tmp_path: Path) -> None:
     options = {"container_options": {"movflags": "faststart"}, "options": {"g": "10"}}
     cut = media.cut(media.video(tmp_path / "cut.mp4", 300, **options), 0.6)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from commandline import demo
+from commandline import demo, run
 from scene_heads import heads_of_frame
 
 from realtime import geometry
@@ -64,6 +64,16 @@ def test_a_frame_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
     assert not folder.exists()
     folder.mkdir()
     assert demo(*asked).code == 3 and folder.exists()  # it was there before
+
+
+def test_no_picture_replaces_the_one_explained(tmp_path: Path) -> None:
+    image = tmp_path / f"{NAMES[0]}.png"
+    cv2.imwrite(str(image), np.zeros((48, 64, 3), np.uint8))
+    before = image.read_bytes()
+    for source in (image, tmp_path):
+        result = run("--input", source, "--headless", "--explain", tmp_path, "--overwrite")
+        assert result.code == 2 and "this is the input" in result.errors[0]
+    assert image.read_bytes() == before and list(tmp_path.iterdir()) == [image]
 
 
 def test_blurred_faces_are_blurred_here_as_well(tmp_path: Path) -> None:

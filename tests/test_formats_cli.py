@@ -104,13 +104,14 @@ def test_an_output_is_never_the_input(tmp_path: Path) -> None:
     folder, video = tmp_path / "images", tmp_path / "walk.mp4"
     folder.mkdir()
     image = folder / "1.png"
-    cv2.imwrite(str(image), np.zeros((8, 8, 3), np.uint8))
+    for path in (image, folder / "2.png"):
+        cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     make_video(video, 2)
     (tmp_path / "soft.csv").symlink_to(video)
     (tmp_path / "hard.npz").hardlink_to(video)
     (tmp_path / "image.csv").symlink_to(image)
     cases = [(video, name) for name in (f"csv:{video}", "soft.csv", "hard.npz")]
-    for source in (folder, f"{folder}/*.png", image):
+    for source in (folder, f"{folder}/*.png", tmp_path / "ima*" / "?.png", image):
         cases += [(source, f"csv:{image}"), (source, "image.csv")]
     cases.append((folder, f"openpose:{folder}"))
     for source, name in cases:
@@ -121,7 +122,7 @@ def test_an_output_is_never_the_input(tmp_path: Path) -> None:
             cleanup.callback(opened.close)
             with pytest.raises(UsageError, match="this is the input"):
                 open_sinks(settings, opened.info, cleanup)
-    assert [path.name for path in folder.iterdir()] == ["1.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["1.png", "2.png"]
 
 
 def test_a_configuration_names_several(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from commandline import finish, lines, run, start, times
@@ -127,6 +128,43 @@ def test_pictures_side_by_side(count: int, cells: tuple[int, int]) -> None:
         size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
         left, top = (wide - size[0]) // 2, (tall - size[1]) // 2
         assert number_in(cell[top : top + size[1], left : left + size[0]]) == n + 1
+
+
+@pytest.mark.parametrize(
+    ("option", "made", "way"),
+    [
+        ("--output", "out.mp4", "file"),
+        ("--json", "out.jsonl", "file"),
+        ("--data", "csv-wide:out.csv", "file"),
+        ("--data", "openpose:out", "file"),
+        ("--report", "out.json", "file"),
+        ("--status-file", "out.json", "file"),
+        ("--output", "out.mp4", "link"),
+        ("--output", "out.mp4", "folder"),
+        ("--output", "out.mp4", "pattern"),
+    ],
+)
+def test_no_output_with_a_number_is_an_input_of_any_source(
+    tmp_path: Path, option: str, made: str, way: str
+) -> None:
+    """Whichever of them has that number; told before anything is opened, the missing one too."""
+    form, colon, name = made.rpartition(":")
+    taken, image = tmp_path / f"out-2{Path(name).suffix}", tmp_path / "images" / "1.png"
+    image.parent.mkdir()
+    cv2.imwrite(str(image), barcode(1))
+    source = {"file": taken, "link": image, "folder": image.parent, "pattern": "ima*/*.png"}[way]
+    if way == "file":
+        clip(tmp_path / "v.mp4", 3).rename(taken)
+    else:
+        taken.symlink_to(image)
+    before = taken.read_bytes()
+    result = run(
+        "--input", tmp_path / source, "--input", tmp_path / "none.mp4", "--headless",
+        option, f"{form}{colon}{tmp_path / name}", "--overwrite",
+    )  # fmt: skip
+    assert result.code == 2 and len(result.errors) == 1, result.err
+    assert "this is the input" in result.errors[0] and taken.name in result.errors[0]
+    assert taken.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
 
 
 @needs_x

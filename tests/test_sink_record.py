@@ -235,22 +235,25 @@ def test_yuv_chroma_is_the_mean_of_four_pixels_and_luma_that_of_cv2() -> None:
     assert np.abs(blue - expected).max() <= 1.1
 
 
-def test_another_size_goes_on_in_the_next_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_size_goes_on_in_the_next_file(tmp_path: Path, overwrite: bool) -> None:
+    """Which replaces nothing, not even a link to nothing."""
     (tmp_path / "v_2.mp4").write_text("somebody else's")
-    recorder = Recorder(tmp_path / "v.mp4", rate=30, time_base=None)
+    (tmp_path / "v_4.mp4").symlink_to(tmp_path / "none")
+    recorder = Recorder(tmp_path / "v.mp4", overwrite=overwrite, rate=30, time_base=None)
     for index in range(30):
         wh = (96, 64) if index < 10 else (64, 96) if index < 20 else (97, 65)
         recorder.write(posed(index, 5 + index / 30, noise(index, wh)))
     recorder.close()
     assert (tmp_path / "v_2.mp4").read_text() == "somebody else's"
-    sizes = {"v.mp4": (96, 64), "v_3.mp4": (64, 96), "v_4.mp4": (98, 66)}
+    sizes = {"v.mp4": (96, 64), "v_3.mp4": (64, 96), "v_5.mp4": (98, 66)}
     for name, size in sizes.items():
         times, frames = video(tmp_path / name)
         assert {(f.width, f.height) for f in frames} == {size} and len(frames) == 10
         assert times[0] == (5 if name == "v.mp4" else 0)
     assert [note.split(":")[0] for note in recorder.notes] == [
         str(tmp_path / "v_3.mp4"),
-        str(tmp_path / "v_4.mp4"),
+        str(tmp_path / "v_5.mp4"),
     ]
     assert "5.333 s, 64x96" in recorder.notes[0]
 

@@ -23,6 +23,7 @@ from realtime.bench.table import Telling, plain_table, streams_table
 from realtime.bench.words import Load, advice, found
 from realtime.faults import parse_fault
 from realtime.halving import Halving
+from realtime.inputs import check_no_input
 from realtime.ledger import rss_mb
 from realtime.opening import check_report, load_networks
 from realtime.pipeline import batch_size
@@ -46,6 +47,7 @@ SCHEMA = 1
 def run(settings: Settings) -> tuple[str, bool]:
     """Measure what was asked for: the table, and whether the process must leave by os._exit
     because a thread did not end. Writes --report. Raises PosestreamError."""
+    check_no_input([settings.report], (), settings.networks)
     check_report(settings)
     others = Others()
     with Telling(not settings.quiet) as tell:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from realtime.atomic import sync
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
-from realtime.sinks.outfile import OutputFile, check_writable, set_aside
+from realtime.sinks.outfile import OutputFile, check_writable, set_aside, tell_kept
 
 
 class LineFile:
@@ -155,12 +155,19 @@ class SpooledSink:
                 out.flush()
                 sync(out.fileno())
             if os.path.lexists(self._path) and not (clean and self._overwrite):
-                self.notes.append(f"{self._path}: the old file is {set_aside(self._path)}")
+                self._keep(set_aside(self._path), clean)
             part.replace(self._path)
         except (OSError, ValueError) as error:
             part.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or error
             raise OutputError(f"{self._path}: cannot be written: {reason}", self._frames) from error
+
+    def _keep(self, old: Path, clean: bool) -> None:
+        """Say where the old file is: that of a run that ends early, or one that came meanwhile."""
+        if clean:
+            self.notes.append(f"{self._path}: the old file is {old}")
+        else:
+            tell_kept(self._path, old)
 
 
 def spools(path: Path, overwrite: bool, count: int = 1) -> tuple[Spool, ...]:

@@ -31,6 +31,7 @@ from realtime.formats.rows import (
     to_poses,
 )
 from realtime.records import Float, PosedFrame, Poses
+from realtime.sinks.outfile import tell_kept
 from realtime.skeleton import JOINTS
 
 ENDING = "_keypoints.json"
@@ -103,7 +104,9 @@ class OpenPoseFolder:
             self._folder.rmdir()
             if self._backup:
                 self._backup.rename(self._folder)
-        elif clean and self._backup:
+        elif self._backup and not clean:
+            tell_kept(self._folder, self._backup)
+        elif self._backup:
             for path in _files(self._backup):
                 path.unlink()
             self._backup.rmdir()

@@ -1,14 +1,16 @@
 """Output files: checked before anything is written, under their final names from the start.
 
 The rules. An existing file is replaced only on request, and then renamed to NAME.bak, which is
-removed when the run ends cleanly and stays otherwise. A NAME.bak that is already there belongs to
-an earlier run that did not end; it is never touched, the next free of NAME.bak2, NAME.bak3, ... is
-taken instead. A link is replaced as a link: what it points to stays as it is. Folders, pipes,
-devices and links to nothing are refused. A run that wrote nothing leaves everything as it was.
+removed when the run ends cleanly (Run.complete) and otherwise stays, and that is said. A NAME.bak
+that is already there belongs to an earlier run that did not end; it is never touched, the next free
+of NAME.bak2, NAME.bak3, ... is taken instead. A link is replaced as a link: what it points to stays
+as it is. Folders, pipes, devices and links to nothing are refused. A run that wrote nothing leaves
+everything as it was.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import stat
@@ -19,13 +21,15 @@ from pathlib import Path
 from realtime.atomic import sync
 from realtime.errors import OutputError, UsageError
 
+logger = logging.getLogger(__name__)
+
 
 def check_not_input(output: Path, inputs: Sequence[Path]) -> None:
     """Raise UsageError when output is one of the inputs, also by way of a link."""
     for source in inputs:
         try:
             same = output.samefile(source)
-        except OSError:  # one of them does not exist
+        except (OSError, ValueError):  # one of them does not exist or is no name
             continue
         if same:
             raise UsageError(f"{output}: this is the input {source}; give the output another name")
@@ -102,8 +106,11 @@ class OutputFile:
             self.backup = None
 
     def keep(self) -> None:
-        """The run failed: this file and the old one stay."""
+        """The run failed or was broken off: this file and the old one stay."""
         self._end()
+        if self.backup:
+            tell_kept(self.path, self.backup)
+            self.backup = None
 
     def discard(self) -> None:
         """Nothing was written: the file goes, the old one comes back."""
@@ -136,6 +143,11 @@ def free_bytes(folder: Path) -> int | None:
         return shutil.disk_usage(folder).free
     except OSError:
         return None
+
+
+def tell_kept(path: Path, old: Path) -> None:
+    """Say where the old file or folder is that waits beside a new one that is not whole."""
+    logger.warning("%s: ends early; what was there before is kept as %s", path, old)
 
 
 def set_aside(path: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from time import monotonic
 
@@ -30,8 +32,9 @@ class Recorder:
     start None means the time of the first frame, for a source of which only a part is read.
     rate only sets how long a single frame lasts. audio_from: the file whose sound goes along.
     A picture of another size, or one that comes hours later, starts the next file: NAME_2.mp4,
-    NAME_3.mp4, whose times start at 0 again. crf: 0 best to 51 smallest. min_free: bytes that the
-    disk must have left, looked at every second; 0 for no limit.
+    NAME_3.mp4, whose times start at 0 again; a name that is taken is passed over, also with
+    overwrite. crf: 0 best to 51 smallest. min_free: bytes that the disk must have left, looked at
+    every second; 0 for no limit.
 
     Raises UsageError for a bad crf, OutputError when the file cannot be created or grow, or the
     disk has less than min_free; what has been written then plays.
@@ -56,7 +59,7 @@ class Recorder:
         if not 0 <= crf <= 51:
             raise UsageError(f"crf {crf}: expected 0 (best) to 51 (smallest)")
         self.notes: list[str] = []
-        self._path, self._overwrite, self._crf = path, overwrite, crf
+        self._path, self._crf = path, crf
         self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
         self._audio_from = audio_from
         self._start = start
@@ -152,13 +155,11 @@ class Recorder:
         )
 
     def _next_file(self) -> OutputFile:
-        """NAME_2.mp4 and so on; without overwrite the next name that is free."""
-        number = len(self._done) + 1
-        while True:
-            path = self._path.with_name(f"{self._path.stem}_{number}{self._path.suffix}")
-            if self._overwrite or not path.exists():
-                return OutputFile(path, self._overwrite)
-            number += 1
+        """The next free one of NAME_2.mp4, NAME_3.mp4, ...: one that is there may be the input, and
+        that it would be replaced could not be known before."""
+        stem, suffix = self._path.stem, self._path.suffix
+        names = (self._path.with_name(f"{stem}_{n}{suffix}") for n in count(len(self._done) + 1))
+        return OutputFile(next(name for name in names if not os.path.lexists(name)))
 
     def close(self, clean: bool = True) -> None:
         """Finish the file. Without clean the old file of an overwriting run stays as NAME.bak."""

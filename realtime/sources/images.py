@@ -45,7 +45,7 @@ def open_images(pattern: str, span: Span, sequence: bool = False) -> Source:
     check_span(span)
     if not sequence and (isinstance(span.start, float) or isinstance(span.end, float)):
         raise UsageError("--start, --end: independent images have no seconds; give their numbers")
-    paths = _found(pattern)
+    paths = images_of(pattern)
     chosen = list(enumerate(paths))[_slice(span)]
     if not chosen:
         raise InputError(
@@ -144,7 +144,7 @@ def _without_log() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _found(pattern: str) -> list[Path]:
+def images_of(pattern: str) -> list[Path]:
     """The images pattern stands for, in natural order. Raises InputError when there is none."""
     path, name = Path(pattern), shown(pattern)
     try:
