@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from commandline import ROOT, demo, finish, start, times
+from commandline import ROOT, demo, finish, times
 from xserver import needs_x, press
 
 from realtime import desk as desk_module
@@ -414,25 +414,6 @@ def test_keys_in_a_real_window(display: str, tmp_path: Path) -> None:
     assert len(times(video)) + len(times(tmp_path / "d_2.mp4")) == told["frames_written"]
     assert told["dropped"]["record.off"] > 0
     assert told["frames_captured"] == told["frames_written"] + sum(told["dropped"].values())
-
-
-@needs_x
-def test_a_real_window_that_fills_the_screen_from_the_beginning(display: str) -> None:
-    """1400x900, of which a window takes 1280x720 otherwise."""
-    env = {**os.environ, "DISPLAY": display}
-    env.pop("XAUTHORITY", None)
-    process = start("--input", "demo", "--live", "--fullscreen", **env)
-    search = ["xdotool", "search", "--sync", "--name", "posestream", "getwindowgeometry"]
-
-    def whole() -> bool:
-        told = subprocess.run(search, env=env, capture_output=True, text=True, timeout=30).stdout
-        return "Geometry: 1400x900" in told
-
-    wait_for(whole)
-    press(display, "f")
-    wait_for(lambda: not whole())
-    press(display, "q")
-    assert finish(process).code == 0
 
 
 def wait_for(condition: object, within: float = 60) -> None:

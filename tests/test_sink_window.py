@@ -140,6 +140,32 @@ def ask_to_close(display: str, window: int) -> None:
     server.close()
 
 
+FULL = """
+import cv2, numpy as np
+from realtime.sinks.window import Window
+window, picture = Window("full"), np.zeros((600, 800, 3), np.uint8)
+def full(on):
+    window.fill_screen(on)
+    window.pump()
+    return int(cv2.getWindowProperty("full", cv2.WND_PROP_FULLSCREEN))
+before = full(True)
+window.show(picture)
+print(before, full(True), full(True), full(False), full(True))
+window.close()
+"""
+
+
+@needs_x
+def test_the_whole_screen_is_for_pictures(display: Display) -> None:
+    """The window fills it once it has a picture, whose size it has otherwise. How large it is then
+    is for the window manager, which this display has none of."""
+    env = {**os.environ, "DISPLAY": display.name}
+    env.pop("XAUTHORITY", None)
+    command = [sys.executable, "-c", FULL]
+    done = subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=60)
+    assert done.stdout.split() == ["0", "1", "1", "0", "1"], done.stderr
+
+
 @needs_x
 @needs_qt
 def test_a_display_that_dies_is_noticed() -> None:
