@@ -39,6 +39,8 @@ class OpenvinoNetwork:
         settings: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
+            # A thread bound to a core waits whenever another stage or program has that core.
+            "ENABLE_CPU_PINNING": False,
         }
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
