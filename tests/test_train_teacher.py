@@ -101,6 +101,20 @@ def test_other_files_cannot_teach(tmp_path: Path) -> None:
         Hints(path, "detector", WH, 1)
 
 
+def learned(task: DetectorTask | PoseTask, net: torch.nn.Module, steps: int) -> list[float]:
+    """The loss of the hints in steps on the same four samples."""
+    samples = [task.sample(0, n) for n in range(4)]
+    batch = {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}
+    step, losses = optimiser(net, task.config), []
+    for _ in range(steps):
+        loss, parts = task.loss(net, batch)
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        losses.append(float(parts["hints"].detach()))
+    return losses
+
+
 def test_a_student_learns_what_the_teacher_sees(tmp_path: Path) -> None:
     write_set(tmp_path, images=4, people=2, size_wh=(320, 240), seed=3, suffix="png")
     path, _ = rtmdet_file(tmp_path / "a.onnx")
@@ -111,15 +125,7 @@ def test_a_student_learns_what_the_teacher_sees(tmp_path: Path) -> None:
     task = DetectorTask(config)
     torch.manual_seed(0)
     net = task.network().train()
-    samples = [task.sample(0, n) for n in range(4)]
-    batch = {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}
-    step, losses = optimiser(net, config), []
-    for _ in range(12):
-        loss, parts = task.loss(net, batch)
-        step.zero_grad()
-        loss.backward()
-        step.step()
-        losses.append(float(parts["hints"].detach()))
+    losses = learned(task, net, 12)
     assert losses[0] == pytest.approx(1, abs=0.25)  # maps of variance 1 against about nothing
     assert losses[-1] < 0.85 * losses[0]
 
@@ -152,15 +158,7 @@ def test_a_pose_network_learns_from_what_another_enlarges(tmp_path: Path) -> Non
     net = task.network().train()
     assert isinstance(net, PoseTrainer)
     assert [hint.out_channels for hint in net.hints] == [512, 256, 256, 256 + 17]
-    samples = [task.sample(0, n) for n in range(4)]
-    batch = {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}
-    step, losses = optimiser(net, config), []
-    for _ in range(8):
-        loss, parts = task.loss(net, batch)
-        step.zero_grad()
-        loss.backward()
-        step.step()
-        losses.append(float(parts["hints"].detach()))
+    losses = learned(task, net, 8)
     assert losses[-1] < 0.9 * losses[0]
     save_file(net.state_dict(), tmp_path / "best.safetensors")
     weights, _ = load_weights(tmp_path / "best.safetensors")

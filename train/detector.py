@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from realtime.errors import UsageError
@@ -20,7 +19,7 @@ from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer, PersonDetector
 from train.finish import Runner, started
-from train.hints import Hints
+from train.hints import Hints, open_hints
 from train.images import ImageCache
 from train.measured import Run, Running, open_frame, spread
 from train.mixture import Mixture
@@ -85,9 +84,7 @@ class DetectorTask:
         finish.write(detector_of(net), self.config, Path(path), "centers", trained)
 
     def _hinter(self) -> Hints:
-        if self._hints is None:
-            config, threads = self.config, torch.get_num_threads()
-            self._hints = Hints(Path(config.teacher), "detector", config.sample_wh, threads)
+        self._hints = self._hints or open_hints(self.config)
         return self._hints
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
+from train.hints import hint_loss
 from train.parallel import divisor
-from train.pose_loss import hint_loss
 from train.task import Batch
 
 BOX_WEIGHT, JOINT_WEIGHT = 2.0, 100.0

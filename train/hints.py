@@ -7,7 +7,7 @@ FitNets, 2015), each channel of the teacher brought to mean 0 and variance 1 (Ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from engines.identify import identify, read
 from realtime.errors import ModelError
+from train.config import Config
 
 Places = list[list[str]]
 """Names of tensors in the teacher's file: those of one stride together, stride after stride."""
@@ -66,6 +68,18 @@ class Hints:
             level, parts = np.concatenate(parts[:count], 1), parts[count:]
             levels.append(_even(torch.from_numpy(level)).to(images.device))
         return levels
+
+
+def open_hints(config: Config) -> Hints:
+    """The hints of a run's teacher for its samples. Raises ModelError."""
+    return Hints(Path(config.teacher), config.task, config.sample_wh, torch.get_num_threads())
+
+
+def hint_loss(hints: Sequence[Tensor], taught: Sequence[Tensor]) -> Tensor:
+    """Mean squared error of maps (B, C, h, w) at each stride, averaged over the strides: of all
+    processes alike, since their samples have one size."""
+    each = [mse_loss(own.float(), theirs) for own, theirs in zip(hints, taught, strict=True)]
+    return torch.stack(each).mean()
 
 
 def _even(maps: Tensor) -> Tensor:

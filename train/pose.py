@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,10 +16,10 @@ from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
 from train.config import Config
 from train.finish import Runner, started
-from train.hints import Hints
+from train.hints import Hints, hint_loss, open_hints
 from train.images import ImageCache
 from train.mixture import Mixture
-from train.pose_loss import LOSSES, hint_loss, weighted_mean
+from train.pose_loss import LOSSES, weighted_mean
 from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
@@ -114,9 +113,7 @@ class PoseTask:
         finish.write(pose_of(net), self.config, Path(path), "heatmaps", trained)
 
     def _hinter(self) -> Hints:
-        if self._hints is None:
-            config, threads = self.config, torch.get_num_threads()
-            self._hints = Hints(Path(config.teacher), "pose", config.input_wh, threads)
+        self._hints = self._hints or open_hints(self.config)
         return self._hints
 
     def _ask(self, crops: Tensor) -> tuple[Tensor, Tensor]:

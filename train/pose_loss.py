@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from train.parallel import divisor
 
@@ -29,13 +27,6 @@ def spatial(out: Tensor, target: Tensor, peak_weight: float) -> Tensor:
     share = flat / flat.sum(2, keepdim=True).clamp(min=1e-6)
     result: Tensor = -(share * out.flatten(2).log_softmax(2)).sum(2)
     return result
-
-
-def hint_loss(hints: Sequence[Tensor], taught: Sequence[Tensor]) -> Tensor:
-    """Mean squared error of maps (B, C, h, w) at each stride, averaged over the strides: of all
-    processes alike, since their samples have one size."""
-    each = [mse_loss(own.float(), theirs) for own, theirs in zip(hints, taught, strict=True)]
-    return torch.stack(each).mean()
 
 
 LOSSES: dict[str, HeatmapLoss] = {"mse": squared, "softmax": spatial}
