@@ -5,6 +5,7 @@ usage: python benchmarks/end_to_end.py CLIP [WHICH...] [--repeat 3] [--detector 
 WHICH (default: ours loop):
   ours       python run_camera.py --input CLIP --output o.mp4 --json o.jsonl, default settings
   whole      ours in f32, for comparing the pipeline alone
+  other      ours as it is in another checkout (--other FOLDER), with the same network files
   pinned     ours on one core: what all stages cost where none waits for another
   network    the pose network of ours alone, 8 crops at once; its "fps" are crops
   loop       the plain way with the same two networks in PyTorch: cv2.VideoCapture, detector, pose
@@ -17,9 +18,9 @@ WHICH (default: ours loop):
 
 Each runs in a process of its own, all of them in turn, --repeat times. Printed are medians: frames
 a second and CPU milliseconds a frame, without loading networks, and the ratio to the first; with
-ours and pinned, how much is reached of the speed that the core-milliseconds on one core allow on
-all of them; with ours and network, how much of the network's own rate. Run it on a machine that
-does nothing else.
+ours and other, the ratio of their CPU time; with ours and pinned, how much is reached of the speed
+that the core-milliseconds on one core allow on all of them; with ours and network, how much of the
+network's own rate. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-WHICH = ("ours", "whole", "pinned", "network", "loop", "boxes", "yolo", "mediapipe")
+WHICH = ("ours", "whole", "other", "pinned", "network", "loop", "boxes", "yolo", "mediapipe")
 SCORE = 0.3
 
 
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="for the peers")
     parser.add_argument("--detector", default=str(ROOT / "engines/weights/detector.onnx"))
     parser.add_argument("--pose", default=str(ROOT / "engines/weights/pose.onnx"))
+    parser.add_argument("--other", type=Path, default=ROOT, help="checkout for 'other'")
     parser.add_argument("--alone", action="store_true", help="run one, in this process")
     given = parser.parse_args()
     if given.alone:
@@ -79,6 +81,8 @@ def main() -> int:
 def _shares(rows: dict[str, dict[str, float]]) -> list[str]:
     """How near ours comes to what its parts allow."""
     lines, ours, cores = [], rows.get("ours"), len(os.sched_getaffinity(0))
+    if ours and "other" in rows:
+        lines.append(f"CPU time against the other: {ours['cpu'] / rows['other']['cpu']:.3f}\n")
     if ours and "pinned" in rows:
         allowed = 1e3 * cores / rows["pinned"]["cpu"]
         share = ours["fps"] / allowed
@@ -97,7 +101,7 @@ def _separate(name: str, given: argparse.Namespace) -> dict[str, float]:
     done = subprocess.run(
         [
             given.python if peer else sys.executable, __file__, str(given.clip), name, "--alone",
-            "--detector", given.detector, "--pose", given.pose,
+            "--detector", given.detector, "--pose", given.pose, "--other", str(given.other),
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -113,8 +117,9 @@ def _run(name: str, given: argparse.Namespace) -> dict[str, float]:
         out = Path(folder)
         if name == "pinned":
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        if name in ("ours", "whole", "pinned"):
-            return _ours(given, out, ["--precision", "f32"] if name == "whole" else [])
+        if name in ("ours", "whole", "other", "pinned"):
+            root = given.other if name == "other" else ROOT
+            return _ours(given, out, root, ["--precision", "f32"] if name == "whole" else [])
         if name == "network":
             return _network(given)
         if name == "loop":
@@ -131,13 +136,13 @@ def _cpu(who: int = resource.RUSAGE_SELF) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _ours(given: argparse.Namespace, out: Path, more: list[str]) -> dict[str, float]:
+def _ours(given: argparse.Namespace, out: Path, root: Path, more: list[str]) -> dict[str, float]:
     """The command line; what one frame takes is taken off as the cost of starting."""
 
     def run(*options: str) -> tuple[dict[str, Any], float]:
         before = _cpu(resource.RUSAGE_CHILDREN)
         command = [
-            sys.executable, str(ROOT / "run_camera.py"), "--input", str(given.clip), "--headless",
+            sys.executable, str(root / "run_camera.py"), "--input", str(given.clip), "--headless",
             "--quiet", "--overwrite", "--output", str(out / "o.mp4"),
             "--json", str(out / "o.jsonl"), "--report", str(out / "r.json"),
             "--detector", given.detector, "--pose", given.pose, *more, *options,
