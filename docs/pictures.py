@@ -1,6 +1,7 @@
-"""Makes pictures of the README from the demo scene: docs/explain.jpg, window.jpg, steady.png.
+"""Makes the pictures of the README from the demo scene.
 
-usage: python docs/pictures.py (needs matplotlib: pip install '.[train]')
+usage: python docs/pictures.py [NAME...] (demo, overlays, compare, explain, window, steady, data,
+report, page; without a name all; needs matplotlib, pandas and Chromium: pip install '.[all]')
 """
 
 from __future__ import annotations
@@ -8,26 +9,31 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import matplotlib
+import numpy as np
+import pandas
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
+from browser import Tab, chromium  # noqa: E402
 
 from realtime import load  # noqa: E402
 from realtime.controls import usable  # noqa: E402
 from realtime.grid import side_by_side  # noqa: E402
 from realtime.help_card import with_help  # noqa: E402
 from realtime.offline import Cleaning, clean  # noqa: E402
-from realtime.records import Poses  # noqa: E402
+from realtime.records import Image, Poses  # noqa: E402
 from realtime.skeleton import JOINTS, MIRROR  # noqa: E402
 from realtime.smooth import Smoother  # noqa: E402
 from realtime.swaps import SwapRepair  # noqa: E402
@@ -39,20 +45,67 @@ STILL = slice(85, 150)
 """Of the samples of the person longest in view: standing still."""
 LAST = 170
 """Frame of the scenes in the window."""
+LOOKED_AT = 10
+"""Seconds after which the page is looked at: 300 frames are 10 s, and loading takes its time."""
+ANGLES_HIGH = 600
+"""Pixels of the page of a run, from its angles on."""
 SWAPPED = range(72, 79)
 """Frames in which the sides of everybody are exchanged."""
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        explained(Path(folder))
-        window(Path(folder))
-        steady(Path(folder))
+    made: dict[str, Callable[[Path], None]] = {
+        "demo": demo, "overlays": overlays, "compare": compared, "explain": explained,
+        "window": window, "steady": steady, "data": plotted, "report": reported, "page": page,
+    }  # fmt: skip
+    for name in sys.argv[1:] or made:
+        with tempfile.TemporaryDirectory() as folder:
+            made[name](Path(folder))
+
+
+def command(*options: object) -> list[str]:
+    start = [sys.executable, str(HERE.parent / "run_camera.py"), "--input", "demo", "--headless"]
+    return [*start, "--quiet", *map(str, options)]
 
 
 def run(*options: object) -> None:
-    command = [sys.executable, str(HERE.parent / "run_camera.py"), "--input", "demo", "--headless"]
-    subprocess.run([*command, "--quiet", *map(str, options)], check=True)
+    subprocess.run(command(*options), check=True)
+
+
+def frame(folder: Path, number: int, *options: object) -> Image:
+    """A frame (720, W, 3) of the demo as the program annotates it, BGR; 30 frames lead to it, so
+    that people have their ids."""
+    film = folder / "film.mp4"
+    run("--start", number - 30, "--end", number + 1, "--output", film, "--overwrite", *options)
+    with av.open(str(film)) as video:
+        *_, last = video.decode(video=0)
+    return last.to_ndarray(format="bgr24")
+
+
+def save(name: str, picture: Image, width: int) -> None:
+    height = round(width * picture.shape[0] / picture.shape[1])
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(HERE / name), small, JPEG)
+
+
+def demo(folder: Path) -> None:
+    """What the first run shows."""
+    save("demo.jpg", frame(folder, 160), 960)
+
+
+def overlays(folder: Path) -> None:
+    """Four ways to draw the same frame."""
+    ways = (
+        ["--overlay", "heatmap"], ["--overlay", "black", "--angles"],
+        ["--blur-faces"], ["--overlay", "boxes"],
+    )  # fmt: skip
+    named = [(" ".join(way), frame(folder, 150, *way)) for way in ways]
+    save("overlays.jpg", side_by_side(named), 1280)
+
+
+def compared(folder: Path) -> None:
+    """Two pose networks."""
+    save("compare.jpg", frame(folder, 105, "--compare", "engines/weights/pose.onnx"), 1400)
 
 
 def explained(folder: Path) -> None:
@@ -73,15 +126,11 @@ def window(folder: Path) -> None:
     """The window of four sources, with the help."""
     named = []
     for seed, options in enumerate(([], ["--select", "largest"], ["--blur-faces"], ["--angles"])):
-        film = folder / f"{seed}.mp4"
-        run("--seed", seed, "--start", 140, "--end", LAST + 1, "--output", film, *options)
-        video = cv2.VideoCapture(str(film))
-        video.set(cv2.CAP_PROP_POS_FRAMES, LAST - 140)
-        named.append((" ".join(["demo", *options]), video.read()[1]))
+        picture = frame(folder, LAST, "--seed", seed, *options)
+        named.append((" ".join(["demo", *options]), picture))
     keys = usable(True, True)
     whole = cv2.hconcat([side_by_side(named), with_help(named[0][1], keys)])
-    whole = cv2.resize(whole, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(HERE / "window.jpg"), whole, JPEG)
+    save("window.jpg", whole, 1280)
 
 
 def steady(folder: Path) -> None:
@@ -98,6 +147,59 @@ def steady(folder: Path) -> None:
     draw_still(still, frames, times, poses)
     draw_sides(sides, times, poses)
     figure.savefig(HERE / "steady.png", dpi=100)
+
+
+def plotted(folder: Path) -> None:
+    """The example of the README: wrists of everybody, by pandas."""
+    run("--data", folder / "walk.csv")
+    walk = pandas.read_csv(folder / "walk.csv")
+    wrists = walk[(walk.joint == "right_wrist") & (walk.joint_score > 0.3)]
+    table = wrists.pivot(index="time", columns="id", values="y")
+    axes = table[table.count().nlargest(4).index].plot(figsize=(12.8, 3), xlabel="s", lw=1.5)
+    axes.set(ylabel="right wrist, y in pixels", ylim=(520, 180))
+    axes.figure.savefig(HERE / "data.png", dpi=100, bbox_inches="tight")
+
+
+def reported(folder: Path) -> None:
+    """Part of the page of a run, with joint angles."""
+    run("--json", folder / "walk.jsonl", "--angles", "--report", folder / "run.json")
+    made = [sys.executable, "-m", "realtime.report", str(folder / "walk.jsonl")]
+    told = ["--run-report", str(folder / "run.json"), "--out", str(folder / "walk.html")]
+    subprocess.run([*made, *told], check=True, cwd=HERE.parent, stdout=subprocess.DEVNULL)
+    with chromium(folder / "profile") as browser:
+        tab = browser.tab()
+        tab.size(1000, 3000)
+        tab.open((folder / "walk.html").as_uri())
+        whole = seen(tab)
+        tops = tab.value(
+            "[...document.querySelectorAll('h2')].map(h => [h.innerText, h.offsetTop - 10])"
+        )
+    places = dict(tops)
+    who, where = places["Who is there when"], places["Where they go"]
+    angles = next(top for title, top in tops if title.startswith("Joint angles"))
+    parts = cv2.vconcat([whole[who:where], whole[angles : angles + ANGLES_HIGH]])
+    cv2.imwrite(str(HERE / "report.png"), parts, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def page(folder: Path) -> None:
+    """The page in the browser."""
+    running = subprocess.Popen(command("--live", "--serve", 8138))
+    try:
+        with chromium(folder / "profile") as browser:
+            tab = browser.tab()
+            tab.size(1200, 800)
+            time.sleep(5)
+            tab.open("http://127.0.0.1:8138/")
+            time.sleep(LOOKED_AT - 5)
+            save("page.jpg", seen(tab), 1200)
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def seen(tab: Tab) -> Image:
+    """What the tab shows, BGR."""
+    return cv2.imdecode(np.frombuffer(tab.picture(), np.uint8), cv2.IMREAD_COLOR)
 
 
 def draw_still(axes: Any, frames: list[Any], times: list[float], poses: list[Poses]) -> None:
@@ -121,13 +223,13 @@ def draw_still(axes: Any, frames: list[Any], times: list[float], poses: list[Pos
 def draw_sides(axes: Any, times: list[float], poses: list[Poses]) -> None:
     """Both ankles with sides exchanged in some frames, before and after --fix-swaps."""
     repair = SwapRepair()
-    for n, (time, pose) in enumerate(zip(times, poses)):
+    for n, (at, pose) in enumerate(zip(times, poses)):
         wrong = turned(pose) if n in SWAPPED else pose
-        right = repair(wrong, time)
+        right = repair(wrong, at)
         for ankle, colour in zip(ANKLES, ("#0072B2", "#D55E00")):
             given, kept = (p.joints_xy[0, ankle, 0] for p in (wrong, right))
-            axes.plot(time, given, "o", mfc="none", mec=colour, ms=7, alpha=0.6)
-            axes.plot(time, kept, ".", color=colour, ms=5)
+            axes.plot(at, given, "o", mfc="none", mec=colour, ms=7, alpha=0.6)
+            axes.plot(at, kept, ".", color=colour, ms=5)
     axes.set_xlim(times[SWAPPED[0] - 12], times[SWAPPED[-1] + 12])
     middle = poses[SWAPPED[0]].joints_xy[0, ANKLES, 0].mean()
     axes.set_ylim(middle - 60, middle + 60)
