@@ -87,7 +87,7 @@ def _add_input(add: Any) -> None:
 
 
 def _add_output(add: Any) -> None:
-    add("--output", type=Path, metavar="FILE", help="annotated video (.mp4)")
+    add("--output", type=_path, metavar="FILE", help="annotated video (.mp4)")
     add("--json", type=_named, metavar="FILE", help="poses as JSON Lines; - for standard output")
     add(
         "--data",
@@ -98,12 +98,12 @@ def _add_output(add: Any) -> None:
     add("--format", choices=FORMATS, help="of each --data FILE without one, whatever its suffix")
     add(
         "--screenshot",
-        type=Path,
+        type=_path,
         metavar="FILE.png",
         help="the annotated picture of the first frame with somebody in it, else of the last one",
     )
-    add("--report", type=Path, metavar="FILE", help="JSON report of the run")
-    add("--status-file", type=Path, metavar="FILE", help="JSON rewritten each second: how it goes")
+    add("--report", type=_path, metavar="FILE", help="JSON report of the run")
+    add("--status-file", type=_path, metavar="FILE", help="JSON rewritten each second: how it goes")
     _switch(add, "--overwrite", "replace existing outputs; they wait as NAME.bak for the run's end")
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
     _switch(add, "--record-required", "end the run (exit 4) when an output cannot be written")
@@ -131,7 +131,10 @@ def _add_picture(add: Any) -> None:
     add("--overlay", choices=OVERLAYS, help="what is drawn (default skeleton); black: no picture")
     _switch(add, "--blur-faces", "make faces unrecognisable; detects in every frame")
     add(
-        "--explain", type=Path, metavar="FOLDER", help="five pictures of how one frame is worked on"
+        "--explain",
+        type=_path,
+        metavar="FOLDER",
+        help="five pictures of how one frame is worked on",
     )
     add("--explain-frame", type=int, metavar="N", help="that frame (default the first with people)")
     add(
@@ -145,11 +148,13 @@ def _add_picture(add: Any) -> None:
 
 def add_networks(add: Any) -> None:
     """Options of the networks; add is that of a parser or of a group of it."""
-    add("--detector", type=Path, metavar="FILE", help="person detector: .onnx, NAME or auto")
-    add("--pose", type=Path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto")
+    add("--detector", type=_path, metavar="FILE", help="person detector: .onnx, NAME or auto")
+    add(
+        "--pose", type=_path, metavar="FILE", help="pose network: .onnx, .safetensors, NAME or auto"
+    )
     add(
         "--compare",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="another detector or pose network (.onnx, .safetensors or NAME): the picture shows"
         " its people at the right, beside those of --detector and --pose, which the data holds",
@@ -197,14 +202,14 @@ def _add_people(add: Any) -> None:
 
 
 def _add_run(add: Any) -> None:
-    add("--config", type=Path, metavar="FILE.toml", help="options by their long names")
+    add("--config", type=_path, metavar="FILE.toml", help="options by their long names")
     _switch(add, "--bench", "measure how fast this machine is, with --end how long each time")
     add("--streams", type=int, metavar="N", help="with --bench: N live cameras at once")
     _switch(add, "--print-config", "print the options in force as TOML and leave")
     _switch(add, "--version", "versions of everything and hashes of the weights")
     _switch(add, "--quiet", "no progress, no summary")
     add("-v", "--verbose", action="count", help="more messages; twice for all")
-    add("--log-file", type=Path, metavar="FILE", help="messages also into this file")
+    add("--log-file", type=_path, metavar="FILE", help="messages also into this file")
     _switch(add, "--debug", "tracebacks with errors")
 
 
@@ -241,6 +246,10 @@ def _named(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("the name is empty")
     return text
+
+
+def _path(text: str) -> Path:
+    return Path(_named(text))  # of "" Path would make the folder one is in
 
 
 def _choice(text: str) -> str:

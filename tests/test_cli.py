@@ -34,6 +34,10 @@ def test_defaults_and_given_values() -> None:
         (["--crf", "10.5"], "argument --crf: expected a whole number, got '10.5'"),
         (["--min-score", "high"], "argument --min-score: expected a number, got 'high'"),
         (["--json", ""], "argument --json: the name is empty"),
+        *(
+            ([flag, ""], f"argument {flag}: the name is empty")
+            for flag in ("--output", "--report", "--explain", "--pose", "--config", "--log-file")
+        ),
         (["--start", "soon"], "seconds"),
         (["--start", "9" * 400], "seconds"),
         (["--data", "a" * 5000], "a name ending in"),
