@@ -55,6 +55,12 @@ def looks(image: Image, poses: Poses) -> Float:
     return colours
 
 
+def prepare() -> None:
+    """OpenCV makes the tables of its conversion at the first one, which takes 0.1 s: better done
+    before a camera delivers."""
+    cv2.cvtColor(np.zeros((1, 1, 3), np.float32), cv2.COLOR_BGR2LAB)
+
+
 def differences(a: Float, b: Float) -> Float:
     """How different every looks of a (T, 2, 3) is from every one of b (N, 2, 3): (T, N), half the
     mean square over the parts known of both, in units of SPREAD; 0 where none is."""

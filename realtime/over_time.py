@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from realtime.choice import EVERYBODY
 from realtime.follow import Follower
-from realtime.looks import looks
+from realtime.looks import looks, prepare
 from realtime.records import Frame, Poses
 from realtime.similarity import suppress
 from realtime.smooth import Smoother
@@ -25,6 +25,8 @@ class OverTime:
         self, least: float, fix_swaps: bool, select: str | int, smooth: bool, independent: bool
     ) -> None:
         self.tracker = Tracker(least=least)
+        if not independent:
+            prepare()
         self._least, self._independent = least if independent else least / 2, independent
         self._repair = SwapRepair() if fix_swaps else None
         self._follow = None if independent or select == EVERYBODY else Follower(select)
