@@ -20,6 +20,7 @@ COMMANDS = (
     "train.demo_data",
     "train.label",
     "train.evaluate",
+    "train.average",
     "train.convert",
 )
 """Modules with add_command(commands), which adds their subcommands: each sets run to a function

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from engines.base import Arrays, ModelSpec, Options, check_batch
 from realtime.errors import ModelError
 from train.detector_net import PersonDetector
-from train.pose_weights import pose_net
+from train.pose_weights import Metadata, Weights, pose_net
 from train.weights import load_weights
 
 DTYPES = {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16}
@@ -46,9 +46,7 @@ class TrainedNetwork:
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)
-        net: nn.Module = (
-            pose_net(weights, known, path) if found == "pose" else _detector(weights, path)
-        )
+        net = network_of(weights, known, path)
         self._net = net.eval().to(self._place, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
@@ -62,6 +60,13 @@ class TrainedNetwork:
 
     def close(self) -> None:
         """Nothing to do: the network goes when the last reference to it goes."""
+
+
+def network_of(weights: Weights, known: Metadata, path: Path) -> nn.Module:
+    """The network of these weights, pose or detector; see train.weights.load_weights."""
+    if known.get("task", "pose") == "pose":
+        return pose_net(weights, known, path)
+    return _detector(weights, path)
 
 
 def _spec(path: Path, task: str, known: dict[str, Any]) -> ModelSpec:

@@ -85,9 +85,9 @@ def start_weights(net: nn.Module, text: str) -> list[str]:
     layer may differ, and the head where a file holds a backbone alone. Raises ModelError.
     """
     state = net.state_dict()
-    own = {_bare(name): name for name in state}
+    own = {bare(name): name for name in state}
     depth = depth_of(set(own))
-    given = {_bare(name): tensor for name, tensor in _start(text, depth).items()}
+    given = {bare(name): tensor for name, tensor in _start(text, depth).items()}
     if depth and (other := depth_of(given)) not in (None, depth):
         raise ModelError(f"start {text}: a ResNet{other}, the network is a ResNet{depth}")
     fits = {own[n]: t for n, t in given.items() if n in own and state[own[n]].shape == t.shape}
@@ -98,7 +98,7 @@ def start_weights(net: nn.Module, text: str) -> list[str]:
     return new
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A weight's name without what wrappers put before it: trainers, then PoseNet."""
     return name.removeprefix("detector.").removeprefix("pose.").removeprefix("net.")
 
@@ -125,11 +125,11 @@ def _read_any(path: Path) -> tuple[Weights, Metadata]:
 
 def _check_start(net: nn.Module, given: Weights, new: list[str], text: str) -> None:
     """Raise ModelError where more is new than may be."""
-    last = _bare([name for name, _ in net.named_parameters()][-1].rpartition(".")[0])
+    last = bare([name for name, _ in net.named_parameters()][-1].rpartition(".")[0])
     free: tuple[str, ...] = getattr(net, "may_be_new", (f"{last}.",))
     if given and all(name.startswith("backbone.") for name in given):
         free += ("deconv.",)
-    if wrong := [name for name in new if not _bare(name).startswith(free)]:
+    if wrong := [name for name in new if not bare(name).startswith(free)]:
         raise ModelError(
             f"start {text}: not weights for this network: {len(wrong)} tensors are missing or of "
             f"another shape, {wrong[0]} first"
