@@ -13,7 +13,7 @@ from engines.identify import read
 from realtime.errors import ModelError
 
 SHA256 = {
-    "detector.onnx": "b171cf13329474ca282135058e11b8509a3abe3278e4db1029c56f233650b223",
+    "detector.onnx": "0c949a59bff3c06d465dab3d3060f747f550d0c6e8f7bb58582292c6e18da9cb",
     "pose.onnx": "e0bf82210b82b5086db955792723b9c9b4ab6e0d2418d5c6fb3aabf91a875e53",
     "tiny_detector.onnx": "b6f150cacc3de7f154a5da408dd7faa058c54ef8d0847b6ff0f04ff19225e17d",
     "tiny_pose.onnx": "a1ac6d9ac51439888cdf401b8454c03256e2c9126265ec9c9cd386a6625ce53e",
