@@ -96,7 +96,7 @@ def test_what_has_no_mean_is_one_line(
         ((a, b, "--shares", "1,nan", *out), 2, "above 0"),
         ((a, b, "--out", tmp_path / "mean.pth"), 2, "name it .safetensors or .onnx"),
         ((a, c, *out), 5, f"{c}: unlike {a} in "),
-        ((a, d, *out), 5, f"unlike {a} in "),
+        ((a, d, *out), 5, f"{d}: unlike {a} in its task"),
         ((a, tmp_path / "none.onnx", *out), 5, "none.onnx"),
         ((a, b, "--out", tmp_path / "none" / "m.onnx"), 4, "cannot be written"),
     ):
