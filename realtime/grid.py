@@ -14,6 +14,7 @@ from realtime.desk import Desk
 from realtime.draw import LIGHT, Style
 from realtime.help_card import with_help, with_note
 from realtime.hud import fitted
+from realtime.ledger import SinkCount
 from realtime.records import Image, PosedFrame
 from realtime.render import draw_state
 from realtime.screen import Pace, obey, say_lost
@@ -66,7 +67,7 @@ class Tile:
     """
 
     def __init__(self, name: str, source: Source, desk: Desk, paced: bool) -> None:
-        self.shown = 0
+        self.count = SinkCount()
         self.name, self.desk, self.source = name, desk, source
         self.saw: Callable[[PosedFrame], None] = lambda item: None
         self._paced, self._pace = paced, Pace()
@@ -79,10 +80,16 @@ class Tile:
 
     def show(self, item: PosedFrame) -> None:
         """See Display."""
-        if item.picture is not None:
-            self._keep(item)
-            self.shown += 1
-            self.saw(item)
+        if item.picture is None:
+            self.skip("no_picture")
+            return
+        self._keep(item)
+        self.count.frames += 1
+        self.saw(item)
+
+    def skip(self, why: str) -> None:
+        """See Display."""
+        self.count.dropped[f"window.{why}"] += 1
 
     def look_after(self, stop: Stop) -> None:
         """See Display; a change of style draws the frame on show again."""

@@ -105,10 +105,14 @@ class Job:
         self.pipeline.watchful = lambda: self.desk.style.blur_faces  # nobody comes in unseen
         queue = LIVE_QUEUE if live else FILE_QUEUE
         self.workers = [SinkWorker(s, Meter(s.name, s.name, fault), queue) for s in sinks]
-        self.ledger.watch(self.pipeline.edges, {w.sink.name: w.count for w in self.workers})
         self.screen = None
         if show:
             self.screen = show(source, self.desk, not live and not results, not results)
+        self.ledger.watch(
+            self.pipeline.edges,
+            {w.sink.name: w.count for w in self.workers},
+            self.screen.count if self.screen else None,
+        )
         self.score = None
         if isinstance(source, DemoSource):
             self.score = DemoScore(source.scene, everybody=options.select == EVERYBODY)
@@ -145,10 +149,9 @@ class Job:
         return [worker.sink.name for worker in self.workers if worker.error]
 
     def report(self, utc: datetime, ended: bool) -> dict[str, Any]:
-        shown = self.screen.shown if self.screen else 0
         report = build_report(
             utc, self.startup_s, self.source, self.ledger, self.pipeline, self.workers,
-            self.networks, shown, ended,
+            self.networks, ended,
         )  # fmt: skip
         if self.compare:
             report["models"]["compare"] = model(self.compare.network)

@@ -72,12 +72,19 @@ class Ledger:
         self.latency = Percentiles()
         self.delivery = SinkCount()  # the main thread itself, for runs without file sinks
         self.sinks: Mapping[str, SinkCount] = {}
+        self.window: SinkCount | None = None
         self._edges: Mapping[str, Edge[Any]] = {}
         self._blind = 0
 
-    def watch(self, edges: Mapping[str, Edge[Any]], sinks: Mapping[str, SinkCount]) -> None:
-        """Where the frames go; edges is filled when the run starts."""
-        self._edges, self.sinks = edges, sinks
+    def watch(
+        self,
+        edges: Mapping[str, Edge[Any]],
+        sinks: Mapping[str, SinkCount],
+        window: SinkCount | None = None,
+    ) -> None:
+        """Where the frames go; edges is filled when the run starts. window: of what is shown, where
+        something is; apart from the others, since what a paused window leaves out is not lost."""
+        self._edges, self.sinks, self.window = edges, sinks, window
 
     def stale(self) -> int:
         """Frames of a live source overtaken by newer ones before anything was done with them."""
@@ -141,7 +148,8 @@ class Ledger:
         counted as stop.unfinished.
         """
         wrong = []
-        for name, count in {**self.sinks, "the main loop": self.delivery}.items():
+        window = {"the window": self.window} if self.window else {}
+        for name, count in {**self.sinks, **window, "the main loop": self.delivery}.items():
             missing = self.captured - count.frames - self.failed
             missing -= sum(upstream.values()) + sum(count.dropped.values())
             if missing > 0 and not ended:

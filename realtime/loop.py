@@ -151,7 +151,7 @@ class Run:
                     worker.refuse()
                 continue
             while not worker.offer(item, TICK):
-                if self._look_after():
+                if self._look_after() and self._stop.reason:  # a jump waits: others have it already
                     return False
         self._ledger.deliver(len(item.poses), item.failed)
         self._check_joints()
@@ -186,11 +186,16 @@ class Run:
         """Show a frame when its time has come; False when the run is to stop meanwhile."""
         while (early := self._early(item)) > 0:
             if self._look_after():
+                if self._screen:
+                    self._screen.skip("skipped")
                 return False
             sleep(min(early, TICK))
         item = self._hud.checked(item)  # a key may have asked for it while the frame waited
-        if self._desk.show(item) and self._screen:
+        wanted = self._desk.show(item)
+        if self._screen and wanted:
             self._screen.show(item)
+        elif self._screen:
+            self._screen.skip("paused")
         return True
 
     def _early(self, item: PosedFrame) -> float:

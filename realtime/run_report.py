@@ -31,7 +31,6 @@ def build_report(
     pipeline: Pipeline,
     workers: Sequence[SinkWorker],
     networks: Sequence[Network],
-    shown: int,
     ended: bool,
 ) -> dict[str, Any]:
     """Everything known about a run, as plain JSON values.
@@ -53,7 +52,7 @@ def build_report(
         "live": source.info.live,
         "size_wh": source.info.size_wh,
         "ended": ended,
-        "frames_shown": shown,
+        "frames_shown": ledger.window.frames if ledger.window else 0,
         **_accounts(ledger, [w.count for w in workers if w.sink.name not in FEW], ended),
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
@@ -62,7 +61,7 @@ def build_report(
         "bottleneck": bottleneck(meters, ledger.wall, ledger.live),
         **_engine(networks[-1]),
         "models": {network.spec.task: model(network) for network in networks},
-        "sinks": {worker.sink.name: _sink(worker) for worker in workers},
+        "sinks": _sinks(workers, ledger.window),
         "reconnects": status.reconnects,
         "bad_packets": status.bad_packets,
         "damage": status.damage,
@@ -102,11 +101,17 @@ def model(network: Network) -> dict[str, str]:
     return {**file, **_engine(network)}
 
 
-def _sink(worker: SinkWorker) -> dict[str, Any]:
+def _sinks(workers: Sequence[SinkWorker], window: SinkCount | None) -> dict[str, Any]:
+    """What each output and the window took."""
+    rows = {worker.sink.name: _sink(worker.count, worker.error) for worker in workers}
+    return {**rows, "window": _sink(window, None)} if window else rows
+
+
+def _sink(count: SinkCount, error: OutputError | None) -> dict[str, Any]:
     return {
-        "frames": worker.count.frames,
-        "dropped": dict(worker.count.dropped),
-        "error": str(worker.error) if worker.error else None,
+        "frames": count.frames,
+        "dropped": dict(count.dropped),
+        "error": str(error) if error else None,
     }
 
 
@@ -157,7 +162,7 @@ def _behind(report: dict[str, Any]) -> list[str]:
         f"{name}: only {sink['frames']} of them"
         f" ({', '.join(f'{key} {n}' for key, n in sink['dropped'].items() if n)})"
         for name, sink in report["sinks"].items()
-        if sink["frames"] < report["frames_written"]
+        if sink["frames"] < report["frames_written"] and name != "window"  # see _frames
     ]
 
 

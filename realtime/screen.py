@@ -11,6 +11,7 @@ from typing import Protocol
 from realtime.controls import action_of, usable
 from realtime.desk import Desk
 from realtime.help_card import with_help, with_note
+from realtime.ledger import SinkCount
 from realtime.records import Frame, Image, PosedFrame
 from realtime.render import draw_state
 from realtime.sinks.window import Window
@@ -29,14 +30,19 @@ LOST = "the display went away while a window was drawn; use --headless"
 class Display(Protocol):
     """What shows a run's frames: a window of its own (Screen), or a part of one (grid.Tile).
 
-    shown: how many frames it has shown. early: seconds until a frame is due, 0 or less when it is.
+    count: of the frames it has shown, and of those it has not, by reason. early: seconds until a
+    frame is due, 0 or less when it is.
     """
 
-    shown: int
+    count: SinkCount
 
     def early(self, item: PosedFrame) -> float: ...
 
     def show(self, item: PosedFrame) -> None: ...
+
+    def skip(self, why: str) -> None:
+        """Count a frame that is not to be shown."""
+        ...
 
     def look_after(self, stop: Stop) -> None:
         """Handle what came in since, and draw what has changed; called many times a second."""
@@ -90,7 +96,7 @@ class Screen:
     def __init__(
         self, window: Window, source: Source, desk: Desk, paced: bool, alone: bool = False
     ) -> None:
-        self.shown = 0
+        self.count = SinkCount()
         self._window, self._source, self._paced, self._alone = window, source, paced, alone
         self._desk = desk
         self._written: tuple[str, bool, int] = ("", False, 0)  # over the picture now
@@ -104,9 +110,15 @@ class Screen:
         return self._pace.early(item.frame) if self._paced else 0.0
 
     def show(self, item: PosedFrame) -> None:
-        if item.picture is not None and not self._lost:
+        if item.picture is None or self._lost:
+            self.skip("lost" if self._lost else "no_picture")
+        else:
             self._put(item.picture)
-            self.shown += 1
+            self.count.frames += 1
+
+    def skip(self, why: str) -> None:
+        """See Display."""
+        self.count.dropped[f"window.{why}"] += 1
 
     def _put(self, picture: Image) -> None:
         """Show a picture, with what there is to be said over it."""

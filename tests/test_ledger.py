@@ -53,6 +53,15 @@ def test_frames_under_way_at_a_stop_are_counted() -> None:
     assert count.dropped == {"stop.unfinished": 3}
 
 
+def test_the_window_is_accounted_for_as_well() -> None:
+    ledger, window = ledger_with(10, 10)[0], SinkCount(frames=7)
+    window.dropped["window.paused"] = 2
+    ledger.watch({}, ledger.sinks, window)
+    wrong = ["10 frames captured, but the window accounts for 9"]
+    assert ledger.settle({}, ended=True) == wrong and ledger.dropped() == 0
+    assert ledger.settle({}, ended=False) == [] and window.dropped["stop.unfinished"] == 1
+
+
 def test_a_frame_counted_twice_is_always_a_mistake() -> None:
     assert ledger_with(10, 11)[0].settle({}, ended=False) != []
 

@@ -252,6 +252,12 @@ class Player:
         assert report["ledger_errors"] == []
         lost = sum(report["dropped"].values())
         assert report["frames_captured"] == self.job.ledger.delivered + lost
+        window = report["sinks"]["window"]
+        assert window["frames"] == report["frames_shown"] == len(self.seen)
+        missed = window["dropped"]
+        if not self.job.whole.ended:  # those under way when the run was stopped, counted apart
+            missed = {why: n for why, n in missed.items() if why != "stop.unfinished"}
+        assert set(missed) <= {"window.skipped"}
         return report
 
     def until(self, condition: Callable[[], bool], within: float = 20) -> Script:
@@ -334,6 +340,40 @@ def test_a_paused_file_shows_the_frame_it_was_sent_to_and_stays(
     player.play(script())
     assert player.of_part(1) == [at[0] + 150, at[0] + 151]
     assert player.desk.paused
+
+
+def test_a_frame_that_waits_when_somebody_jumps_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was delivered, but the window has not shown it."""
+    film = media.video(tmp_path / "slow.mp4", 60, rate=5)
+    player = Player(film, monkeypatch)
+    screen = player.job.screen
+    assert screen is not None
+    early, show, wait = screen.early, screen.show, [0.0]
+
+    def waits(item: PosedFrame) -> float:
+        wait[0] = early(item)
+        return wait[0]
+
+    def shows(item: PosedFrame) -> None:
+        wait[0] = 0.0
+        show(item)
+
+    monkeypatch.setattr(screen, "early", waits)
+    monkeypatch.setattr(screen, "show", shows)
+
+    def script() -> Script:
+        for part in range(2):
+            yield from player.until_part(part, 2)
+            yield from player.until(lambda: wait[0] > 0)
+            wait[0] = 0.0
+            yield "right"
+        yield from player.until(lambda: False)
+
+    report = player.play(script())
+    assert report["ended"]
+    assert report["sinks"]["window"]["dropped"] == {"window.skipped": 2}
 
 
 def test_near_the_end_when_all_is_read_seeking_still_works(

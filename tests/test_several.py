@@ -181,11 +181,18 @@ def test_the_window_shows_all_and_its_keys_are_for_all(tmp_path: Path) -> None:
         time.sleep(1)  # cv2 makes the window anew for its first picture
         press(display, "h", "r")
         time.sleep(2)  # for frames to come also where the machine is busy
-        press(display, "r", "s", "q")
+        press(display, "space")
+        time.sleep(1)
+        press(display, "space", "r", "s", "q")
         result = finish(process)
     assert result.code == 0, result.err
     assert ("the page is at" in result.err) == bool(serve)
     for n in (1, 2):
         told = report(tmp_path / f"r-{n}.json")
         assert told["frames_shown"] > 0 and told["dropped"]["record.off"] > 0
+        shown = told["sinks"]["window"]
+        assert shown["dropped"]["window.paused"] > 0
+        before = told["dropped"].get("grab.stale", 0)
+        there = shown["frames"] + sum(shown["dropped"].values())
+        assert told["frames_captured"] == there + before + told["failed"]
         assert len(list(tmp_path.glob(f"out-{n}_frame*.png"))) == 1
