@@ -43,7 +43,8 @@ def pose_sample(
 ) -> Sample:
     """A crop of one person with its joints.
 
-    crop: uint8 (H, W, 3) BGR of config.input_wh. joints: float32 (17, 2), crop pixels. visible:
+    crop: uint8 (H, W, 3) BGR of config.input_wh; clean: the same before its light was changed, it
+    was blurred or a part was covered. joints: float32 (17, 2), crop pixels. visible:
     float32 (17,), 1 for joints that have a label and lie inside the crop, else 0. affine: float32
     (2, 3), frame to crop. train=False: nothing at random. Raises InputError for an image that
     cannot be read.
@@ -55,14 +56,15 @@ def pose_sample(
         affine = mirror(size_wh[0]) @ affine
         joints, labelled = joints[MIRROR], labelled[MIRROR]
     image, matrix = source(person, affine, train, images)
-    crop = cut(image, matrix, size_wh)
+    crop = clean = cut(image, matrix, size_wh)
     if train:
-        crop = relit(crop, matrix, image, config, rng)
+        crop = relit(clean, matrix, image, config, rng)
     final: Float = affine[:2].astype(np.float32)
     moved = geometry.apply(final, joints)
     inside = ((moved >= -0.5) & (moved < np.array(size_wh) - 0.5)).all(1)
     visible = (labelled & inside).astype(np.float32)
-    return {"crop": crop, "joints": moved, "visible": visible, "affine": final}
+    truth = {"joints": moved, "visible": visible, "affine": final}
+    return {"crop": crop, "clean": clean, **truth}
 
 
 # ---- place --------------------------------------------------------------------------------------

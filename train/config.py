@@ -46,7 +46,13 @@ class Config:
     depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
     start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
     teacher: str = option("", "model to learn from as well: heatmaps, or RTMDet for a detector")
-    teacher_weight: float = option(1.0, "of the teacher's loss against that of the labels")
+    teacher_weight: float = option(
+        1.0, "of the teacher's joints, where nobody labelled them, against those of the labels"
+    )
+    distil: float = option(
+        0.0, "of learning the teacher's whole heatmaps, where no label says otherwise"
+    )
+    hints: str = option("", "model that gives the hints, if not the teacher; RTMDet for a pose too")
     hint_weight: float = option(
         0.0, "of learning what the teacher sees on the way to its answer, at every place"
     )
@@ -147,8 +153,8 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
 
 MANY = 1e9
 LIMITS = {
-    "teacher_weight": (0, MANY), "hint_weight": (0, MANY), "peak_weight": (0, MANY),
-    "sigma": (0.5, 100),
+    "teacher_weight": (0, MANY), "distil": (0, MANY), "hint_weight": (0, MANY),
+    "peak_weight": (0, MANY), "sigma": (0.5, 100),
     "epochs": (1, 100_000), "batch": (1, 100_000), "rate": (0, 10), "warmup": (0, MANY),
     "weight_decay": (0, 10), "clip": (0, MANY), "ema": (0, 0.999999), "seed": (0, 2**31),
     "flip": (0, 1), "scale": (0, 0.95), "rotate": (0, 180), "shift": (0, 1), "half_body": (0, 1),

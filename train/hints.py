@@ -7,7 +7,7 @@ FitNets, 2015), each channel of the teacher brought to mean 0 and variance 1 (Ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,21 @@ class Hints:
     """A teacher's file, asked about training samples.
 
     path: an RTMDet detector, which shows strides 8, 16 and 32, or a heatmap network with transposed
-    convolutions, which shows those before each of them and the last: strides 32, 16, 8 and 4. task:
-    what it must be. size_wh: of the samples. threads: of the CPU. channels: of the maps at each
-    stride. Raises ModelError for another file.
+    convolutions, which shows those before each of them and the last: strides 32, 16, 8 and 4.
+    tasks: what it may be. size_wh: of the samples. threads: of the CPU. strides, channels: of the
+    maps. Raises ModelError for another file.
     """
 
-    def __init__(self, path: Path, task: str, size_wh: tuple[int, int], threads: int) -> None:
+    def __init__(
+        self, path: Path, tasks: Collection[str], size_wh: tuple[int, int], threads: int
+    ) -> None:
         from engines.openvino import reason, with_uint8_input
         from engines.quiet_openvino import ov
 
         spec = identify(path)
-        if spec.task != task or spec.format not in PLACES:
-            raise ModelError(f"teacher {path}: {spec.name} cannot teach a {task}; see --teacher")
+        if spec.task not in tasks or spec.format not in PLACES:
+            known = "RTMDet detectors" + " and heatmap networks" * ("pose" in tasks)
+            raise ModelError(f"teacher {path}: {spec.name} cannot give hints, only {known}")
         data, places = _with_outputs(path, PLACES[spec.format])
         self._counts = [len(names) for names in places]
         core = ov.Core()
@@ -56,7 +59,9 @@ class Hints:
         except RuntimeError as error:
             raise ModelError(f"teacher {path}: OpenVINO refuses it: {reason(error)}") from error
         black = torch.zeros((1, size_wh[1], size_wh[0], 3), dtype=torch.uint8)
-        self.channels = [maps.shape[1] for maps in self(black)]
+        levels = self(black)
+        self.strides = [size_wh[1] // maps.shape[2] for maps in levels]
+        self.channels = [maps.shape[1] for maps in levels]
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Maps float32 (B, C, H / s, W / s), stride after stride, each channel with mean 0 and
@@ -71,8 +76,10 @@ class Hints:
 
 
 def open_hints(config: Config) -> Hints:
-    """The hints of a run's teacher for its samples. Raises ModelError."""
-    return Hints(Path(config.teacher), config.task, config.sample_wh, torch.get_num_threads())
+    """The hints that a run learns from, for its samples. Raises ModelError."""
+    tasks = ("detector",) if config.task == "detector" else ("detector", "pose")
+    path = Path(config.hints or config.teacher)
+    return Hints(path, tasks, config.sample_wh, torch.get_num_threads())
 
 
 def hint_loss(hints: Sequence[Tensor], taught: Sequence[Tensor]) -> Tensor:

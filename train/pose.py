@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,9 +24,12 @@ from train.pose_loss import LOSSES, weighted_mean
 from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
+from train.teacher import Teacher
 
 LEAST_JOINTS = 3
 """Labelled joints of a person that is learned from."""
+SHARPENED = 4
+"""Power of a label's Gaussian within which a teacher's peak agrees: half as wide."""
 CACHE_BYTES = 1 << 30
 """Of decoded pictures kept in memory by each process."""
 
@@ -38,15 +42,19 @@ class PoseTask:
             raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
         if config.unlabelled and not config.teacher:
             raise UsageError("--unlabelled: needs a --teacher to say where joints are")
-        if config.hint_weight and not config.teacher:
-            raise UsageError("--hint-weight: needs a --teacher that gives hints")
+        if config.distil and not config.teacher:
+            raise UsageError("--distil: needs a --teacher whose heatmaps are learned")
+        if config.hint_weight and not (config.hints or config.teacher):
+            raise UsageError("--hint-weight: needs --hints or a --teacher that gives them")
+        if config.hints and not config.hint_weight:
+            raise UsageError("--hints: needs a --hint-weight")
         self.config = config
         sets = [open_set(text).with_joints(LEAST_JOINTS) for text in config.data]
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
         self._people = Mixture([(each.people, each.weight) for each in sets], config.seed)
         self._val = [person for text in config.val for person in open_set(text).people]
         self._images = ImageCache(CACHE_BYTES)
-        self._teacher: Any = None
+        self._teacher: Teacher | None = None
         self._hints: Hints | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -57,43 +65,60 @@ class PoseTask:
         pose = PoseNet(self.config.depth)
         nn.init.normal_(pose.net.final.weight, std=0.001)
         nn.init.zeros_(pose.net.final.bias)  # type: ignore[arg-type]
-        net = PoseTrainer(pose, self._hinter().channels) if self.config.hint_weight else pose
-        return started(net, self.config)
+        if not self.config.hint_weight:
+            return started(pose, self.config)
+        hints = self._hinter()
+        return started(PoseTrainer(pose, hints.strides, hints.channels), self.config)
 
     def __len__(self) -> int:
         return len(self._people)
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """crop uint8 (H, W, 3), joints float32 (17, 2) in crop pixels, visible float32 (17,)."""
+        """crop uint8 (H, W, 3), joints float32 (17, 2) in crop pixels, visible float32 (17,); with
+        a teacher the crop it is asked about as well, see train.augment.pose_sample."""
         person = self._people.item(epoch, index)
         rng = np.random.default_rng((self.config.seed, epoch, index))
         sample = pose_sample(person, self.config, rng, True, self._images)
-        return {name: sample[name] for name in ("crop", "joints", "visible")}
+        clean = ["clean"] if self.config.teacher or self.config.hints else []
+        return {name: sample[name] for name in ("crop", "joints", "visible", *clean)}
 
     def loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The heatmap loss of labelled joints and, with a teacher, of the others as it sees them.
+        """The heatmap loss of labelled joints and, with a teacher, of what it sees.
 
-        The teacher's peaks are as high as it is sure: what it does not see becomes an empty map.
+        Its joints stand in for those without a label, with peaks as high as it is sure: what it
+        does not see becomes an empty map. Its maps as they are (Hinton et al., Distilling the
+        Knowledge in a Neural Network, 2015) count as far as no label contradicts them. It is asked
+        about the crop before light, blur and covering, under which it would be worse.
         """
-        config, of = self.config, LOSSES[self.config.loss]
+        config = self.config
         out, hints = net(batch["crop"]) if config.hint_weight else (net(batch["crop"]), [])
-        out = out.float()
-        visible = batch["visible"]
-        target = heatmaps(batch["joints"], config.input_wh, config.sigma, visible)
-        labels = weighted_mean(of(out, target, config.peak_weight), visible)
-        if not config.teacher:
-            return labels, {"labels": labels}
-        joints, scores = self._ask(batch["crop"])
-        taught = heatmaps(joints, config.input_wh, config.sigma) * scores[..., None, None]
-        teacher = weighted_mean(of(out, taught, config.peak_weight), 1 - visible)
-        loss, parts = (
-            labels + config.teacher_weight * teacher,
-            {"labels": labels, "teacher": teacher},
-        )
+        target = heatmaps(batch["joints"], config.input_wh, config.sigma, batch["visible"])
+        parts = {"labels": weighted_mean(self._each(out, target), batch["visible"])}
+        loss = parts["labels"]
+        if config.teacher and config.teacher_weight:
+            parts["teacher"] = self._unlabelled(out, batch)
+            loss = loss + config.teacher_weight * parts["teacher"]
+        if config.distil:
+            taught = self._asked().maps(batch["clean"])
+            each = self._each(out, taught) * agreed(taught, target, batch["visible"])
+            parts["distil"] = each.mean()
+            loss = loss + config.distil * parts["distil"]
         if hints:
-            parts["hints"] = hint_loss(hints, self._hinter()(batch["crop"]))
+            parts["hints"] = hint_loss(hints, self._hinter()(batch["clean"]))
             loss = loss + config.hint_weight * parts["hints"]
         return loss, parts
+
+    def _each(self, out: Tensor, target: Tensor) -> Tensor:
+        """The loss (B, K) of each joint."""
+        return LOSSES[self.config.loss](out.float(), target, self.config.peak_weight)
+
+    def _unlabelled(self, out: Tensor, batch: Batch) -> Tensor:
+        """The loss of joints without a label against where the teacher sees them."""
+        joints, scores = self._asked()(batch["clean"])
+        taught = heatmaps(joints, self.config.input_wh, self.config.sigma)
+        return weighted_mean(
+            self._each(out, taught * scores[..., None, None]), 1 - batch["visible"]
+        )
 
     def validate(self, net: nn.Module) -> Validation:
         """The numbers of train.eval_pose.pose_numbers on all validation people."""
@@ -116,13 +141,18 @@ class PoseTask:
         self._hints = self._hints or open_hints(self.config)
         return self._hints
 
-    def _ask(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+    def _asked(self) -> Teacher:
         if self._teacher is None:
-            from train.teacher import Teacher
-
             self._teacher = Teacher(Path(self.config.teacher), self.config.input_wh)
-        joints, scores = self._teacher(crops)
-        return joints, scores
+        return self._teacher
+
+
+def agreed(taught: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+    """How far a teacher's maps (B, K, h, w) agree with labels, (B, K) in 0..1: as high as the map
+    is at the label, of its peak; 1 for joints without a label."""
+    at_label = (taught * target**SHARPENED).amax((2, 3))
+    share = at_label / taught.amax((2, 3)).clamp(min=1e-3)
+    return torch.where(visible > 0, share.clamp(0, 1), 1.0)
 
 
 def pose_of(net: nn.Module) -> nn.Module:

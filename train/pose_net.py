@@ -12,6 +12,9 @@ from engines.torch_nets import DECONV_CHANNELS, PoseResNet
 
 Triple = tuple[float, float, float]
 
+STRIDES = 32, 16, 8, 4
+"""Of the maps of PoseNet.levels."""
+
 
 class PoseNet(nn.Module):
     """Crops uint8 (B, H, W, 3) BGR to heatmaps float (B, 17, H / 4, W / 4), any B.
@@ -54,8 +57,8 @@ class PoseNet(nn.Module):
 
 
 class PoseTrainer(nn.Module):
-    """A PoseNet with heads that are only there to learn what a teacher sees at strides 32, 16, 8
-    and 4, with so many channels each.
+    """A PoseNet with heads that are only there to learn what a teacher sees at some of STRIDES,
+    with so many channels each.
 
     forward: crops to heatmaps and the list of what the teacher is expected to see.
     """
@@ -63,15 +66,18 @@ class PoseTrainer(nn.Module):
     may_be_new = "hints.", "final."
     """Names of weights that a file to start from need not have."""
 
-    def __init__(self, pose: PoseNet, teacher_channels: Sequence[int]) -> None:
+    def __init__(
+        self, pose: PoseNet, strides: Sequence[int], teacher_channels: Sequence[int]
+    ) -> None:
         super().__init__()
         self.pose = pose
+        self._levels = [STRIDES.index(stride) for stride in strides]
         deep = int(pose.net.deconv[0].in_channels)  # type: ignore[arg-type]
-        widths = (deep, *[DECONV_CHANNELS] * (len(teacher_channels) - 1))
+        widths = [DECONV_CHANNELS if level else deep for level in self._levels]
         pairs = zip(widths, teacher_channels, strict=True)
         self.hints = nn.ModuleList(nn.Conv2d(wide, channels, 1) for wide, channels in pairs)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, list[Tensor]]:
         levels = self.pose.levels(crops)
-        hints = [hint(level) for hint, level in zip(self.hints, levels, strict=True)]
+        hints = [hint(levels[n]) for hint, n in zip(self.hints, self._levels, strict=True)]
         return self.pose.net.final(levels[-1]), hints
