@@ -86,6 +86,7 @@ def test_arrays_of_a_sample(picture: Path) -> None:
     kinds = {name: (array.shape, array.dtype.name) for name, array in sample.items()}
     assert kinds == {
         "crop": ((256, 192, 3), "uint8"),
+        "clean": ((256, 192, 3), "uint8"),
         "joints": ((17, 2), "float32"),
         "visible": ((17,), "float32"),
         "affine": ((2, 3), "float32"),
