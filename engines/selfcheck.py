@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from engines.base import ModelSpec, Network
 from realtime import geometry
-from realtime.crop import cut
+from realtime.crop import cut, places
 from realtime.decode import DEFAULT_METHOD, decode
 from realtime.detect import Detector
+from realtime.pose import Locator
 from realtime.records import Detections, Float, Frame
 from realtime.scene import Scene
 from realtime.similarity import BODY_SHARE, oks
@@ -58,9 +59,16 @@ def compare(reference: Float, candidate: Float, spec: ModelSpec) -> Agreement:
 
     A crop with a joint that is not finite in candidate has OKS 0 and the distance infinity.
     """
-    how = DEFAULT_METHOD, spec.grid, spec.input_wh, spec.sigma
-    true_xy, scores = decode(reference, *how)
-    found_xy, _ = decode(candidate, *how)
+    true_xy, scores = _decoded(reference, spec)
+    return _compared(true_xy, scores, _decoded(candidate, spec)[0], spec)
+
+
+def _decoded(heatmaps: Float, spec: ModelSpec) -> tuple[Float, Float]:
+    return decode(heatmaps, DEFAULT_METHOD, spec.grid, spec.input_wh, spec.sigma)
+
+
+def _compared(true_xy: Float, scores: Float, found_xy: Float, spec: ModelSpec) -> Agreement:
+    """Joints (M, 17, 2) in crop pixels against others; scores (M, 17) are of the first."""
     sure = scores >= SURE
     apart = np.linalg.norm(found_xy - true_xy, axis=2)
     apart = np.where(np.isfinite(apart), apart, np.inf)
@@ -81,6 +89,23 @@ def agreement(reference: Network, candidate: Network, crops: NDArray[np.uint8]) 
     """Compare two networks on crops uint8 (M, H, W, 3). Raises ModelError."""
     maps = [_heatmaps(network, crops) for network in (reference, candidate)]
     return compare(maps[0], maps[1], reference.spec)
+
+
+def located(network: Network, locate: Locator) -> Agreement:
+    """Compare the joints that a network finds in crops of the demo scene with those that locate
+    finds in its pictures. Raises what they raise."""
+    frames, people, count = [], [], 0
+    for frame, found in _demo_frames():
+        frames.append(frame)
+        people.append(found)
+        count += len(found)
+        if count >= CROPS:
+            break
+    spec = network.spec
+    true_xy, scores = _decoded(_heatmaps(network, cut(frames, people, spec.input_wh).pixels), spec)
+    pictures = [frame.image for frame in frames]
+    found_xy, _ = locate(pictures, *places(people, spec.input_wh), DEFAULT_METHOD)
+    return _compared(true_xy, scores, found_xy, spec)
 
 
 def boxes_agreement(

@@ -8,6 +8,7 @@ need a GPU have not been executed by its authors.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from engines.batches import blank, join
 from engines.cache import cache_dir
 from engines.half import half
 from engines.tensorrt_build import Profile, build, make_logger
-from engines.torch import device_of, images_of
+from engines.torch import Prepared, device_of
+from engines.torch_locate import Locate, trusted
 from realtime.errors import ModelError, OutOfMemory
 
 PROFILE = Profile()
@@ -44,12 +46,19 @@ class TensorrtNetwork:
         # Before any Runtime is made: without a GPU TensorRT's may end the process.
         self._place = device_of("cuda" if options.compute == "auto" else options.compute)
         self.device = str(self._place)
+        self._prepared = Prepared(spec, self._place)
         self._logger = make_logger(trt)
         self._stream = torch.cuda.Stream(self._place)  # type: ignore[no-untyped-call]
         folder, key = cache_dir() / plan_cache.FOLDER, plan_key(spec, self._place)
         plan = plan_cache.load(folder, key)
-        if plan is not None and self._open(plan):
-            return
+        if plan is None or not self._open(plan):
+            self._make(data, folder, key)
+        locate = Locate(spec, self._heatmaps, self._place, graphs=False, most=PROFILE.most)
+        self.locate = trusted(self, locate)
+
+    def _make(self, data: bytes, folder: Path, key: Json) -> None:
+        """Build the plan, look at what it finds, and keep it. Raises Unavailable."""
+        spec = self.spec
         logger.warning("building the TensorRT plan of %s for %s, once", spec.name, key["gpu"])
         plan, counts = build(trt, half(spec, data), PROFILE)
         if not self._open(plan):
@@ -89,7 +98,8 @@ class TensorrtNetwork:
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream):
-                images = images_of(self.spec, batch, self._place).contiguous()
+                pixels = torch.tensor(np.ascontiguousarray(batch), device=self._place)
+                images = self._prepared(pixels).contiguous()
                 outputs = self._execute(images)
                 # .cpu() waits for the stream, so images and outputs outlive the work on them.
                 return [output.cpu().numpy() for output in outputs]
@@ -106,9 +116,14 @@ class TensorrtNetwork:
             shape = tuple(context.get_tensor_shape(output))
             outputs.append(torch.empty(shape, dtype=torch.float32, device=self._place))
             done = done and context.set_tensor_address(output, outputs[-1].data_ptr())
-        if not (done and context.execute_async_v3(self._stream.cuda_stream)):
+        stream = torch.cuda.current_stream(self._place).cuda_stream
+        if not (done and context.execute_async_v3(stream)):
             raise ModelError(f"{self.spec.name}: TensorRT failed: {self._logger.reason()}")
         return outputs
+
+    def _heatmaps(self, planes: torch.Tensor) -> torch.Tensor:
+        """Of crops (B, 3, H, W) BGR on the device."""
+        return self._execute(self._prepared(planes.permute(0, 2, 3, 1)).contiguous())[0]
 
     def _check(self) -> selfcheck.Agreement:
         """Compare with float32 on the CPU. Raises Unavailable where the joints differ."""

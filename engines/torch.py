@@ -3,9 +3,6 @@ the ResNet18 pose network, whose batch normalisations are folded when they are l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import safetensors.torch
 import torch
@@ -13,14 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
+from engines.torch_locate import Locate, explained, trusted
 from engines.torch_nets import PoseResNet, folded
-from realtime.errors import ModelError, OutOfMemory
+from realtime.errors import ModelError
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 class TorchNetwork:
-    """A module in eval mode. See engines.base.Network."""
+    """A module in eval mode. See engines.base.Network.
+
+    locate: from pictures to joints, all on the GPU; None elsewhere, where the CPU cuts crops.
+    """
 
     engine = "torch"
     why = ""
@@ -38,10 +39,14 @@ class TorchNetwork:
         if self.precision not in DTYPES:
             raise Unavailable(f"precision {self.precision}: engine torch does not have it")
         self._place, self._dtype = device, DTYPES[self.precision]
+        self._prepared = Prepared(spec, device)
         self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         width, height = spec.input_wh
         self._empty = [part[:0] for part in self._run(np.zeros((1, height, width, 3), np.uint8))]
+        self.locate: Locate | None = None
+        if spec.task == "pose" and device.type == "cuda":
+            self.locate = trusted(self, Locate(spec, self._heatmaps, device))
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
@@ -54,36 +59,35 @@ class TorchNetwork:
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         # inference_mode belongs to the thread, so it is entered in the thread that calls.
         with explained(self.spec), torch.inference_mode():
-            images = images_of(self.spec, batch, self._place).to(self._dtype)
-            outputs = self._net(images)
-            parts = [outputs] if isinstance(outputs, Tensor) else outputs
+            pixels = torch.tensor(np.ascontiguousarray(batch), device=self._place)
+            parts = self._outputs(pixels)
             return [part.float().contiguous().cpu().numpy() for part in parts]
 
+    def _outputs(self, pixels: Tensor) -> list[Tensor]:
+        """Of pictures (B, H, W, 3) BGR on the device."""
+        outputs = self._net(self._prepared(pixels).to(self._dtype))
+        return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
-@contextmanager
-def explained(spec: ModelSpec) -> Iterator[None]:
-    """Turns what PyTorch raises into one line: OutOfMemory or ModelError."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        advice = "use a smaller batch or --compute cpu"
-        raise OutOfMemory(f"{spec.name}: GPU memory is full; {advice}") from error
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"{spec.name}: PyTorch failed: {reason}") from error
+    def _heatmaps(self, planes: Tensor) -> Tensor:
+        """Of crops (B, 3, H, W) BGR on the device."""
+        return self._outputs(planes.permute(0, 2, 3, 1))[0].float()
 
 
-def images_of(spec: ModelSpec, batch: NDArray[np.uint8], place: torch.device) -> Tensor:
-    """uint8 (B, H, W, 3) BGR on the device as the file's own input, float32: colour order,
+class Prepared:
+    """Pictures (B, H, W, 3) BGR on the device as a file's own input, float32: colour order,
     (x - mean) / std, and layout; NCHW is a view of channels last."""
-    pixels = torch.tensor(np.ascontiguousarray(batch), device=place)
-    pixels = pixels.flip(3) if spec.rgb else pixels
-    images = pixels.float()
-    if any(spec.mean) or set(spec.std) != {1.0}:
-        mean, std = (torch.tensor(v, device=place) for v in (spec.mean, spec.std))
-        images = (images - mean) * (1 / std)
-    nhwc = spec.nhwc and spec.container == "onnx"
-    return images if nhwc else images.permute(0, 3, 1, 2)
+
+    def __init__(self, spec: ModelSpec, place: torch.device) -> None:
+        self._rgb, self._nhwc = spec.rgb, spec.nhwc and spec.container == "onnx"
+        self._plain = not any(spec.mean) and set(spec.std) == {1.0}
+        self._mean = torch.tensor(spec.mean, device=place)
+        self._scale = 1 / torch.tensor(spec.std, device=place)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        images = (pixels.flip(3) if self._rgb else pixels).float()
+        if not self._plain:
+            images = (images - self._mean) * self._scale
+        return images if self._nhwc else images.permute(0, 3, 1, 2)
 
 
 def _onnx(spec: ModelSpec, data: bytes) -> nn.Module:

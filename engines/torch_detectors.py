@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torchvision.models import detection
 
 from engines.base import Arrays, Json, ModelSpec, Options, check_batch
-from engines.torch import device_of, explained
+from engines.torch import device_of
+from engines.torch_locate import explained
 from realtime.errors import ModelError
 
 PERSON = 1

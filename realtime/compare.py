@@ -76,7 +76,7 @@ class Compare:
         with self._rest.on([]):
             method = self._options.method
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
-            people, failed = to_poses(points, scores, crops, detections)
+            people, failed = to_poses(points, scores, crops.crop_to_frame, detections)
             left = [d.boxes_xyxy if n else NOBODY for d, n in zip(detections, failed, strict=True)]
             return [self._with(*each) for each in zip(posed, people, left, strict=True)]
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from realtime import geometry
-from realtime.records import Crops, Detections, Frame
+from realtime.records import Crops, Detections, Float, Frame
 
 
 def cut(
@@ -19,13 +20,20 @@ def cut(
     The box grows to the crop's aspect ratio and by geometry.CROP_PADDING; what lies outside the
     frame is black. Bilinear without smoothing, as in the training of the pose networks.
     """
-    counts = [len(found) for found in detections]
-    frame_of = np.repeat(np.arange(len(frames)), counts)
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
-    to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh), crop_wh)
-    pixels = np.empty((len(boxes), crop_wh[1], crop_wh[0], 3), np.uint8)
+    to_crop, frame_of = places(detections, crop_wh)
+    pixels = np.empty((len(to_crop), crop_wh[1], crop_wh[0], 3), np.uint8)
     for picture, affine, n in zip(pixels, to_crop, frame_of.tolist()):
         cv2.warpAffine(
             frames[n].image, affine, crop_wh, picture, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0
         )
-    return Crops(pixels, geometry.invert(to_crop), frame_of.astype(np.int64))
+    return Crops(pixels, geometry.invert(to_crop), frame_of)
+
+
+def places(
+    detections: Sequence[Detections], crop_wh: tuple[int, int]
+) -> tuple[Float, NDArray[np.int64]]:
+    """The affines (M, 2, 3), frame to crop, of what cut makes, and the frame (M,) of each."""
+    frame_of = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
+    to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh), crop_wh)
+    return to_crop, frame_of.astype(np.int64)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from engines.base import Grid
 from realtime import geometry
-from realtime.records import Crops, Detections, Float, Poses
+from realtime.records import Detections, Float, Poses
 
 Method = Literal["argmax", "quarter", "dark", "udp"]
 METHODS: tuple[Method, ...] = ("argmax", "quarter", "dark", "udp")
@@ -68,18 +68,19 @@ def decode(
 
 
 def to_poses(
-    points_xy: Float, joint_scores: Float, crops: Crops, detections: Sequence[Detections]
+    points_xy: Float, joint_scores: Float, crop_to_frame: Float, detections: Sequence[Detections]
 ) -> tuple[list[Poses], list[int]]:
     """People of each frame, and how many of each frame had to be left out.
 
-    points_xy (M, 17, 2) in crop pixels and joint_scores (M, 17) belong to crops, which were cut
-    from detections, one per frame. People with a value that is not finite are left out. The
-    score of a person is the square root of the detection's times the mean of the joint scores above
-    SURE. The root makes the pose network's opinion count for more than the detector's: of as many
-    people found, fewer are false and the AP is higher than with the plain product.
+    points_xy (M, 17, 2) in crop pixels, joint_scores (M, 17) and crop_to_frame (M, 2, 3) belong to
+    the people of detections, one of these per frame, in the same order. People with a value that
+    is not finite are left out. The score of a person is the square root of the detection's times
+    the mean of the joint scores above SURE. The root makes the pose network's opinion count for
+    more than the detector's: of as many people found, fewer are false and the AP is higher than
+    with the plain product.
     """
     with np.errstate(invalid="ignore"):  # what is not finite is looked for below
-        joints = geometry.apply(crops.crop_to_frame, points_xy)
+        joints = geometry.apply(crop_to_frame, points_xy)
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
     box_scores = np.concatenate([np.zeros(0, np.float32), *(d.scores for d in detections)])
     sure = joint_scores > SURE
@@ -88,7 +89,8 @@ def to_poses(
     usable = np.isfinite(joints).all((1, 2)) & np.isfinite(joint_scores).all(1)
     usable &= np.isfinite(boxes).all(1) & np.isfinite(box_scores)
     people = Poses(joints, joint_scores, boxes, scores, np.full(len(joints), -1, np.int64))
-    of_frame = [crops.frame_of == n for n in range(len(detections))]
+    frame_of = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
+    of_frame = [frame_of == n for n in range(len(detections))]
     poses = [people[mine & usable] for mine in of_frame]
     return poses, [int((mine & ~usable).sum()) for mine in of_frame]
 
@@ -162,8 +164,8 @@ def _smoothed(maps: Float, cells: Int, reach: int, sigma: float) -> NDArray[np.f
 
     Only these are computed: a patch of each map between two small matrices, one for each axis.
     """
-    kernels = _kernels(reach, sigma)
-    radius = len(kernels) - 1
+    matrices = kernels(reach, sigma)
+    radius = len(matrices) - 1
     last = np.array(maps.shape[:0:-1]) - 1
     room = np.clip(np.minimum(cells, last - cells) - reach, 0, radius)
     near = np.arange(-radius - reach, radius + reach + 1)
@@ -171,12 +173,12 @@ def _smoothed(maps: Float, cells: Int, reach: int, sigma: float) -> NDArray[np.f
     y = np.clip(cells[:, 1:] + near, 0, last[1])
     patch = maps[np.arange(len(maps))[:, None, None], y[:, :, None], x[:, None, :]]
     result: NDArray[np.float64] = (
-        kernels[room[:, 1]] @ patch.astype(np.float64) @ kernels[room[:, 0]].swapaxes(1, 2)
+        matrices[room[:, 1]] @ patch.astype(np.float64) @ matrices[room[:, 0]].swapaxes(1, 2)
     )
     return result
 
 
-def _kernels(reach: int, sigma: float) -> NDArray[np.float64]:
+def kernels(reach: int, sigma: float) -> NDArray[np.float64]:
     """Smoothing matrices (R + 1, 2 * reach + 1, 2 * (R + reach) + 1) of radius 0 to R."""
     full = int(np.ceil(KERNEL_SIGMAS * sigma))
     matrices = np.zeros((full + 1, 2 * reach + 1, 2 * (full + reach) + 1))

@@ -160,7 +160,7 @@ def take_steps(
         geometry.apply(crops.crop_to_frame, points),
         scores,
         detections.boxes_xyxy,
-        to_poses(points, scores, crops, [detections])[0][0].scores
+        to_poses(points, scores, crops.crop_to_frame, [detections])[0][0].scores
         if np.isfinite(points).all()
         else detections.scores,
         np.arange(1, len(points) + 1),

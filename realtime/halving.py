@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engines.base import Arrays, ModelSpec, Network
 from realtime.errors import OutOfMemory
+from realtime.pose import Locator
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Halving:
         self.spec: ModelSpec = network.spec
         self.engine, self.precision = network.engine, network.precision
         self.device, self.why = network.device, network.why
+        self.locate: Locator | None = getattr(network, "locate", None)  # which halves itself
         self._most: int | None = None  # pictures in one call
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.base import Network
+from realtime import geometry
 from realtime.blur import NOBODY, Heads, heads_of
 from realtime.bridge import bridged
 from realtime.choice import EVERYBODY
-from realtime.crop import cut
+from realtime.crop import cut, places
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.defaults import MIN_SCORE
 from realtime.detect import Detector
@@ -26,14 +27,16 @@ from realtime.follow import Sought
 from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
 from realtime.over_time import OverTime
-from realtime.pose import estimate
-from realtime.records import Detections, Frame, Image, PosedFrame, Poses
+from realtime.pose import Locator, estimate
+from realtime.records import Detections, Frame, Heat, Image, PosedFrame, Poses
 from realtime.schedule import DOUBT, EVERY, LiveSchedule, detect_sparsely
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
 from realtime.stages import Meter
 
 Found = tuple[Frame, Detections]
+Everybody = tuple[list[Poses], list[int], list[Heat]]
+"""Of each frame the poses, how many were left out, and the heatmaps where they are to be shown."""
 Draw = Callable[[PosedFrame], Image]
 Again = Callable[[list[PosedFrame], Sequence[Detections]], list[PosedFrame]]
 
@@ -162,6 +165,19 @@ class Pipeline:
         """Poses of a group of frames; the people of all frames share the batches."""
         frames = [frame for frame, _ in group]
         detections = [found for _, found in group]
+        locate = None if self.wants_heat() else getattr(self._pose, "locate", None)
+        poses, failed, heat = (
+            self._located(locate, frames, detections) if locate else self._found(frames, detections)
+        )
+        kept = [self._people.sure(people) for people in poses]
+        posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
+        if heat:
+            posed = [replace(item, heat=one) for item, one in zip(posed, heat, strict=True)]
+        if self._options.find_heads:
+            posed = self._with_heads(posed, poses, detections)
+        return self.compare(posed, detections) if self.compare else posed
+
+    def _found(self, frames: list[Frame], detections: list[Detections]) -> Everybody:
         numbers, spec = [frame.index for frame in frames], self._pose.spec
         with self.meters["crop"].on(numbers):
             crops = cut(frames, detections, spec.input_wh)
@@ -170,15 +186,22 @@ class Pipeline:
         with self.meters["decode"].on(numbers):
             method = self._options.method
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
-            poses, failed = to_poses(points, scores, crops, detections)
-            kept = [self._people.sure(people) for people in poses]
-        posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
-        if self.wants_heat():
-            heat = heat_of(heatmaps, crops, detections, spec.grid)
-            posed = [replace(item, heat=one) for item, one in zip(posed, heat, strict=True)]
-        if self._options.find_heads:
-            posed = self._with_heads(posed, poses, detections)
-        return self.compare(posed, detections) if self.compare else posed
+            poses, failed = to_poses(points, scores, crops.crop_to_frame, detections)
+        heat = heat_of(heatmaps, crops, detections, spec.grid) if self.wants_heat() else []
+        return poses, failed, heat
+
+    def _located(
+        self, locate: Locator, frames: list[Frame], detections: list[Detections]
+    ) -> Everybody:
+        """As _found, by a network whose device cuts crops and reads heatmaps."""
+        numbers = [frame.index for frame in frames]
+        with self.meters["pose"].on(numbers):
+            to_crop, frame_of = places(detections, self._pose.spec.input_wh)
+            pictures = [frame.image for frame in frames]
+            points, scores = locate(pictures, to_crop, frame_of, self._options.method)
+        with self.meters["decode"].on(numbers):
+            poses, failed = to_poses(points, scores, geometry.invert(to_crop), detections)
+        return poses, failed, []
 
     def _with_heads(
         self, posed: list[PosedFrame], poses: list[Poses], detections: list[Detections]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.base import Network
-from realtime.records import Crops, Float
+from realtime.decode import Method
+from realtime.records import Crops, Float, Image
 from realtime.skeleton import JOINT_COUNT
 
+Locator = Callable[[Sequence[Image], Float, NDArray[np.int64], Method], tuple[Float, Float]]
+"""From pictures and the places of people to joints and scores, without crops and heatmaps between
+that the CPU sees; what networks on a GPU have as ``locate``, see engines.torch_locate.Locate."""
 MAX_BATCH = 16
 """Crops in one call of the network: memory stays bounded however many people there are."""
 

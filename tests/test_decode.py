@@ -204,7 +204,7 @@ def test_from_box_to_crop_to_joint_and_back(corner, size, grid, method, seed):
     }
     joints = geometry.apply(crops.crop_to_frame[0], rule[grid].astype(np.float32))
     points, scores = decode(gaussians(cells)[None], method, grid, CROP_WH, SIGMA)
-    (poses,), (failed,) = to_poses(points, scores, crops, detections)
+    (poses,), (failed,) = to_poses(points, scores, crops.crop_to_frame, detections)
     cell = 4 * float(crops.crop_to_frame[0, 0, 0])
     assert failed == 0
     assert np.linalg.norm(poses.joints_xy[0] - joints, axis=1).max() <= 0.05 * cell + 1e-3
@@ -225,7 +225,7 @@ def example(count: int = 6) -> tuple[np.ndarray, np.ndarray, Crops, list[Detecti
 
 def test_poses_know_their_frame_box_and_score():
     points, scores, crops, detections = example()
-    poses, failed = to_poses(points, scores, crops, detections)
+    poses, failed = to_poses(points, scores, crops.crop_to_frame, detections)
     assert [len(p) for p in poses] == [2, 0, 4] and failed == [0, 0, 0]
     assert (poses[2].boxes_xyxy == detections[2].boxes_xyxy).all()
     sure = [s for s in scores[3] if s > 0.2]
@@ -239,7 +239,7 @@ def test_poses_know_their_frame_box_and_score():
 
 def test_a_person_without_a_sure_joint_scores_nothing():
     points, scores, crops, detections = example()
-    poses, _ = to_poses(points, np.full_like(scores, 0.2), crops, detections)
+    poses, _ = to_poses(points, np.full_like(scores, 0.2), crops.crop_to_frame, detections)
     assert not np.concatenate([p.scores for p in poses]).any()
 
 
@@ -248,7 +248,7 @@ def test_a_person_without_a_sure_joint_scores_nothing():
 def test_people_that_are_not_finite_are_left_out_and_counted(bad, where):
     points, scores, crops, detections = example()
     (points if where == "point" else scores)[3, 5] = bad
-    poses, failed = to_poses(points, scores, crops, detections)
+    poses, failed = to_poses(points, scores, crops.crop_to_frame, detections)
     assert [len(p) for p in poses] == [2, 0, 3] and failed == [0, 0, 1]
     kept = np.delete(detections[2].boxes_xyxy, 1, 0)
     assert (poses[2].boxes_xyxy == kept).all()
@@ -257,7 +257,7 @@ def test_people_that_are_not_finite_are_left_out_and_counted(bad, where):
 
 def test_nobody_gives_empty_poses():
     points, scores, crops, detections = example(0)
-    poses, failed = to_poses(points, scores, crops, detections)
+    poses, failed = to_poses(points, scores, crops.crop_to_frame, detections)
     assert [len(p) for p in poses] == [0, 0, 0] and failed == [0, 0, 0]
 
 

@@ -107,7 +107,7 @@ def _read_crops(
     for way in ways:
         heatmaps = both if way.flip else plain
         points, scores = decode(heatmaps, way.method, spec.grid, spec.input_wh, spec.sigma)
-        poses, _ = to_poses(points, scores, crops, people)
+        poses, _ = to_poses(points, scores, crops.crop_to_frame, people)
         with np.errstate(invalid="ignore"):  # what is not finite stays so, and counts as wrong
             yield way, Read(geometry.apply(crops.crop_to_frame, points), poses)
 

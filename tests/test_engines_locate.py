@@ -1,0 +1,237 @@
+"""Crops, network and peaks on one device give the joints of the plain way; here on the CPU, with a
+GPU where there is one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from engines import cuda, selfcheck  # noqa: E402
+from engines.base import Options  # noqa: E402
+from engines.identify import identify, read  # noqa: E402
+from engines.load import find_tiny, load  # noqa: E402
+from engines.torch import TorchNetwork  # noqa: E402
+from engines.torch_decode import Peaks  # noqa: E402
+from engines.torch_locate import Locate, trusted  # noqa: E402
+from realtime.crop import cut, places  # noqa: E402
+from realtime.decode import METHODS, Method, cells_to_crop, decode  # noqa: E402
+from realtime.errors import ModelError, OutOfMemory  # noqa: E402
+from realtime.geometry import apply  # noqa: E402
+from realtime.records import Detections, Frame  # noqa: E402
+from realtime.scene import Scene  # noqa: E402
+from run_camera import main  # noqa: E402
+from tests.test_run import tiny  # noqa: E402
+
+CPU = torch.device("cpu")
+needs_gpu = pytest.mark.skipif(not cuda.count(), reason="needs an NVIDIA GPU")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(seed=st.integers(0, 2**32 - 1), size_wh=st.sampled_from([(12, 16), (4, 5), (2, 3), (1, 1)]))
+@settings(max_examples=25)
+def test_peaks_are_those_of_decode(method: Method, seed: int, size_wh: tuple[int, int]) -> None:
+    """On noise, flat maps, Gaussians at and over the border, and what is not finite."""
+    rng = np.random.default_rng(seed)
+    maps = rng.normal(0, 0.3, (3, 17, size_wh[1], size_wh[0])).astype(np.float32)
+    y, x = np.mgrid[: size_wh[1], : size_wh[0]]
+    centre = rng.uniform(-1, np.array(size_wh), (17, 2))
+    apart = (x - centre[:, :1, None]) ** 2 + (y - centre[:, 1:, None]) ** 2
+    maps[1] = np.exp(-apart / 8)
+    maps[2, :4] = 0.25
+    maps[2, 5, 0, 0], maps[2, 6, -1, -1], maps[2, 7, 0, -1] = np.nan, np.inf, -np.inf
+    crop_wh = size_wh[0] * 4, size_wh[1] * 4
+    wanted, scores = decode(maps, method, "pixel_centre", crop_wh, 2.0)
+    cells, found_scores = Peaks(method, 2.0, CPU)(torch.from_numpy(maps))
+    found = apply(cells_to_crop("pixel_centre", size_wh, crop_wh), cells.numpy().reshape(-1, 2))
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=2e-3)
+    np.testing.assert_array_equal(found_scores.numpy(), scores)
+
+
+def network(compute: str = "cpu") -> TorchNetwork:
+    """The tiny pose network of the demo scene."""
+    path = find_tiny("pose")
+    assert path is not None
+    net = load(path, "pose", "torch", "f32", compute)
+    assert isinstance(net, TorchNetwork)
+    return net
+
+
+def located(net: TorchNetwork, **more: Any) -> Locate:
+    return Locate(net.spec, net._heatmaps, net._place, **more)
+
+
+def people(count: int = 3) -> tuple[list[Frame], list[Detections]]:
+    """Pictures of several sizes, the second with nobody, and boxes also over their borders."""
+    frames, found = [], []
+    for n, size_wh in enumerate([(960, 540), (321, 241), (640, 480), (97, 203)][: count + 1]):
+        scene = Scene(n, 30, size_wh)
+        boxes = scene.truth(7).boxes_xyxy if n != 1 else np.zeros((0, 4), np.float32)
+        boxes = boxes + np.float32([-3.3, 1.7, 4.1, 60.9]) if len(boxes) else boxes
+        frames.append(Frame(n, 0.0, scene.image(7)))
+        found.append(Detections(boxes, np.ones(len(boxes), np.float32)))
+    assert sum(map(len, found)) >= 3
+    return frames, found
+
+
+def test_crops_are_those_of_cut() -> None:
+    """Up to the 1/32 pixel to which OpenCV rounds."""
+    frames, found = people()
+    net = network()
+    to_crop, frame_of = places(found, net.spec.input_wh)
+    inverse = cut(frames, found, net.spec.input_wh)
+    pictures = [frame.image for frame in frames]
+    crops = located(net)._cut(pictures, inverse.crop_to_frame, frame_of)
+    assert crops.dtype == torch.float32 and (crops == crops.round()).all()
+    apart = np.abs(crops.permute(0, 2, 3, 1).numpy() - inverse.pixels)
+    assert apart.mean() < 0.5 and np.percentile(apart, 99) <= 4
+    outside = cv2.erode((inverse.pixels.max(3) == 0).astype(np.uint8)[0], np.ones((5, 5)))
+    assert crops[0].amax(0).numpy()[outside > 0].max(initial=0) == 0
+    np.testing.assert_array_equal(to_crop.shape, inverse.crop_to_frame.shape)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_joints_are_those_of_the_plain_way(method: Method) -> None:
+    """People of several pictures of different sizes, in calls of two crops at most."""
+    frames, found = people()
+    net = network()
+    spec = net.spec
+    to_crop, frame_of = places(found, spec.input_wh)
+    heatmaps = net(cut(frames, found, spec.input_wh).pixels)[0]
+    wanted, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
+    pictures = [frame.image for frame in frames]
+    got, got_scores = located(net, most=2)(pictures, to_crop, frame_of, method)
+    sure = scores > 0.4
+    assert sure.sum() > 20
+    apart = np.linalg.norm(got - wanted, axis=2)[sure]
+    assert np.percentile(apart, 95) < (4.01 if method == "argmax" else 0.5)
+    assert np.median(apart) < 0.1
+    assert np.abs(got_scores - scores).max() < 0.1
+
+
+def test_nobody_and_views() -> None:
+    net = network()
+    locate = located(net)
+    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    points, scores = locate([], *places([], net.spec.input_wh), "udp")
+    assert points.shape == (0, 17, 2) and scores.shape == (0, 17)
+    frames, found = people(0)
+    wide = np.zeros((540, 1920, 3), np.uint8)
+    wide[:, ::2] = frames[0].image
+    nothing = places([nobody, *found], net.spec.input_wh)
+    plain = locate([wide, frames[0].image], *nothing, "udp")
+    view = locate([wide, wide[:, ::2]], *nothing, "udp")
+    np.testing.assert_array_equal(plain[0], view[0])
+
+
+def test_one_that_finds_other_joints_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "engines.torch_locate")
+    net = network()
+    assert trusted(net, located(net)) is not None
+    assert "all on the GPU: " in caplog.text
+    moved = Locate(net.spec, lambda crops: net._heatmaps(crops.roll(9, 3)), CPU)
+    assert trusted(net, moved) is None and "so the CPU cuts: " in caplog.text
+
+    def fails(crops: Any) -> Any:
+        raise RuntimeError("CUDA error: too bad\nmore")
+
+    assert trusted(net, Locate(net.spec, fails, CPU)) is None
+    assert "PyTorch failed: CUDA error: too bad; crops are cut on the CPU" in caplog.text
+
+
+def test_what_fails_later_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Memory that is full once means half as much at once from then on."""
+    net = network()
+    errors: list[Exception] = [RuntimeError("CUDA error: gone\nmore"), torch.OutOfMemoryError("x")]
+    sizes = []
+
+    def fails(crops: Any) -> Any:
+        if errors:
+            raise errors.pop(0)
+        sizes.append(len(crops))
+        return net._heatmaps(crops)
+
+    frames, found = people(0)
+    locate = Locate(net.spec, fails, CPU)
+    asked = [frames[0].image], *places(found, net.spec.input_wh), "udp"
+    with pytest.raises(ModelError, match="PyTorch failed: CUDA error: gone$"):
+        locate(*asked)
+    count = len(found[0])
+    assert count > 1 and locate(*asked)[0].shape == (count, 17, 2)
+    assert sizes == [(count + 1) // 2, count // 2]
+    assert f"going on with {(count + 1) // 2} at once" in caplog.text
+    errors += [torch.OutOfMemoryError("x")] * 2
+    with pytest.raises(OutOfMemory, match="GPU memory is full"):
+        locate(*asked)
+
+
+def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a network that has it, the same people at the same places; not while heatmaps show."""
+    calls = []
+
+    def run(name: str, *more: str) -> list[Any]:
+        args = ["--input", "demo", "--end", "24", "--headless", "--quiet", *map(str, tiny())]
+        out = tmp_path / name
+        args += ["--engine", "torch", "--precision", "f32", "--json", str(out), *more]
+        assert main(args) == 0
+        return [json.loads(line) for line in out.read_text().splitlines()]
+
+    plain = run("plain.jsonl")
+    first = TorchNetwork.__init__
+
+    def with_locate(net: TorchNetwork, spec: Any, data: bytes, options: Options) -> None:
+        first(net, spec, data, options)
+        if spec.task == "pose":
+            locate = located(net)
+            net.locate = lambda *a: calls.append(1) or locate(*a)  # type: ignore[assignment,func-returns-value]
+
+    monkeypatch.setattr(TorchNetwork, "__init__", with_locate)
+    device = run("device.jsonl")
+    assert calls and len(device) == len(plain) == 24
+    apart = []
+    for one, other in zip(plain, device, strict=True):
+        assert [p["id"] for p in one["people"]] == [p["id"] for p in other["people"]]
+        for a, b in zip(one["people"], other["people"], strict=True):
+            joints = np.array([a["keypoints"], b["keypoints"]])
+            sure = joints[0, :, 2] > 0.4
+            apart.append(np.linalg.norm(joints[0, sure, :2] - joints[1, sure, :2], axis=1))
+    assert len(apart) > 40 and np.percentile(np.concatenate(apart), 95) < 1
+    count = len(calls)
+    video = ["--output", str(tmp_path / "heat.mp4"), "--overlay", "heatmap"]
+    run("heat.jsonl", *video)
+    assert len(calls) == count
+
+
+@needs_gpu
+def test_graphs_give_what_the_gpu_gives_without() -> None:
+    net = network("cuda")
+    assert net.locate is not None
+    frames, found = people()
+    to_crop, frame_of = places(found, net.spec.input_wh)
+    asked = [frame.image for frame in frames], to_crop, frame_of, "udp"
+    graphs, plain = located(net), located(net, graphs=False)
+    for _ in range(5):  # the pinned buffers come round
+        for got, wanted in zip(graphs(*asked), plain(*asked), strict=True):
+            np.testing.assert_allclose(got, wanted, atol=0.05)
+    assert graphs._graphs and graphs._use_graphs
+    assert selfcheck.located(net, graphs).good
+
+
+@needs_gpu
+def test_half_precision_on_a_gpu() -> None:
+    path = find_tiny("pose")
+    assert path is not None
+    spec = replace(identify(path), path=path)
+    net = TorchNetwork(spec, read(path), Options("f16", "cuda"))
+    assert net.locate is not None
