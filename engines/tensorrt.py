@@ -21,7 +21,7 @@ from engines.base import Arrays, Json, ModelSpec, Options, Unavailable, check_ba
 from engines.batches import blank, join
 from engines.cache import cache_dir
 from engines.half import half
-from engines.tensorrt_build import Profile, build, make_logger
+from engines.tensorrt_build import Profile, build, built, make_logger
 from engines.torch import Prepared, device_of
 from engines.torch_locate import Locate, trusted
 from realtime.errors import ModelError, OutOfMemory
@@ -64,8 +64,12 @@ class TensorrtNetwork:
         if not self._open(plan):
             raise Unavailable(f"TensorRT cannot load its own plan: {self._logger.reason()}")
         found = self._check()
+        made = built(trt, self._engine, self._context)  # after the check, which has set a shape
+        if made and "HALF" not in made:
+            raise Unavailable(f"TensorRT has built a plan without float16: {made}")
+        told = {"layers": counts, "built": made, "check": str(found)}
         try:
-            plan_cache.store(folder, key, plan, {"layers": counts, "check": str(found)})
+            plan_cache.store(folder, key, plan, told)
         except OSError as error:
             logger.warning("the TensorRT plan cannot be kept in %s: %s", folder, error.strerror)
 

@@ -7,12 +7,18 @@ value is looked at and the log is kept.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from engines.base import Json, Unavailable
 
 WORKSPACE = 1 << 30
+WORDS = {
+    "bfloat16": "BF16", "bf16": "BF16", "fp16": "HALF", "half": "HALF", "float16": "HALF",
+    "fp32": "FLOAT", "float": "FLOAT", "int8": "INT8",
+}  # fmt: skip
+"""What an engine says of a tensor, and the type that is meant; the first that fits."""
 HARMLESS = "catchCudaError"
 """Accompanies every error on a machine without a GPU and says nothing about it."""
 
@@ -66,6 +72,7 @@ def build(trt: Any, onnx_file: bytes, profile: Profile) -> tuple[bytes, dict[str
         raise Unavailable(f"TensorRT cannot read the network: {_unread(parser, logger)}")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else types cannot be read back
     _add_profile(builder, network, config, profile, logger)
     plan = _made(builder.build_serialized_network(network, config), logger, "build the plan")
     return bytes(plan), precisions(network)
@@ -78,6 +85,34 @@ def precisions(network: Any) -> dict[str, int]:
         if layer.num_outputs:
             name = layer.get_output(0).dtype.name
             counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def built(trt: Any, engine: Any, context: Any) -> dict[str, int]:
+    """As precisions, of the layers that TensorRT made of the network: what it says of an engine.
+
+    context: with the shape of its input set. Empty where it says nothing.
+    """
+    inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
+    return types_in(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def types_in(information: str) -> dict[str, int]:
+    """How many layers give each type by TensorRT's own description of an engine, a JSON object.
+    The words are those of 8 ("Row major linear FP16 format") and of 10 ("Half")."""
+    try:
+        layers = json.loads(information)["Layers"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    counts: dict[str, int] = {}
+    for layer in layers:
+        outputs = layer.get("Outputs", []) if isinstance(layer, dict) else []
+        said = outputs[0].get("Format/Datatype", "").lower() if outputs else ""
+        for word, name in WORDS.items():
+            if word in said:
+                counts[name] = counts.get(name, 0) + 1
+                break
     return counts
 
 

@@ -117,6 +117,24 @@ def test_a_plan_is_built_in_float16(trt, tmp_path):
     assert "HALF" not in counts and full != plan
 
 
+@pytest.mark.parametrize(
+    ("said", "types"),
+    [
+        (["Row major linear FP16 format", "Two wide channel FP32"], {"HALF": 1, "FLOAT": 1}),
+        (["Half", "Half", "Float", "BFloat16"], {"HALF": 2, "FLOAT": 1, "BF16": 1}),
+        (["N/A due to dynamic shapes"], {}),
+        ([], {}),
+    ],
+)
+def test_the_types_of_a_built_engine_are_read(said, types):
+    """As TensorRT 8 and 10 write them; layers may have no outputs, or be names alone."""
+    from engines.tensorrt_build import types_in
+
+    layers = [{"Name": "x", "Outputs": [{"Name": "y", "Format/Datatype": one}]} for one in said]
+    assert types_in(json.dumps({"Layers": [*layers, {"Name": "z"}, "a layer"]})) == types
+    assert types_in("not JSON") == types_in("[]") == types_in("{}") == {}
+
+
 def test_a_network_that_takes_bytes_is_built_too(trt, tmp_path):
     from engines.tensorrt_build import Profile, build
 
