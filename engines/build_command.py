@@ -21,6 +21,8 @@ from realtime.errors import ModelError, OutputError, UsageError
 
 RUNS = 10
 BATCHES = (1, 8)
+MOST_PICTURES = 1024
+"""In one call of bench."""
 
 
 def add_commands(commands: Any) -> None:
@@ -32,6 +34,10 @@ def add_commands(commands: Any) -> None:
     check.add_argument("--batch", type=int, default=4, help="pictures in one call (default 4)")
     bench = commands.add_parser("bench", help="time every engine and precision that runs here")
     bench.add_argument("file", type=Path)
+    bench.add_argument(
+        "--batch", type=_sizes, default=BATCHES, metavar="N[,N...]",
+        help=f"pictures in one call (default {','.join(map(str, BATCHES))})",
+    )  # fmt: skip
     bench.add_argument("--rounds", type=int, default=RUNS, help=f"of each (default {RUNS})")
     build = commands.add_parser("build", help="make the TensorRT plan of a pose network now")
     build.add_argument("file", type=Path)
@@ -48,6 +54,14 @@ def add_commands(commands: Any) -> None:
     describe.add_argument("--licence", help="of the weights")
     describe.add_argument("--trained", help="on what, and how long")
     describe.add_argument("--accuracy", type=float, help="its AP, 0 to 1, for --pose auto")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Batch sizes as the command line gives them."""
+    sizes = tuple(int(part) if part.isdecimal() else 0 for part in text.split(","))
+    if not all(1 <= size <= MOST_PICTURES for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers from 1 to {MOST_PICTURES}, as 1,8")
+    return sizes
 
 
 def check(options: argparse.Namespace) -> None:
@@ -90,13 +104,16 @@ def bench(options: argparse.Namespace) -> None:
     networks = _all_networks(spec, options.compute, options.threads)
     if not networks:
         raise ModelError(f"model {spec.path}: no engine runs it on {options.compute}")
-    inputs = [noise(spec, count) for count in BATCHES]
-    times = np.zeros((options.rounds, len(networks), len(BATCHES)))
+    inputs = [noise(spec, count) for count in options.batch]
+    times = np.zeros((options.rounds, len(networks), len(inputs)))
+    for network in networks:  # the first call of a size prepares
+        for x in inputs:
+            network(x)
     for round_times in times:
         for row, network in zip(round_times, networks):
             row[:] = [_seconds(network, x) / len(x) for x in inputs]
     print(f"{spec.name}: median ms a picture of {options.rounds} rounds in turns, and times faster")
-    head = "".join(f"  {f'batch {count}':>16}" for count in BATCHES)
+    head = "".join(f"  {f'batch {count}':>16}" for count in options.batch)
     print(f"{'engine':<12} {'precision':<9} {'device':<7}{head}")
     medians = 1e3 * np.median(times, 0)
     for network, row in zip(networks, medians):

@@ -46,7 +46,7 @@ def test_a_slowed_stage_is_the_named_bottleneck(slowed) -> None:
     """Also with nobody in the picture, where that stage has nothing to do."""
     out, report = slowed
     assert report["bottleneck"]["stage"] == "pose"
-    assert "bottleneck with 6 people: pose, " in out
+    assert "bottleneck with 10 people: pose, " in out
     assert "  try a lighter pose network" in out
     for row in report["people"]:
         pose = row["stages"]["pose"]
@@ -56,7 +56,7 @@ def test_a_slowed_stage_is_the_named_bottleneck(slowed) -> None:
 
 def test_every_row_has_worked_on_everybody_in_every_frame(slowed) -> None:
     _, report = slowed
-    assert [row["people"] for row in report["people"]] == [0, 1, 2, 4, 6]
+    assert [row["people"] for row in report["people"]] == [0, 1, 2, 4, 6, 10]
     for row in report["people"]:
         assert row["frames"] == 8
         assert row["people_in_view"] == pytest.approx(row["people"], abs=0.5)
@@ -252,6 +252,13 @@ def test_a_clip_goes_forth_and_back() -> None:
 def test_the_demo_scene_has_as_many_people_as_asked_for() -> None:
     clip = make_clip(0, 2, pictures=2)
     assert clip.people == 2 and clip.pictures[0].shape == (720, 1280, 3)
+
+
+def test_more_people_than_a_scene_holds_are_in_two() -> None:
+    clip = make_clip(3, 9, pictures=2)
+    assert clip.people == pytest.approx(9, abs=0.5) and clip.pictures[1].shape == (720, 1280, 3)
+    middle = clip.boxes_xyxy[1][:, ::2].mean(1)
+    assert (middle < 640).sum() >= 3 and (middle > 640).sum() >= 4
 
 
 class Clock:

@@ -99,6 +99,12 @@ def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
     assert all(float(number) >= 0 for row in rows for number in (row[3], row[5]))
     assert any(line.startswith("left out: openvino int8 on cpu: ") for line in lines)
     assert main(["bench", path, "--rounds", "0"]) == 2
+    capsys.readouterr()
+    for wrong in ("0", "1,,2", "8x", "2000"):
+        assert main(["bench", path, "--batch", wrong]) == 2
+        assert "numbers from 1 to 1024, as 1,8" in capsys.readouterr().err
+    assert main(["bench", path, "--rounds", "1", "--compute", "cpu", "--batch", "3,5,2"]) == 0
+    assert "batch 3           batch 5           batch 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from engines.base import Network
 from realtime.detect import Detector
 from realtime.records import Detections, Float, Frame, Image
 from realtime.scene import Scene
+from realtime.scene.cast import MOST
 from realtime.sources.base import SourceInfo
 from realtime.status import SourceStatus
 
@@ -45,8 +46,23 @@ class Clip:
 
 
 def make_clip(seed: int, people: int, pictures: int = PICTURES) -> Clip:
-    """A clip with so many people (0 to 6) in view all the time."""
-    scene = Scene(seed, pictures, SIZE_WH, RATE, people)
+    """A clip with so many people (0 to 12) in view all the time: more than one scene holds are in
+    two of them, side by side."""
+    if people <= MOST:
+        return _of_scene(Scene(seed, pictures, SIZE_WH, RATE, people), pictures)
+    half_wh = SIZE_WH[0] // 2, SIZE_WH[1]
+    left, right = (
+        _of_scene(Scene(seed + n, pictures, half_wh, RATE, count), pictures)
+        for n, count in enumerate((people // 2, people - people // 2))
+    )
+    moved = [boxes + np.array([half_wh[0], 0] * 2, np.float32) for boxes in right.boxes_xyxy]
+    return Clip(
+        tuple(map(np.hstack, zip(left.pictures, right.pictures, strict=True))),
+        tuple(map(np.concatenate, zip(left.boxes_xyxy, moved, strict=True))),
+    )
+
+
+def _of_scene(scene: Scene, pictures: int) -> Clip:
     images = tuple(scene.image(n) for n in range(pictures))
     return Clip(images, tuple(scene.truth(n).boxes_xyxy for n in range(pictures)))
 
