@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch (posestream[train])")
@@ -12,7 +13,10 @@ pytest.importorskip("onnx", reason="model files need onnx (posestream[train])")
 
 from pose_files import crops, unsettle  # noqa: E402
 
+from engines.identify import identify  # noqa: E402
 from engines.load import load  # noqa: E402
+from engines.registry import IMAGENET_MEAN  # noqa: E402
+from tests.networks import resnet_file  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.average import mean_weights  # noqa: E402
 from train.checkpoint import weights_bytes  # noqa: E402
@@ -72,6 +76,19 @@ def test_a_network_is_its_own_mean_also_as_onnx(networks: Networks, tmp_path: Pa
         expected = net.eval()(pixels)
     found = torch.from_numpy(load(out, "pose", precision="f32")(pixels.numpy())[0])
     torch.testing.assert_close(found, expected, atol=2e-3 * float(expected.abs().max()), rtol=0)
+
+
+def test_another_normalisation_is_brought_into_the_weights(tmp_path: Path) -> None:
+    """A file that wants other numbers and colours than ours finds the same as a mean of ours. Its
+    grey is ours: the padding, which is that grey, would else be another one at the borders."""
+    described = {"rgb": False, "mean": IMAGENET_MEAN[::-1], "std": (70.0, 57.0, 45.0)}
+    path, out = resnet_file(tmp_path / "other.onnx", **described), tmp_path / "mean.onnx"
+    assert average(path, path, "--out", out) == 0
+    assert identify(path).std != identify(out).std
+    expected, found = (
+        load(each, "pose", precision="f32")(crops().numpy())[0] for each in (path, out)
+    )
+    assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
 def test_detectors_keep_what_they_learn_with(networks: Networks, tmp_path: Path) -> None:

@@ -69,8 +69,10 @@ def read_onnx(path: Path) -> tuple[Weights, Metadata]:
             f"model {path}: its weights cannot be told apart; only files that posestream-train "
             "export or a training wrote are read back"
         )
-    inside = {name: given.get("inside", {}).get(name, value) for name, value in INPUT.items()}
-    return weights, {**of_spec(spec), **inside, "trained": given.get("trained", "")}
+    about = of_spec(spec)
+    outside = any(spec.mean) or set(spec.std) != {1.0}  # the engines normalise, not the graph
+    known = about if outside else INPUT | given.get("inside", {})
+    return weights, {**about, **{n: known[n] for n in INPUT}, "trained": given.get("trained", "")}
 
 
 def _unfolded(tensors: Weights, text: str) -> Weights:
