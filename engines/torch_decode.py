@@ -41,24 +41,15 @@ class Peaks:
 
     def _newton(self, maps: Tensor, cells: Tensor) -> Tensor:
         """See realtime.decode._newton."""
-        c = reach = self._reach
+        reach = self._reach
         start = torch.stack(
             [cells[:, axis].clamp(reach, maps.shape[2 - axis] - 1 - reach) for axis in (0, 1)], 1
         )
         around = self._smoothed(maps, start)
         top = around.amax((1, 2), keepdim=True)
         log = (around / torch.where(top > 0, top, 1)).clamp(min=decode.FLOOR).log()
-        dx = (log[:, c, c + 1] - log[:, c, c - 1]) / 2
-        dy = (log[:, c + 1, c] - log[:, c - 1, c]) / 2
-        dxx = (log[:, c, c + reach] - 2 * log[:, c, c] + log[:, c, c - reach]) / reach**2
-        dyy = (log[:, c + reach, c] - 2 * log[:, c, c] + log[:, c - reach, c]) / reach**2
-        corners = log[:, c - 1 : c + 2 : 2, c - 1 : c + 2 : 2]
-        dxy = (corners[:, 1, 1] - corners[:, 1, 0] - corners[:, 0, 1] + corners[:, 0, 0]) / 4
-        det = dxx * dyy - dxy**2
-        curved = (det > 1e-9) & (dxx < 0)
-        det = torch.where(curved, det, 1)
-        step = -torch.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], 1) / det[:, None]
-        shift = torch.where(curved[:, None], step + (start - cells), 0)
+        x, y, curved = decode.newton_step(log, reach)
+        shift = torch.where(curved[:, None], torch.stack([x, y], 1) + (start - cells), 0)
         return shift.clamp(-decode.MAX_SHIFT, decode.MAX_SHIFT)
 
     def _smoothed(self, maps: Tensor, cells: Tensor) -> Tensor:

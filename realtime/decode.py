@@ -15,7 +15,7 @@ is, so that both stay unbiased up to the last cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +144,14 @@ def _newton(maps: Float, cells: Int, reach: int, sigma: float) -> Float:
     around = _smoothed(maps, start, reach, sigma)
     top = around.max((1, 2), keepdims=True)
     log = np.log(np.maximum(around / np.where(top > 0, top, 1), FLOOR))
+    x, y, curved = newton_step(log, reach)
+    shift = np.where(curved[:, None], np.stack([x, y], 1) + (start - cells), 0)
+    return np.clip(shift, -MAX_SHIFT, MAX_SHIFT).astype(np.float32)
+
+
+def newton_step(log: Any, reach: int) -> tuple[Any, Any, Any]:
+    """The step in x and y (N,) from the centres of patches (N, 2 * reach + 1, 2 * reach + 1) to the
+    tops of the paraboloids there, and whether (N,) there is a top; of arrays or of tensors."""
     c = reach  # the centre; the first derivatives are over one cell in both papers
     dx = (log[:, c, c + 1] - log[:, c, c - 1]) / 2
     dy = (log[:, c + 1, c] - log[:, c - 1, c]) / 2
@@ -153,10 +161,8 @@ def _newton(maps: Float, cells: Int, reach: int, sigma: float) -> Float:
     dxy = (corners[:, 1, 1] - corners[:, 1, 0] - corners[:, 0, 1] + corners[:, 0, 0]) / 4
     det = dxx * dyy - dxy**2
     curved = (det > 1e-9) & (dxx < 0)  # there is a top; never so on a constant map
-    det = np.where(curved, det, 1)
-    step = -np.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], 1) / det[:, None]
-    shift = np.where(curved[:, None], step + (start - cells), 0)
-    return np.clip(shift, -MAX_SHIFT, MAX_SHIFT).astype(np.float32)
+    det = det * curved + ~curved  # 1 where there is none
+    return (dxy * dy - dyy * dx) / det, (dxy * dx - dxx * dy) / det, curved
 
 
 def _smoothed(maps: Float, cells: Int, reach: int, sigma: float) -> NDArray[np.float64]:

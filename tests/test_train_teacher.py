@@ -275,5 +275,9 @@ def test_hints_need_a_teacher(tmp_path: Path) -> None:
         PoseTask(Config("pose", data=("a.json",), hints="b.onnx"))
     with pytest.raises(UsageError, match="--distil: needs a --teacher"):
         PoseTask(Config("pose", data=("a.json",), distil=1.0))
+    with pytest.raises(UsageError, match="--distil: for a pose network"):
+        DetectorTask(Config("detector", data=("a.json",), distil=1.0))
+    with pytest.raises(UsageError, match="one needs the other"):
+        DetectorTask(Config("detector", data=("a.json",), hints="b.onnx"))
     with pytest.raises(UsageError, match="one needs the other"):
         DetectorTask(Config("detector", data=("a.json",), teacher="b.onnx"))

@@ -40,8 +40,10 @@ class DetectorTask:
             raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
         if config.unlabelled:
             raise UsageError("--unlabelled: not for the detector; label boxes with train label")
-        if bool(config.teacher) != bool(config.hint_weight):
+        if bool(config.teacher or config.hints) != bool(config.hint_weight):
             raise UsageError("--teacher, --hint-weight: one needs the other for a detector")
+        if config.distil:
+            raise UsageError("--distil: for a pose network; a detector learns by --hint-weight")
         self.config = config
         sets = [open_set(text) for text in config.data]
         self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
