@@ -246,7 +246,7 @@ def _plain(network: Any, pose: Any) -> Callable[[Any], int]:
         found = detector([frame])[0]
         for n in range(len(found)):
             one = Detections(found.boxes_xyxy[n : n + 1], found.scores[n : n + 1])
-            crops = cut([frame], [one], pose.spec.input_wh)
+            crops = cut([frame], [one], pose.spec.input_wh, pose.spec.padding)
             maps = pose(crops.pixels)[0][0]
             peaks = maps.reshape(len(maps), -1).argmax(1)
             cells = np.stack([peaks % maps.shape[2], peaks // maps.shape[2]], 1)

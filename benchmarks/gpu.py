@@ -23,6 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from engines.base import ModelSpec  # noqa: E402
 from engines.load import load  # noqa: E402
 from engines.torch import TorchNetwork  # noqa: E402
 from engines.torch_locate import BUCKETS, Locate  # noqa: E402
@@ -60,7 +61,7 @@ def _by_batch(network: TorchNetwork, seconds: float) -> None:
     width, height = network.spec.input_wh
     for size in BUCKETS:
         crops = np.random.default_rng(0).integers(0, 256, (size, height, width, 3), np.uint8)
-        asked = _asked(clip, size, network.spec.input_wh)
+        asked = _asked(clip, size, network.spec)
         rates = [_rate(network, (crops,), size, seconds)]
         rates += [_rate(way, asked, size, seconds) for way in ways.values()]
         print(f"| {size} | " + " | ".join(f"{rate:,.0f}" for rate in rates) + " |", flush=True)
@@ -70,11 +71,11 @@ def _locate(network: TorchNetwork, graphs: bool) -> Locate:
     return Locate(network.spec, network._heatmaps, network._place, graphs)
 
 
-def _asked(clip: Clip, size: int, input_wh: tuple[int, int]) -> tuple[Any, ...]:
+def _asked(clip: Clip, size: int, spec: ModelSpec) -> tuple[Any, ...]:
     """So many people in one picture, as Locate is asked."""
     boxes = np.resize(clip.boxes_xyxy[0], (size, 4))
     found = Detections(boxes, np.ones(size, np.float32))
-    return (list(clip.pictures), *places([found], input_wh), "udp")
+    return (list(clip.pictures), *places([found], spec.input_wh, spec.padding), "udp")
 
 
 def _rate(call: Callable[..., object], asked: tuple[Any, ...], size: int, seconds: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import ModelError
+from realtime.geometry import CROP_PADDING
 
 Task = Literal["detector", "pose"]
 Format = Literal["rtmdet", "yolox", "nanodet", "centers", "heatmaps"]
@@ -30,6 +31,7 @@ class ModelSpec:
     grid (pose): where heatmap cell p lies in the crop: "pixel_centre" (p + 0.5) * s - 0.5,
     "corner" p * s, "udp" p * (W - 1) / (w - 1).
     sigma (pose): of the Gaussian targets, in heatmap cells.
+    padding (pose): how much larger than the person box the crop is that the network expects.
     container: the kind of file. verified: its SHA-256 is in the registry of known files.
     """
 
@@ -46,6 +48,7 @@ class ModelSpec:
     nhwc: bool = False
     grid: Grid = "pixel_centre"
     sigma: float = 2.0
+    padding: float = CROP_PADDING
     licence: str = ""
     container: Container = "onnx"
     verified: bool = False

@@ -96,7 +96,7 @@ def _people(options: argparse.Namespace, spec: ModelSpec) -> Iterator[NDArray[np
     count = 0
     for image in _read(options.images, options.people):
         frame = Frame(0, 0.0, image)
-        for crop in cut([frame], detector([frame]), spec.input_wh).pixels:
+        for crop in cut([frame], detector([frame]), spec.input_wh, spec.padding).pixels:
             count += 1
             yield crop
         if count >= options.people:

@@ -117,6 +117,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "std": lambda v: _numbers(v, 1e-3, 1e4, 3),
     "grid": _one_of(Grid),
     "sigma": lambda v: _numbers((v,), 0.1, 32, 1),
+    "padding": lambda v: _numbers((v,), 1, 4, 1),
     "licence": lambda v: isinstance(v, str) and len(v) <= 1000 and v.isprintable(),
 }
 assert set(CHECKS) < {f.name for f in fields(ModelSpec)}

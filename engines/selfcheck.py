@@ -75,7 +75,7 @@ def _compared(true_xy: Float, scores: Float, found_xy: Float, spec: ModelSpec) -
     kept = apart[sure]
     if not len(kept):
         return Agreement(0, 0.0, 1.0)
-    area = np.array([BODY_SHARE * np.prod(spec.input_wh) / geometry.CROP_PADDING**2], np.float32)
+    area = np.array([BODY_SHARE * np.prod(spec.input_wh) / spec.padding**2], np.float32)
     found_xy = np.nan_to_num(found_xy, nan=1e6)
     alike = [
         float(oks(true_xy[n : n + 1], found_xy[n : n + 1], area, sure[n])[0, 0])
@@ -102,9 +102,10 @@ def located(network: Network, locate: Locator) -> Agreement:
         if count >= CROPS:
             break
     spec = network.spec
-    true_xy, scores = _decoded(_heatmaps(network, cut(frames, people, spec.input_wh).pixels), spec)
+    crops = cut(frames, people, spec.input_wh, spec.padding)
+    true_xy, scores = _decoded(_heatmaps(network, crops.pixels), spec)
     pictures = [frame.image for frame in frames]
-    found_xy, _ = locate(pictures, *places(people, spec.input_wh), DEFAULT_METHOD)
+    found_xy, _ = locate(pictures, *places(people, spec.input_wh, spec.padding), DEFAULT_METHOD)
     return _compared(true_xy, scores, found_xy, spec)
 
 
@@ -137,7 +138,7 @@ def demo_crops(crop_wh: tuple[int, int], count: int = CROPS) -> NDArray[np.uint8
     """People of the demo scene, uint8 (count, H, W, 3), always the same."""
     crops: list[NDArray[np.uint8]] = []
     for frame, people in _demo_frames():
-        crops.extend(cut([frame], [people], crop_wh).pixels)
+        crops.extend(cut([frame], [people], crop_wh, geometry.CROP_PADDING).pixels)
         if len(crops) >= count:
             break
     return np.stack(crops[:count])

@@ -56,6 +56,17 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
 
 
+def between(low: float, high: float) -> Callable[[str], float]:
+    """The kind of an option that takes a number from low to high."""
+
+    def value(text: str) -> float:
+        if not low <= number(text) <= high:
+            raise argparse.ArgumentTypeError(f"must be from {low:g} to {high:g}, got {text}")
+        return number(text)
+
+    return value
+
+
 def program(module: str = "") -> str:
     """The name by which this program was started: that of the installed command, of the script, or
     python -m with the module."""

@@ -69,7 +69,7 @@ class Compare:
             with self._own.on(numbers):
                 detections = self._detector(frames)
         with self._rest.on(numbers):
-            crops = cut(frames, detections, spec.input_wh)
+            crops = cut(frames, detections, spec.input_wh, spec.padding)
         meter, counted = (self._rest, []) if self._detector else (self._own, numbers)
         with meter.on(counted):
             heatmaps = estimate(self._pose, crops, alive=meter.alive)

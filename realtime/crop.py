@@ -13,14 +13,17 @@ from realtime.records import Crops, Detections, Float, Frame
 
 
 def cut(
-    frames: Sequence[Frame], detections: Sequence[Detections], crop_wh: tuple[int, int]
+    frames: Sequence[Frame],
+    detections: Sequence[Detections],
+    crop_wh: tuple[int, int],
+    padding: float,
 ) -> Crops:
     """One crop of crop_wh pixels for each person, frame after frame, in the given order.
 
-    The box grows to the crop's aspect ratio and by geometry.CROP_PADDING; what lies outside the
-    frame is black. Bilinear without smoothing, as in the training of the pose networks.
+    The box grows to the crop's aspect ratio and by padding (engines.base.ModelSpec); what lies
+    outside the frame is black. Bilinear without smoothing, as in the training of the pose networks.
     """
-    to_crop, frame_of = places(detections, crop_wh)
+    to_crop, frame_of = places(detections, crop_wh, padding)
     pixels = np.empty((len(to_crop), crop_wh[1], crop_wh[0], 3), np.uint8)
     for picture, affine, n in zip(pixels, to_crop, frame_of.tolist()):
         cv2.warpAffine(
@@ -30,10 +33,10 @@ def cut(
 
 
 def places(
-    detections: Sequence[Detections], crop_wh: tuple[int, int]
+    detections: Sequence[Detections], crop_wh: tuple[int, int], padding: float
 ) -> tuple[Float, NDArray[np.int64]]:
     """The affines (M, 2, 3), frame to crop, of what cut makes, and the frame (M,) of each."""
     frame_of = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
-    to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh), crop_wh)
+    to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh, padding), crop_wh)
     return to_crop, frame_of.astype(np.int64)

@@ -153,7 +153,7 @@ def take_steps(
     """Everything the networks make of one frame with people."""
     frame, detections = found
     spec = pose.spec
-    crops = cut([frame], [detections], spec.input_wh)
+    crops = cut([frame], [detections], spec.input_wh, spec.padding)
     heatmaps = estimate(pose, crops)
     points, scores = decode(heatmaps, options.method, spec.grid, spec.input_wh, spec.sigma)
     people = Poses(
@@ -169,7 +169,8 @@ def take_steps(
     if blur_faces:
         picture = frame.image.copy()
         cover(picture, heads_of(people, NOBODY))
-        crops = cut([Frame(frame.index, frame.time, picture)], [detections], spec.input_wh)
+        covered = Frame(frame.index, frame.time, picture)
+        crops = cut([covered], [detections], spec.input_wh, spec.padding)
     return Steps(frame.index, picture, detections, crops, heatmaps, points, people)
 
 

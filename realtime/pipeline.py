@@ -180,7 +180,7 @@ class Pipeline:
     def _found(self, frames: list[Frame], detections: list[Detections]) -> Everybody:
         numbers, spec = [frame.index for frame in frames], self._pose.spec
         with self.meters["crop"].on(numbers):
-            crops = cut(frames, detections, spec.input_wh)
+            crops = cut(frames, detections, spec.input_wh, spec.padding)
         with self.meters["pose"].on(numbers):
             heatmaps = estimate(self._pose, crops, alive=self.meters["pose"].alive)
         with self.meters["decode"].on(numbers):
@@ -194,9 +194,9 @@ class Pipeline:
         self, locate: Locator, frames: list[Frame], detections: list[Detections]
     ) -> Everybody:
         """As _found, by a network whose device cuts crops and reads heatmaps."""
-        numbers = [frame.index for frame in frames]
+        numbers, spec = [frame.index for frame in frames], self._pose.spec
         with self.meters["pose"].on(numbers):
-            to_crop, frame_of = places(detections, self._pose.spec.input_wh)
+            to_crop, frame_of = places(detections, spec.input_wh, spec.padding)
             pictures = [frame.image for frame in frames]
             points, scores = locate(pictures, to_crop, frame_of, self._options.method)
         with self.meters["decode"].on(numbers):

@@ -15,6 +15,7 @@ METADATA: dict[str, Any] = {
     "input_wh": (64, 64),
     "grid": "pixel_centre",
     "sigma": 1.5,
+    "padding": 1.1,
     "licence": "Apache-2.0",
     "trained": "never",
 }

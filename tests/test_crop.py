@@ -10,6 +10,7 @@ from realtime.crop import cut
 from realtime.records import Detections, Frame
 
 CROP_WH = (96, 128)
+PADDING = 1.25
 
 
 def frame_of_coordinates(width: int, height: int) -> Frame:
@@ -33,7 +34,7 @@ def people(*boxes: tuple[float, float, float, float]) -> Detections:
 def test_pixels_come_from_where_the_affine_says(corner, size):
     frame = frame_of_coordinates(240, 180)
     box = (corner[0], corner[1], corner[0] + size[0], corner[1] + size[1])
-    crops = cut([frame], [people(box)], CROP_WH)
+    crops = cut([frame], [people(box)], CROP_WH, PADDING)
     v, u = np.mgrid[: CROP_WH[1], : CROP_WH[0]].astype(np.float32)
     source = geometry.apply(crops.crop_to_frame[0], np.stack([u.ravel(), v.ravel()], 1))
     source = source.reshape(CROP_WH[1], CROP_WH[0], 2)
@@ -45,10 +46,13 @@ def test_pixels_come_from_where_the_affine_says(corner, size):
     assert not crops.pixels[0][outside].any()
 
 
-def test_the_whole_padded_box_is_the_crop():
-    crops = cut([frame_of_coordinates(200, 200)], [people((60, 50, 120, 130))], CROP_WH)
+@pytest.mark.parametrize("padding", [1.0, 1.15, 1.25])
+def test_the_whole_padded_box_is_the_crop(padding):
+    frame, box = frame_of_coordinates(200, 200), (60, 50, 120, 130)
+    crops = cut([frame], [people(box)], CROP_WH, padding)
     corners = np.array([[-0.5, -0.5], [CROP_WH[0] - 0.5, CROP_WH[1] - 0.5]], np.float32)
-    expected = geometry.crop_boxes(np.array([[60, 50, 120, 130]], np.float32), CROP_WH)
+    expected = geometry.crop_boxes(np.array([box], np.float32), CROP_WH, padding)
+    np.testing.assert_allclose(expected[0, 3] - expected[0, 1], padding * 80, rtol=1e-6)
     found = geometry.apply(crops.crop_to_frame[0], corners)
     assert np.abs(found.ravel() - expected[0]).max() <= 1  # the half pixel at the border, scaled
 
@@ -60,10 +64,10 @@ def test_all_people_of_all_frames_equal_one_by_one():
         frame_of_coordinates(3, 5),
     ]
     found = [people((10, 10, 60, 90), (100, 20, 180, 140)), people(), people((0, 0, 2, 4))]
-    together = cut(frames, found, CROP_WH)
+    together = cut(frames, found, CROP_WH, PADDING)
     assert together.frame_of.tolist() == [0, 0, 2]
     alone = [
-        cut([frame], [Detections(d.boxes_xyxy[n : n + 1], d.scores[n : n + 1])], CROP_WH)
+        cut([frame], [Detections(d.boxes_xyxy[n : n + 1], d.scores[n : n + 1])], CROP_WH, PADDING)
         for frame, d in zip(frames, found)
         for n in range(len(d))
     ]
@@ -74,7 +78,7 @@ def test_all_people_of_all_frames_equal_one_by_one():
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_nobody_gives_no_crops(count):
-    crops = cut([frame_of_coordinates(20, 20)] * count, [people()] * count, CROP_WH)
+    crops = cut([frame_of_coordinates(20, 20)] * count, [people()] * count, CROP_WH, PADDING)
     assert len(crops) == 0
     assert crops.pixels.shape == (0, 128, 96, 3)
 
@@ -82,6 +86,6 @@ def test_nobody_gives_no_crops(count):
 def test_caller_data_is_not_changed():
     frame, found = frame_of_coordinates(100, 100), people((10, 10, 50, 80))
     before = frame.image.copy(), found.boxes_xyxy.copy()
-    cut([frame], [found], CROP_WH)
+    cut([frame], [found], CROP_WH, PADDING)
     assert (frame.image == before[0]).all()
     assert (found.boxes_xyxy == before[1]).all()

@@ -195,7 +195,7 @@ def test_from_box_to_crop_to_joint_and_back(corner, size, grid, method, seed):
     frame = Frame(0, 0.0, np.zeros((480, 640, 3), np.uint8))
     box = (*corner, corner[0] + size[0], corner[1] + size[1])
     detections = [people(np.array([box]))]
-    crops = cut([frame], detections, CROP_WH)
+    crops = cut([frame], detections, CROP_WH, 1.25)
     cells = np.random.default_rng(seed).uniform((-0.5, -0.5), (47.5, 63.5), (17, 2))
     rule = {
         "pixel_centre": (cells + 0.5) * 4 - 0.5,
@@ -220,7 +220,7 @@ def example(count: int = 6) -> tuple[np.ndarray, np.ndarray, Crops, list[Detecti
     frames = [Frame(n, 0.0, np.zeros((300, 300, 3), np.uint8)) for n in range(3)]
     points = rng.uniform(0, 190, (count, 17, 2)).astype(np.float32)
     scores = rng.uniform(0, 1, (count, 17)).astype(np.float32)
-    return points, scores, cut(frames, detections, CROP_WH), detections
+    return points, scores, cut(frames, detections, CROP_WH, 1.25), detections
 
 
 def test_poses_know_their_frame_box_and_score():

@@ -89,8 +89,8 @@ def test_crops_are_those_of_cut() -> None:
     """Up to the 1/32 pixel to which OpenCV rounds."""
     frames, found = people()
     net = network()
-    to_crop, frame_of = places(found, net.spec.input_wh)
-    inverse = cut(frames, found, net.spec.input_wh)
+    to_crop, frame_of = places(found, net.spec.input_wh, net.spec.padding)
+    inverse = cut(frames, found, net.spec.input_wh, net.spec.padding)
     pictures = [frame.image for frame in frames]
     crops = located(net)._cut(pictures, inverse.crop_to_frame, frame_of)
     assert crops.dtype == torch.float32 and (crops == crops.round()).all()
@@ -107,8 +107,8 @@ def test_joints_are_those_of_the_plain_way(method: Method) -> None:
     frames, found = people()
     net = network()
     spec = net.spec
-    to_crop, frame_of = places(found, spec.input_wh)
-    heatmaps = net(cut(frames, found, spec.input_wh).pixels)[0]
+    to_crop, frame_of = places(found, spec.input_wh, spec.padding)
+    heatmaps = net(cut(frames, found, spec.input_wh, spec.padding).pixels)[0]
     wanted, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
     pictures = [frame.image for frame in frames]
     got, got_scores = located(net, most=2)(pictures, to_crop, frame_of, method)
@@ -124,12 +124,12 @@ def test_nobody_and_views() -> None:
     net = network()
     locate = located(net)
     nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-    points, scores = locate([], *places([], net.spec.input_wh), "udp")
+    points, scores = locate([], *places([], net.spec.input_wh, net.spec.padding), "udp")
     assert points.shape == (0, 17, 2) and scores.shape == (0, 17)
     frames, found = people(0)
     wide = np.zeros((540, 1920, 3), np.uint8)
     wide[:, ::2] = frames[0].image
-    nothing = places([nobody, *found], net.spec.input_wh)
+    nothing = places([nobody, *found], net.spec.input_wh, net.spec.padding)
     plain = locate([wide, frames[0].image], *nothing, "udp")
     view = locate([wide, wide[:, ::2]], *nothing, "udp")
     np.testing.assert_array_equal(plain[0], view[0])
@@ -164,7 +164,7 @@ def test_what_fails_later_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 
     frames, found = people(0)
     locate = Locate(net.spec, fails, CPU)
-    asked = [frames[0].image], *places(found, net.spec.input_wh), "udp"
+    asked = [frames[0].image], *places(found, net.spec.input_wh, net.spec.padding), "udp"
     with pytest.raises(ModelError, match="PyTorch failed: CUDA error: gone$"):
         locate(*asked)
     count = len(found[0])
@@ -218,7 +218,7 @@ def test_graphs_give_what_the_gpu_gives_without() -> None:
     net = network("cuda")
     assert net.locate is not None
     frames, found = people()
-    to_crop, frame_of = places(found, net.spec.input_wh)
+    to_crop, frame_of = places(found, net.spec.input_wh, net.spec.padding)
     asked = [frame.image for frame in frames], to_crop, frame_of, "udp"
     graphs, plain = located(net), located(net, graphs=False)
     for _ in range(5):  # the pinned buffers come round

@@ -66,8 +66,11 @@ def crops(kind: str) -> NDArray[np.uint8]:
     for person in [a for a in data["annotations"] if a.get("num_keypoints", 0) > 8][::12][:32]:
         image = cv2.imread(str(Path(folder) / names[person["image_id"]]))
         box = from_coco_boxes(np.array(person["bbox"]))[None]
-        one = Detections(box, np.ones(1, np.float32))
-        found.append(cut([Frame(0, 0.0, np.asarray(image, np.uint8))], [one], (192, 256)).pixels)
+        frame, one = (
+            Frame(0, 0.0, np.asarray(image, np.uint8)),
+            Detections(box, np.ones(1, np.float32)),
+        )
+        found.append(cut([frame], [one], (192, 256), 1.25).pixels)
     return np.concatenate(found)
 
 
@@ -84,7 +87,7 @@ def _of_clips() -> NDArray[np.uint8]:
         for index in range(0, count - 1, max(count // 5, 1)):
             video.set(cv2.CAP_PROP_POS_FRAMES, index)
             frame = Frame(index, 0.0, np.asarray(video.read()[1], np.uint8))
-            found.append(cut([frame], detect([frame]), (192, 256)).pixels)
+            found.append(cut([frame], detect([frame]), (192, 256), 1.25).pixels)
     return np.concatenate(found)
 
 

@@ -63,19 +63,19 @@ def rng(seed: int) -> np.random.Generator:
 
 @given(
     st.tuples(*[st.floats(-200, 700)] * 2), st.tuples(*[st.floats(0, 700)] * 2),
-    st.sampled_from([(192, 256), (96, 128), (256, 192)]),
+    st.sampled_from([(192, 256), (96, 128), (256, 192)]), st.sampled_from([1.0, 1.15, 1.25]),
 )  # fmt: skip
 @settings(max_examples=40)
 def test_a_crop_for_measuring_is_that_of_the_pipeline(
-    picture: Path, low: tuple[float, float], size: tuple[float, float], input_wh: tuple[int, int]
-) -> None:
+    picture: Path, low: tuple[float, float], size: tuple[float, float], input_wh: tuple[int, int],
+    padding: float,
+) -> None:  # fmt: skip
     box = np.float32([*low, low[0] + size[0], low[1] + size[1]])
-    sample = pose_sample(
-        person(picture, box=box), replace(Config("pose"), input_wh=input_wh), rng(0), train=False
-    )
+    config = Config("pose", input_wh=input_wh, padding=padding)
+    sample = pose_sample(person(picture, box=box), config, rng(0), train=False)
     frame = Frame(0, 0.0, read_image(picture), "", 0.0)
     found = Detections(box[None], np.ones(1, np.float32))
-    crops = product.cut([frame], [found], input_wh)
+    crops = product.cut([frame], [found], input_wh, padding)
     np.testing.assert_array_equal(sample["crop"], crops.pixels[0])
     back = geometry.apply(crops.crop_to_frame[0], sample["joints"])
     np.testing.assert_allclose(back, person(picture, box=box).joints[:, :2], atol=0.02)
@@ -172,7 +172,7 @@ def test_turning_is_counter_clockwise_about_the_centre() -> None:
 
 def test_magnitudes_are_those_of_the_options(picture: Path) -> None:
     config = replace(STILL, rotate=30.0, scale=0.2, shift=0.1)
-    exact = augment.placed(BOX, config.input_wh)
+    exact = augment.placed(BOX, config)
     turns, scales, shifts = [], [], []
     for n in range(400):
         affine = augment.random_affine(person(picture), config, rng(n))
@@ -296,7 +296,7 @@ def test_black_is_exactly_where_the_frame_is_not(
     low: tuple[float, float], size: float, degrees: float
 ) -> None:
     box = np.float32([*low, low[0] + size, low[1] + size])
-    placed = augment.placed(box, (192, 256))
+    placed = augment.placed(box, Config("pose"))
     affine = (augment.turn(degrees, (192, 256)) @ placed)[:2].astype(np.float32)
     white = np.full((256, 192, 3), 255, np.uint8)
     frame = np.zeros((FRAME_WH[1], FRAME_WH[0], 3), np.uint8)

@@ -13,6 +13,7 @@ pytest.importorskip("onnx", reason="model files need onnx (posestream[train])")
 
 from pose_files import crops, unsettle  # noqa: E402
 
+from engines.base import ModelSpec  # noqa: E402
 from engines.identify import identify  # noqa: E402
 from engines.load import load  # noqa: E402
 from engines.registry import IMAGENET_MEAN  # noqa: E402
@@ -89,6 +90,23 @@ def test_another_normalisation_is_brought_into_the_weights(tmp_path: Path) -> No
         load(each, "pose", precision="f32")(crops().numpy())[0] for each in (path, out)
     )
     assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_crops_of_another_padding(networks: Networks, tmp_path: Path) -> None:
+    """The engines cut as the training did; networks of different crops need a word."""
+    about = {"config": Config("pose", input_wh=WH, padding=1.15).to_json()}
+    tight = tmp_path / "tight.safetensors"
+    tight.write_bytes(weights_bytes(load_weights(networks["a"])[0], about))
+    assert identify_mean(tight, tight, out=tmp_path / "one.onnx").padding == 1.15
+    assert average(networks["b"], tight, "--out", tmp_path / "none.onnx") == 5
+    mean = identify_mean(networks["b"], tight, "--padding", 1.2, out=tmp_path / "two.onnx")
+    assert mean.padding == 1.2
+    assert identify_mean(networks["a"], networks["b"], out=tmp_path / "old.onnx").padding == 1.25
+
+
+def identify_mean(*arguments: object, out: Path) -> ModelSpec:
+    assert average(*arguments, "--out", out) == 0
+    return identify(out)
 
 
 def test_detectors_keep_what_they_learn_with(networks: Networks, tmp_path: Path) -> None:

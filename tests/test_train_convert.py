@@ -58,7 +58,7 @@ def net() -> PoseNet:
 def run(net: PoseNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training."""
     folder = tmp_path_factory.mktemp("run")
-    config = Config(task="pose", input_wh=(64, 64), sigma=1.5)
+    config = Config(task="pose", input_wh=(64, 64), sigma=1.5, padding=1.15)
     about = {"config": config.to_json(), "epoch": "7"}
     (folder / "best.safetensors").write_bytes(weights_bytes(net.state_dict(), about))
     return folder
@@ -98,6 +98,7 @@ def test_pose_net_normalises_as_the_engines_do(net: PoseNet) -> None:
 
 def test_files_describe_themselves(exported: Path) -> None:
     onnx = identify.identify(exported / "net.onnx")
+    assert onnx.padding == 1.15
     assert (onnx.name, onnx.input_wh, onnx.sigma, onnx.grid) == (
         "net",
         (64, 64),
@@ -185,6 +186,7 @@ def test_wrong_use_is_one_line(
         ([str(run), "--out", out, "--name", min(NAMES)], 2, "a known file"),
         ([str(run), "--out", out, "--input-wh", "100x100"], 2, "multiples of 32"),
         ([str(run), "--out", out, "--sigma", "0"], 2, "from 0.5 to 32"),
+        ([str(run), "--out", out, "--padding", "0.9"], 2, "from 1 to 4"),
         ([str(run), "--out", str(tmp_path / "file" / "out")], 4, "cannot be written"),
     ]
     for arguments, code, message in cases:

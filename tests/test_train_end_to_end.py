@@ -103,7 +103,7 @@ def joints(model: Path, learned: Path) -> np.ndarray:
         frame = Frame(n, 0.0, cv2.imread(str(picture.path)), "")
         boxes = np.array([p.box_xyxy for p in picture.people], np.float32)
         people = Detections(boxes, np.ones(len(boxes), np.float32))
-        crops = cut([frame], [people], network.spec.input_wh)
+        crops = cut([frame], [people], network.spec.input_wh, network.spec.padding)
         spec = network.spec
         heatmaps = network(crops.pixels)[0]
         points, _ = decode.decode(heatmaps, "udp", spec.grid, spec.input_wh, spec.sigma)

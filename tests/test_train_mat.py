@@ -55,7 +55,7 @@ def test_weights_come_back_bit_for_bit_into_the_network(weights: Weights, path: 
     net.load_state_dict(have, strict=True)
     assert_same(dict(net.state_dict()), weights)
     assert tuple(metadata["input_wh"]) == METADATA["input_wh"]
-    for name in ("name", "grid", "sigma", "licence", "trained"):
+    for name in ("name", "grid", "sigma", "padding", "licence", "trained"):
         assert metadata[name] == METADATA[name]
 
 
@@ -73,6 +73,7 @@ def test_scipy_reads_what_matlab_users_look_for(weights: Weights, path: Path) ->
     np.testing.assert_array_equal(content["Std"], IMAGENET_STD)
     assert content["ChannelOrder"] == "RGB"
     assert content["HeatmapGrid"] == "pixel_centre" and content["HeatmapSigma"] == 1.5
+    assert content["CropPadding"] == 1.1
     assert content["Depth"] == 18
     assert list(content["names"]) == list(weights)
     kernel = content["weights"]["backbone_layer1_0_conv1_weight"]

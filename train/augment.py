@@ -51,7 +51,7 @@ def pose_sample(
     """
     size_wh = config.input_wh
     joints, labelled = person.joints[:, :2], person.joints[:, 2] > 0
-    affine = random_affine(person, config, rng) if train else placed(person.box_xyxy, size_wh)
+    affine = random_affine(person, config, rng) if train else placed(person.box_xyxy, config)
     if train and rng.random() < config.flip:
         affine = mirror(size_wh[0]) @ affine
         joints, labelled = joints[MIRROR], labelled[MIRROR]
@@ -70,10 +70,11 @@ def pose_sample(
 # ---- place --------------------------------------------------------------------------------------
 
 
-def placed(box_xyxy: Float, size_wh: tuple[int, int]) -> Affine:
+def placed(box_xyxy: Float, config: Config) -> Affine:
     """Frame to crop as float64 (3, 3), as the pipeline places a person box (4,) in its crop."""
-    grown = geometry.crop_boxes(box_xyxy[None], size_wh)
-    return np.vstack([geometry.boxes_to_crop(grown, size_wh)[0], [0, 0, 1]]).astype(np.float64)
+    grown = geometry.crop_boxes(box_xyxy[None], config.input_wh, config.padding)
+    to_crop = geometry.boxes_to_crop(grown, config.input_wh)[0]
+    return np.vstack([to_crop, [0, 0, 1]]).astype(np.float64)
 
 
 def mirror(width: int) -> Affine:
@@ -90,7 +91,7 @@ def random_affine(person: Person, config: Config, rng: np.random.Generator) -> A
     centre = (box[:2] + box[2:]) / 2 + rng.uniform(-config.shift, config.shift, 2) * size
     size = size * max(1 + rng.uniform(-config.scale, config.scale), 0.1)
     box = np.concatenate([centre - size / 2, centre + size / 2]).astype(np.float32)
-    affine = placed(box, config.input_wh)
+    affine = placed(box, config)
     if rng.random() < TURNED:
         affine = turn(rng.uniform(-config.rotate, config.rotate), config.input_wh) @ affine
     return affine

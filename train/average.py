@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realtime.command import number
+from realtime.command import between, number
 from realtime.errors import ModelError, UsageError
+from realtime.geometry import CROP_PADDING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ def add_command(commands: Any) -> None:
     add("sources", type=Path, nargs="+", metavar="FILE", help="folders of trainings or their files")
     add("--out", type=Path, required=True, metavar="FILE", help="the mean: .safetensors or .onnx")
     add("--shares", type=_shares, metavar="A,B,...", help="of each in the mean (all the same)")
+    add("--padding", type=between(1, 4), help="of its crops, where those of the files differ")
     parser.set_defaults(run=run)
 
 
@@ -55,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
     from train.weights import load_weights
 
     loaded = [load_weights(source, whole=True) for source in sources]
-    about = [_described(known, source) for (_, known), source in zip(loaded, sources)]
+    given = {"padding": options.padding} if options.padding else {}
+    about = [_described(known, source) | given for (_, known), source in zip(loaded, sources)]
     for other, source in zip(about, sources):
         if strange := [name for name in other if other[name] != about[0][name]]:
             raise ModelError(f"model {source}: unlike {sources[0]} in its {strange[0]}")
@@ -79,6 +82,7 @@ def _described(known: Metadata, source: Path) -> Metadata:
         "task": known.get("task", "pose"),
         "input_wh": tuple(known["input_wh"]),
         "sigma": known.get("sigma", 2.0),
+        "padding": known.get("padding", CROP_PADDING),
     }
 
 

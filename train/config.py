@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from realtime.errors import UsageError
+from realtime.geometry import CROP_PADDING
 
 TaskName = Literal["pose", "detector"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
@@ -63,6 +64,7 @@ class Config:
     )
     peak_weight: float = option(4.0, "extra weight of the heatmap's peak in the mse loss")
     sigma: float = option(2.0, "of the target Gaussians in heatmap cells")
+    padding: float = option(CROP_PADDING, "how much larger than the box of a person the crop is")
     epochs: int = option(140, "passes over the mixed data")
     batch: int = option(32, "samples per step, over all processes")
     rate: float = option(1e-3, "peak learning rate")
@@ -154,7 +156,7 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
 MANY = 1e9
 LIMITS = {
     "teacher_weight": (0, MANY), "distil": (0, MANY), "hint_weight": (0, MANY),
-    "peak_weight": (0, MANY), "sigma": (0.5, 100),
+    "peak_weight": (0, MANY), "sigma": (0.5, 100), "padding": (1, 4),
     "epochs": (1, 100_000), "batch": (1, 100_000), "rate": (0, 10), "warmup": (0, MANY),
     "weight_decay": (0, 10), "clip": (0, MANY), "ema": (0, 0.999999), "seed": (0, 2**31),
     "flip": (0, 1), "scale": (0, 0.95), "rotate": (0, 180), "shift": (0, 1), "half_body": (0, 1),

@@ -19,6 +19,7 @@ from engines.registry import NAMES
 from realtime import atomic
 from realtime.decode import DEFAULT_METHOD, decode
 from realtime.errors import ModelError, UsageError
+from realtime.geometry import CROP_PADDING
 from train.checkpoint import weights_bytes
 from train.pose_net import PoseNet
 from train.pose_weights import INPUT, Metadata, Weights, depth_of, pose_net
@@ -60,6 +61,7 @@ def network_of(weights: Weights, metadata: Metadata, path: Path, given: Metadata
         "input_wh": size,
         "grid": "pixel_centre",
         "sigma": 2.0 * size[1] / 256 if "family" in metadata else 2.0,
+        "padding": CROP_PADDING,
         "licence": "",
         "trained": "",
     }
@@ -144,7 +146,7 @@ def crops(input_wh: tuple[int, int]) -> NDArray[np.uint8]:
         Detections(picture.boxes_xyxy, np.ones(len(picture.boxes_xyxy), np.float32))
         for picture in renders
     ]
-    pixels: NDArray[np.uint8] = cut(frames, people, input_wh).pixels[:8]
+    pixels: NDArray[np.uint8] = cut(frames, people, input_wh, CROP_PADDING).pixels[:8]
     return pixels
 
 

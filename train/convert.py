@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from realtime.command import number
+from realtime.command import between
 from realtime.errors import UsageError
 
 FORMATS = ("onnx", "safetensors", "mat")
@@ -43,10 +43,12 @@ def add_command(commands: Any) -> None:
 
 
 def _describing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", help="what the file calls itself (of its source)")
-    parser.add_argument("--licence", help="of the weights, for the file's description")
-    parser.add_argument("--input-wh", type=_size, help="network input as WxH (as trained)")
-    parser.add_argument("--sigma", type=_sigma, help="of its targets in cells (as trained)")
+    add = parser.add_argument
+    add("--name", help="what the file calls itself (of its source)")
+    add("--licence", help="of the weights, for the file's description")
+    add("--input-wh", type=_size, help="network input as WxH (as trained)")
+    add("--sigma", type=between(0.5, 32), help="of its targets in cells (as trained)")
+    add("--padding", type=between(1, 4), help="how much larger crops are than boxes (as trained)")
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -62,13 +64,6 @@ def _size(text: str) -> tuple[int, int]:
     if any(n % 32 or not 64 <= n <= 2048 for n in (width, height)):
         raise argparse.ArgumentTypeError(f"{text!r}; WxH in multiples of 32 from 64 to 2048")
     return width, height
-
-
-def _sigma(text: str) -> float:
-    value = number(text)
-    if not 0.5 <= value <= 32:
-        raise argparse.ArgumentTypeError(f"must be from 0.5 to 32, got {text}")
-    return value
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -102,5 +97,5 @@ def _import(options: argparse.Namespace) -> int:
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the network."""
-    names = ("name", "licence", "input_wh", "sigma", "grid")
+    names = ("name", "licence", "input_wh", "sigma", "padding", "grid")
     return {n: v for n in names if (v := getattr(options, n, None)) is not None}

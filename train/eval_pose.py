@@ -62,7 +62,7 @@ def read_poses(
     parts: dict[Way, list[Read]] = {way: [] for way in ways}
     done = 0
     for frames, people in _groups(pictures, boxes, change):
-        crops = cut(frames, people, network.spec.input_wh)
+        crops = cut(frames, people, network.spec.input_wh, network.spec.padding)
         for way, read in _read_crops(network, crops, people, ways):
             parts[way].append(read)
         done += len(frames)
@@ -183,6 +183,7 @@ def pose_numbers(
     input_wh: tuple[int, int],
     grid: Grid = "pixel_centre",
     sigma: float = 2.0,
+    padding: float = geometry.CROP_PADDING,
     way: Way = DEFAULT_WAY,
     limit: int | None = None,
 ) -> dict[str, float]:
@@ -195,7 +196,7 @@ def pose_numbers(
     """
     wanted = [person for person in people if person.labelled and not person.crowd]
     pictures = as_pictures(spread(wanted, limit))
-    network = Running(run, "pose", input_wh, grid, sigma)
+    network = Running(run, "pose", input_wh, grid, sigma, padding)
     read = read_poses(network, pictures, true_boxes(pictures), (way,))[way]
     labels = Labels.of(pictures)
     numbers = {

@@ -48,6 +48,7 @@ def write(net: nn.Module, config: Config, path: Path, style: Format, trained: st
         "rgb": False,
         "grid": "pixel_centre",
         "sigma": config.sigma,
+        "padding": config.padding,
         "licence": "see its model card",
         "trained": trained,
     }

@@ -7,7 +7,8 @@ Its variables (after the MathWorks example "Human Pose Estimation with Deep Lear
 - names, shapes: cells of the original names and sizes in the same order, for what MATLAB cannot
   say: a dot in a name, a vector, a size that ends in 1;
 - SkeletonConnectionMap: 19 x 2, one-based joint numbers; JointNames: a cell of 17;
-- InputSize [height width 3], ChannelOrder, Mean, Std (of 0..255), HeatmapGrid, HeatmapSigma;
+- InputSize [height width 3], ChannelOrder, Mean, Std (of 0..255), HeatmapGrid, HeatmapSigma,
+  CropPadding;
 - Depth, Layout and Description, a JSON text of all that is known.
 
 Convolution kernels are (output, input, height, width), those of deconvolutions (input, output,
@@ -40,8 +41,8 @@ READ = ("weights", "names", "shapes", "Description")
 def write_mat(path: Path, weights: Weights, metadata: Metadata) -> None:
     """Write the weights of a pose network; whole or not at all.
 
-    metadata: see train.pose_weights, with input_wh, grid and sigma. Raises OutputError; ModelError
-    for weights of another network.
+    metadata: see train.pose_weights, with input_wh, grid, sigma and padding. Raises OutputError;
+    ModelError for weights of another network.
     """
     from scipy.io import savemat
 
@@ -60,6 +61,7 @@ def write_mat(path: Path, weights: Weights, metadata: Metadata) -> None:
         "Std": np.array([known["std"]], np.float64),
         "HeatmapGrid": known["grid"],
         "HeatmapSigma": float(known["sigma"]),
+        "CropPadding": float(known["padding"]),
         "Depth": float(depth),
         "Layout": LAYOUT,
         "Description": json.dumps(known, sort_keys=True),

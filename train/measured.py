@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engines.base import Arrays, Format, Grid, ModelSpec, Task, check_batch
 from realtime.errors import InputError
+from realtime.geometry import CROP_PADDING
 from realtime.progress import Progress
 from realtime.records import Frame, Image
 from train.coco import Person, Picture
@@ -43,11 +44,13 @@ class Running:
         input_wh: tuple[int, int],
         grid: Grid = "pixel_centre",
         sigma: float = 2.0,
+        padding: float = CROP_PADDING,
     ) -> None:
         style: Format = "heatmaps" if task == "pose" else "centers"
         self.spec = ModelSpec(
-            "in training", task, style, input_wh, Path(), "", grid=grid, sigma=sigma
-        )
+            "in training", task, style, input_wh, Path(), "",
+            grid=grid, sigma=sigma, padding=padding,
+        )  # fmt: skip
         self._run = run
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:

@@ -129,8 +129,11 @@ class PoseTask:
             return runner(crops)[0]
 
         runner = Runner(pose_of(net))
-        grid = {"input_wh": self.config.input_wh, "sigma": self.config.sigma}
-        numbers = pose_numbers(run, self._val, **grid)  # type: ignore[arg-type]
+        config = self.config
+        numbers = pose_numbers(
+            run, self._val,
+            input_wh=config.input_wh, sigma=config.sigma, padding=config.padding,
+        )  # fmt: skip
         best_by = "AP" if "AP" in numbers else "oks"
         return Validation(numbers, best_by, pose_sheet(run, self._val, self.config))
 

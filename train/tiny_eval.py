@@ -138,7 +138,7 @@ def joints_in(network: Network, image: Image, boxes_xyxy: Float) -> tuple[Float,
     """Joints (N, 17, 2) in frame pixels and scores (N, 17) of the people in boxes (N, 4)."""
     spec = network.spec
     people = Detections(boxes_xyxy, np.ones(len(boxes_xyxy), np.float32))
-    crops = cut([Frame(0, 0.0, image)], [people], spec.input_wh)
+    crops = cut([Frame(0, 0.0, image)], [people], spec.input_wh, spec.padding)
     heatmaps = estimate(network, crops)
     joints, scores = decode(heatmaps, DEFAULT_METHOD, spec.grid, spec.input_wh, spec.sigma)
     return geometry.apply(crops.crop_to_frame, joints), scores

@@ -166,4 +166,5 @@ def _of_config(path: Path, text: str) -> Metadata:
         config = Config.from_json(text)
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"model {path}: its config.json is damaged") from error
-    return {"task": config.task, "input_wh": config.input_wh, "sigma": config.sigma}
+    names = "task", "input_wh", "sigma", "padding"
+    return {name: getattr(config, name) for name in names}
