@@ -239,6 +239,22 @@ def test_pck_by_hand() -> None:
     assert each[0].similarity == pytest.approx(math.exp(-100 / (2 * 2500 * 0.052**2)), rel=1e-5)
 
 
+def test_what_scores_are_worth_by_hand() -> None:
+    labels = person(50.0)
+    labels[0, 16, 2] = 0  # not labelled: counts nowhere
+    joints, scores = labels[..., :2].copy(), np.full((1, 17), 0.55, np.float32)
+    scores[0, :6] = 0.1, 0.19, np.nan, -0.2, 0.9, 1.3
+    joints[0, [0, 2, 5, 7, 16]] += 1000
+    parts = {part.least: part for part in pck.by_score(joints, scores, labels, np.float32([2500]))}
+    assert {least: part.labelled for least, part in parts.items() if part.labelled} == {
+        0.0: 2, 0.1: 2, 0.5: 10, 0.9: 2,
+    }  # fmt: skip
+    assert (parts[0.0].right, parts[0.1].right, parts[0.5].right, parts[0.9].right) == (
+        0.5, 0.5, 0.9, 0.5,
+    )  # fmt: skip
+    assert math.isnan(parts[0.3].right)
+
+
 def test_torso_is_the_other_diagonal_or_nothing() -> None:
     labels = np.concatenate([person(50), person(50), person(50)])
     labels[1:, 12, 2] = 0  # the right hip
@@ -628,6 +644,11 @@ def test_one_table_of_a_pose_network(
         assert f"{row['AP']:.3f}" in text
     assert [joint["name"] for joint in report["joints"]][:2] == ["nose", "left_eye"]
     assert sum(joint["labelled"] for joint in report["joints"]) > 50
+    assert sum(part["labelled"] for part in report["scores"]) == sum(
+        joint["labelled"] for joint in report["joints"]
+    )
+    high = [part["right"] for part in report["scores"] if part["least"] >= 0.7]
+    assert min(high) > 0.7 and "what scores are worth" in text
     worse = {(row["boxes"], row["picture"]): row["loss"] for row in report["worse"]}
     assert len(worse) == 4 and worse["labelled", "darkened"] > 0
     assert "openvino, f32" in text and "joint" in text

@@ -58,10 +58,9 @@ def measure_pose(
     }
     for kind in ("labelled", "detector")[: 1 + (whole and detector is not None)]:
         finder = detector if kind == "detector" else None
-        rows, joints = _rows(network, finder, pictures, labels, ways)
+        rows, of_joints = _rows(network, finder, pictures, labels, ways)
         report["rows"] += [{"boxes": kind, **row} for row in rows]
-        if joints:
-            report["joints"] = joints
+        report |= of_joints
         if not quick:
             now = next(row["AP"] for row in rows if row["way"] == DEFAULT_WAY)
             for row in _worse(network, finder, pictures, labels, now):
@@ -90,8 +89,8 @@ def _rows(
     labels: Labels,
     ways: Sequence[Way],
     change: str | None = None,
-) -> tuple[list[Row], list[Json]]:
-    """A row for each way, and the errors of each joint (in labelled boxes only)."""
+) -> tuple[list[Row], Json]:
+    """A row for each way, and in labelled boxes the errors by joint and by score."""
     boxes = _boxes(detector, pictures, change)
     with progress(len(pictures)) as told:
         worse = CHANGES[change] if change else None
@@ -105,9 +104,11 @@ def _rows(
             row[PCK] = pck.pck(joints, labels.joints)
         rows.append(row)
     if detector or DEFAULT_WAY not in read:
-        return rows, []
-    errors = pck.by_joint(read[DEFAULT_WAY].joints_xy, labels.joints, labels.areas)
-    return rows, [asdict(joint) for joint in errors]
+        return rows, {}
+    joints, scores = read[DEFAULT_WAY].joints_xy, read[DEFAULT_WAY].scores
+    errors = pck.by_joint(joints, labels.joints, labels.areas)
+    reliability = pck.by_score(joints, scores, labels.joints, labels.areas)
+    return rows, {"joints": list(map(asdict, errors)), "scores": list(map(asdict, reliability))}
 
 
 def _worse(

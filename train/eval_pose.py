@@ -40,9 +40,10 @@ DEFAULT_WAY = Way(DEFAULT_METHOD, False)
 @dataclass(frozen=True, slots=True)
 class Read:
     """What came out, M crops: joints_xy float32 (M, 17, 2) in the pixels of their pictures, NaN
-    where not finite; poses, one for each picture, without those."""
+    where not finite, with their scores (M, 17); poses, one for each picture, without those."""
 
     joints_xy: Float
+    scores: Float
     poses: list[Poses]
 
 
@@ -71,6 +72,7 @@ def read_poses(
     return {
         way: Read(
             np.concatenate([nobody, *(part.joints_xy for part in mine)]),
+            np.concatenate([nobody[..., 0], *(part.scores for part in mine)]),
             [poses for part in mine for poses in part.poses],
         )
         for way, mine in parts.items()
@@ -109,7 +111,7 @@ def _read_crops(
         points, scores = decode(heatmaps, way.method, spec.grid, spec.input_wh, spec.sigma)
         poses, _ = to_poses(points, scores, crops.crop_to_frame, people)
         with np.errstate(invalid="ignore"):  # what is not finite stays so, and counts as wrong
-            yield way, Read(geometry.apply(crops.crop_to_frame, points), poses)
+            yield way, Read(geometry.apply(crops.crop_to_frame, points), scores, poses)
 
 
 def mirrored_heatmaps(network: Network, crops: Crops) -> Float:

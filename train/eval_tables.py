@@ -11,6 +11,7 @@ from train.coco_ap import KEYPOINT_NAMES
 from train.degrade import DARK_SIGMA, GAMMA, NOISE_SIGMA
 from train.eval_measure import PCK, Json, Row
 from train.eval_pose import DEFAULT_WAY
+from train.pck import RIGHT
 
 WORSE = (
     f"darkened: gamma {GAMMA}, then noise of sigma {DARK_SIGMA:g}; "
@@ -38,6 +39,15 @@ def show_pose(report: Json) -> str:
         f"labelled boxes, no flip, {DEFAULT_WAY.method}; error: median, size: root of the area; "
         "torso: left shoulder to right hip\n"
         + _table(("joint", "labelled", "OKS", "error/size", PCK), rows)
+    )
+    bounds = [f"{part['least']:.1f}" for part in report["scores"]]
+    counts, shares = (
+        {"score from": title, **{b: part[name] for b, part in zip(bounds, report["scores"])}}
+        for title, name in (("labelled", "labelled"), ("right", "right"))
+    )
+    parts.append(
+        f"what scores are worth: share of joints with an OKS of {RIGHT} and more\n"
+        + _table(("score from", *bounds), [counts, shares])
     )
     return "\n\n".join(parts)
 

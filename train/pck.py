@@ -1,4 +1,5 @@
-"""How far single joints are from their labels: similarity, error and PCK of each joint.
+"""How far single joints are from their labels: similarity, error and PCK of each joint, and what
+their scores say of it.
 
 All functions take joints (N, 17, 2) that belong to labels (N, 17, 3) one by one, [x, y, v] with
 v > 0 where labelled, in pixels of the same picture. A joint that is not finite is wrong.
@@ -21,6 +22,11 @@ TORSOS = ((5, 12), (6, 11))
 since Sapp and Taskar, MODEC, CVPR 2013); where one of the two is not labelled, the other diagonal.
 People with neither do not count."""
 
+RIGHT = 0.5
+"""A joint with at least this similarity is right by by_score."""
+BOUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Of scores that are counted together; above the last there is no bound."""
+
 Bool = NDArray[np.bool_]
 Double = NDArray[np.float64]
 
@@ -36,6 +42,16 @@ class JointErrors:
     similarity: float
     error: float
     pck: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Of joints with a score from least to the next of BOUNDS. labelled: how many labels. right:
+    the share of them with a similarity of at least RIGHT; NaN where nothing is labelled."""
+
+    least: float
+    labelled: int
+    right: float
 
 
 def distances(joints_xy: Float, labels: Float) -> Double:
@@ -104,6 +120,19 @@ def by_joint(joints_xy: Float, labels: Float, areas: Float) -> list[JointErrors]
             _mean(good[counts[:, n], n]),
         )
         for n, name in enumerate(JOINTS)
+    ]
+
+
+def by_score(joints_xy: Float, scores: Float, labels: Float, areas: Float) -> list[Reliability]:
+    """How often joints of a score (N, 17) are right, for each of BOUNDS; scores that are not finite
+    or below 0 count as 0."""
+    near = similarities(joints_xy, labels, areas) >= RIGHT
+    known = np.maximum(np.nan_to_num(scores), 0).astype(np.float32)
+    part = np.searchsorted(np.float32(BOUNDS), known, side="right") - 1
+    part = np.where(labels[..., 2] > 0, part, -1)
+    return [
+        Reliability(least, int((part == n).sum()), _mean(near[part == n]))
+        for n, least in enumerate(BOUNDS)
     ]
 
 
