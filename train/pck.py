@@ -128,7 +128,7 @@ def by_score(joints_xy: Float, scores: Float, labels: Float, areas: Float) -> li
     or below 0 count as 0."""
     near = similarities(joints_xy, labels, areas) >= RIGHT
     known = np.maximum(np.nan_to_num(scores), 0).astype(np.float32)
-    part = np.searchsorted(np.float32(BOUNDS), known, side="right") - 1
+    part = np.searchsorted(np.array(BOUNDS, np.float32), known, side="right") - 1
     part = np.where(labels[..., 2] > 0, part, -1)
     return [
         Reliability(least, int((part == n).sum()), _mean(near[part == n]))
