@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -61,11 +62,30 @@ class Unavailable(ModelError):
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a network is to run. compute: "auto", "cpu", "gpu", "cuda" or "cuda:N". threads: of
-    the CPU for one call, None lets the backend choose."""
+    the CPU for one call, None lets the backend choose. streams: batches that are computed at the
+    same time and share the threads, where a network has ``begin``."""
 
     precision: Precision = "auto"
     compute: str = "auto"
     threads: int | None = None
+    streams: int = 1
+
+
+class Begun(Protocol):
+    """A batch that is being computed. ready: whether outputs() need not wait for it."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def outputs(self) -> list[NDArray[np.float32]]:
+        """As Network.__call__ of the batch; the same whenever asked. Raises ModelError."""
+        ...
+
+
+Begin = Callable[[NDArray[np.uint8]], Begun]
+"""Starts the computation of a batch, which must not change before its outputs are there; waits
+where too many are on their way. What networks with Options.streams above 1 may have as ``begin``.
+"""
 
 
 class Network(Protocol):

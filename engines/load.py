@@ -92,13 +92,14 @@ def load(
     precision: Precision = "auto",
     compute: str = "auto",
     threads: int | None = None,
+    streams: int = 1,
 ) -> Network:
     """A network that has run once on a black picture with results of the right shape.
 
     engine, precision and compute are what is asked for ("auto" chooses); the network says what
     it became. tensorrt is for pose networks: a detector runs on torch then, and a line says so.
-    threads: of the CPU for one call. Raises UsageError for values that do not exist,
-    ModelError where the file, the engine or the device cannot be used.
+    threads: of the CPU for one call. streams: see Options. Raises UsageError for values that do
+    not exist, ModelError where the file, the engine or the device cannot be used.
     """
     _check_options(engine, precision, compute, threads)
     spec = model if isinstance(model, ModelSpec) else identify(model)
@@ -117,7 +118,7 @@ def load(
     notes: list[str] = []
     for name, place in tries:
         try:
-            network = BACKENDS[name].make(spec, data, Options(precision, place, threads))
+            network = BACKENDS[name].make(spec, data, Options(precision, place, threads, streams))
             _check_outputs(network)
         except ImportError as error:
             notes.append(f"engine {name} is not installed ({error}); {BACKENDS[name].install}")

@@ -7,13 +7,15 @@ some milliseconds, later ones nothing, and no crop is ever computed as padding.
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers, int8
-from engines.base import Arrays, ModelSpec, Options, check_batch
+from engines.base import Arrays, Begin, ModelSpec, Options, check_batch
 from engines.batches import blank, in_steps
+from engines.openvino_ahead import Ahead
 from engines.planar import planes_first
 from engines.quiet_openvino import ov
 from engines.signal_stack import kept_signal_stack
@@ -44,6 +46,10 @@ class OpenvinoNetwork:
         }
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
+        streams = min(options.streams, options.threads or os.cpu_count() or 1)
+        if streams > 1:
+            del settings["PERFORMANCE_HINT"]
+            settings["NUM_STREAMS"] = streams
         try:
             model = core.read_model(io.BytesIO(data))
             planes_first(model)
@@ -60,6 +66,8 @@ class OpenvinoNetwork:
             self.precision = "int8"
         elif options.precision == "int8":
             raise ModelError("precision int8: this CPU does not compute it; use --precision auto")
+        self._ahead = Ahead(spec, compiled, streams) if streams > 1 and not spec.batch else None
+        self.begin: Begin | None = self._ahead
         self._empty = [array[:0] for array in self(blank(spec, 1))]
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
@@ -70,7 +78,9 @@ class OpenvinoNetwork:
         return in_steps(self.spec, batch, self.spec.batch, self._run)
 
     def close(self) -> None:
-        """Nothing to do: the network goes when the last reference to it goes."""
+        """Wait for what was begun; the network goes when the last reference to it goes."""
+        if self._ahead:
+            self._ahead.close()
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         try:

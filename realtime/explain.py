@@ -71,7 +71,7 @@ def run(settings: Settings) -> None:
     check_no_input(paths, settings.input, settings.networks)
     with closing(open_source(settings)) as source, _folder(settings.explain) as folder:
         _check_room(paths, settings.overwrite)
-        detector, pose = load_networks(settings, source.info)
+        detector, pose = load_networks(settings, source.info, shared=True)
         try:
             found = find(source, detector, settings.explain_frame)
             steps = take_steps(

@@ -25,7 +25,7 @@ from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.halving import Halving
 from realtime.inputs import check_no_input
-from realtime.pipeline import Options
+from realtime.pipeline import STREAMS, Options
 from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
@@ -204,10 +204,14 @@ def style_of(settings: Settings) -> Style:
     return with_overlay(style, settings.overlay)
 
 
-def load_networks(settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:
-    """The person detector and the pose network, ready to run. Raises ModelError."""
+def load_networks(
+    settings: Settings, info: SourceInfo, shared: bool = False
+) -> tuple[Detector, Network]:
+    """The person detector and the pose network, ready to run. shared: by several runs, or for calls
+    without a run. Raises ModelError."""
     specs = [(task, model_spec(task, given, info)) for task, given in _networks(settings)]
-    networks = [_load(settings, task, spec) for task, spec in specs]
+    streams = {"detector": 1, "pose": 1 if info.live or shared else STREAMS}
+    networks = [_load(settings, task, spec, streams[task]) for task, spec in specs]
     bundled = networks[1].spec.path == find_default("pose")
     if bundled and not settings.quiet and (line := choose.offer("pose")):
         print(f"posestream: {line}", file=sys.stderr)
@@ -227,7 +231,7 @@ def load_compared(settings: Settings, pictures: bool) -> Detector | Network:
     return Detector(network, settings.detector_score) if spec.task == "detector" else network
 
 
-def _load(settings: Settings, task: Task, spec: ModelSpec) -> Network:
+def _load(settings: Settings, task: Task, spec: ModelSpec, streams: int = 1) -> Network:
     return load(
         spec,
         task,
@@ -235,6 +239,7 @@ def _load(settings: Settings, task: Task, spec: ModelSpec) -> Network:
         precision=cast(Precision, settings.precision),
         compute=settings.compute,
         threads=settings.threads,
+        streams=streams,
     )
 
 

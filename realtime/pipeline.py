@@ -7,6 +7,7 @@ has a thread of its own (outputs.py).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -27,8 +28,8 @@ from realtime.follow import Sought
 from realtime.heat import heat_of, of_people
 from realtime.ledger import Ledger
 from realtime.over_time import OverTime
-from realtime.pose import Locator, estimate
-from realtime.records import Detections, Frame, Heat, Image, PosedFrame, Poses
+from realtime.pose import Estimate, Locator, begin_of
+from realtime.records import Crops, Detections, Frame, Heat, Image, PosedFrame, Poses
 from realtime.schedule import DOUBT, EVERY, LiveSchedule, detect_sparsely
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
@@ -40,8 +41,23 @@ Everybody = tuple[list[Poses], list[int], list[Heat]]
 Draw = Callable[[PosedFrame], Image]
 Again = Callable[[list[PosedFrame], Sequence[Detections]], list[PosedFrame]]
 
+STREAMS = 2
+"""Batches of a file's people that the pose network computes at the same time, where it can: what is
+quickest for a file. A live frame is sooner there when all cores work on it."""
+AHEAD = STREAMS
+"""Groups of frames handed to the pose network beside the one whose poses are waited for."""
 TICK = 0.05
 """Seconds after which the main loop wakes when nothing arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Frames that the pose network has; ready: whether everybody() need not wait for it."""
+
+    frames: list[Frame]
+    detections: list[Detections]
+    ready: Callable[[], bool]
+    everybody: Callable[[], Everybody]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +155,7 @@ class Pipeline:
         if every > 1:  # else the detector alone says who is there
             groups = bridged(groups, batch)
         found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
-        posed = crew.in_thread("pose", each(self._estimate, found), self._edge("decode", 1))
+        posed = crew.in_thread("pose", self._posed(found), self._edge("decode", 1))
         frames = flat(flat(posed))
         return frames if self._source.info.independent else each(self._track, frames)
 
@@ -153,7 +169,7 @@ class Pipeline:
         )
 
         def infer(frame: Frame) -> PosedFrame:
-            return self._track(self._estimate([(frame, schedule(frame))])[0])
+            return self._track(self._finish(self._begin([(frame, schedule(frame))]))[0])
 
         return flat(crew.in_thread("infer", each(infer, grabbed), self._edge("track", 1)))
 
@@ -161,14 +177,41 @@ class Pipeline:
         with self.meters["detect"].on([frame.index for frame in frames]):
             return self._detector(frames, share)
 
-    def _estimate(self, group: list[Found]) -> list[PosedFrame]:
-        """Poses of a group of frames; the people of all frames share the batches."""
-        frames = [frame for frame, _ in group]
-        detections = [found for _, found in group]
+    def _posed(
+        self, groups: Generator[list[Found], None, None]
+    ) -> Generator[list[PosedFrame], None, None]:
+        """The poses of each group. Where the network can, it works on some groups while the crops
+        of the next are cut."""
+        begun: deque[_Work] = deque()
+        with closing(groups):
+            for group in groups:
+                begun.append(self._begin(group))
+                while begun and (len(begun) > AHEAD or begun[0].ready()):
+                    yield self._finish(begun.popleft())
+            while begun:
+                yield self._finish(begun.popleft())
+
+    def _begin(self, group: list[Found]) -> _Work:
+        """A group of frames, the people of which share the batches, handed to the network."""
+        frames, detections = [frame for frame, _ in group], [found for _, found in group]
         locate = None if self.wants_heat() else getattr(self._pose, "locate", None)
-        poses, failed, heat = (
-            self._located(locate, frames, detections) if locate else self._found(frames, detections)
-        )
+        if locate:
+            done = self._located(locate, frames, detections)
+            return _Work(frames, detections, lambda: True, lambda: done)
+        numbers, spec = [frame.index for frame in frames], self._pose.spec
+        with self.meters["crop"].on(numbers):
+            crops = cut(frames, detections, spec.input_wh, spec.padding)
+        with (meter := self.meters["pose"]).on(numbers, begun=True):
+            estimate = Estimate(begin_of(self._pose), crops, alive=meter.alive)
+        return _Work(
+            frames, detections, lambda: estimate.ready,
+            lambda: self._found(numbers, detections, crops, estimate),
+        )  # fmt: skip
+
+    def _finish(self, work: _Work) -> list[PosedFrame]:
+        """The group with its poses."""
+        frames, detections = work.frames, work.detections
+        poses, failed, heat = work.everybody()
         kept = [self._people.sure(people) for people in poses]
         posed = [PosedFrame(f, p, n) for f, p, n in zip(frames, kept, failed, strict=True)]
         if heat:
@@ -177,12 +220,16 @@ class Pipeline:
             posed = self._with_heads(posed, poses, detections)
         return self.compare(posed, detections) if self.compare else posed
 
-    def _found(self, frames: list[Frame], detections: list[Detections]) -> Everybody:
-        numbers, spec = [frame.index for frame in frames], self._pose.spec
-        with self.meters["crop"].on(numbers):
-            crops = cut(frames, detections, spec.input_wh, spec.padding)
+    def _found(
+        self,
+        numbers: list[int],
+        detections: list[Detections],
+        crops: Crops,
+        estimate: Estimate,
+    ) -> Everybody:
+        spec = self._pose.spec
         with self.meters["pose"].on(numbers):
-            heatmaps = estimate(self._pose, crops, alive=self.meters["pose"].alive)
+            heatmaps = estimate.heatmaps()
         with self.meters["decode"].on(numbers):
             method = self._options.method
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)

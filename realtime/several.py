@@ -116,7 +116,7 @@ class _Networks:
     def load(self, settings: Settings, info: SourceInfo) -> tuple[Detector, Network]:
         demo = info.kind == "demo"
         if demo not in self._loaded:
-            detector, pose = load_networks(settings, info)
+            detector, pose = load_networks(settings, info, shared=True)
             users = self._users[demo]
             self._loaded[demo] = Shared(detector.network, users), Shared(pose, users)
         network, pose = self._loaded[demo]

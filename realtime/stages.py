@@ -27,11 +27,14 @@ class Meter:
         self._fault = fault
 
     @contextmanager
-    def on(self, frames: Sequence[int]) -> Generator[None, None, None]:
-        """Measure work on these frames; raises StageError naming stage and frame on failure."""
+    def on(self, frames: Sequence[int], begun: bool = False) -> Generator[None, None, None]:
+        """Measure work on these frames; raises StageError naming stage and frame on failure.
+
+        begun: the work is only begun here and is measured, and counted, once more when it ends.
+        """
         start = self.busy_since = perf_counter()
         try:
-            if self._fault:
+            if self._fault and not begun:
                 self._fault.trip(self.name, frames)
             yield
         except PosestreamError:
@@ -42,7 +45,7 @@ class Meter:
         finally:
             self.busy_since = None
             self.seconds += perf_counter() - start
-            self.frames += len(frames)
+            self.frames += 0 if begun else len(frames)
 
     def alive(self) -> None:
         """The present call gets on: it counts as hung only when nothing comes from now on."""

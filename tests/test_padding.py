@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engines.base import Begin
 from engines.identify import identify
 from engines.load import find_tiny, load
 from realtime import pipeline as product
@@ -15,6 +17,7 @@ from realtime.crop import cut
 from realtime.detect import Detector
 from realtime.flow import Crew
 from realtime.ledger import Ledger
+from realtime.pose import Estimate
 from realtime.records import Crops
 from realtime.sources.base import Span
 from realtime.sources.demo import open_demo
@@ -24,12 +27,12 @@ from realtime.sources.demo import open_demo
 def test_a_run_cuts_as_its_network_expects(padding: float, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Crops] = []
 
-    def watched(network, crops, **more):
-        made.append(crops)
-        return estimate(network, crops, **more)
+    class Watched(Estimate):
+        def __init__(self, begin: Begin, crops: Crops, **more: Any) -> None:
+            made.append(crops)
+            super().__init__(begin, crops, **more)
 
-    estimate = product.estimate
-    monkeypatch.setattr(product, "estimate", watched)
+    monkeypatch.setattr(product, "Estimate", Watched)
     paths = find_tiny("detector"), find_tiny("pose")
     assert paths[0] and paths[1]
     pose = load(replace(identify(paths[1]), padding=padding), "pose")

@@ -74,16 +74,22 @@ class Bench:
         self._began = datetime.now(timezone.utc)
         self._fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
         tell("loading the networks")
-        detector, pose = load_networks(settings, SourceInfo("bench", "camera", size_wh=SIZE_WH))
-        self._nets = Halving(detector.network), Halving(pose)
-        self._own = Networks(*self._nets, detector.min_score)
+        self._nets = self._load(shared=True)
         shared = [Shared(network, users=1) for network in self._nets]
-        self._networks = Networks(shared[0], shared[1], detector.min_score)
+        self._networks = Networks(shared[0], shared[1], settings.detector_score)
+        # A run on a file has its networks in another form.
+        self._own = None if settings.streams else Networks(*self._load(), settings.detector_score)
+
+    def _load(self, shared: bool = False) -> tuple[Halving, Halving]:
+        info = SourceInfo("bench", "file", size_wh=SIZE_WH)
+        detector, pose = load_networks(self._settings, info, shared)
+        return Halving(detector.network), Halving(pose)
 
     def close(self) -> None:
         """Close the networks, unless a thread may still be in one."""
         if not self.left_behind:
-            for network in self._nets:
+            own = (self._own.detector, self._own.pose) if self._own else ()
+            for network in (*self._nets, *own):
                 network.close()
 
     def head(self) -> dict[str, Any]:
@@ -154,6 +160,7 @@ class Bench:
 
     def _with_people(self, people: int) -> dict[str, Any]:
         """A pipeline at full speed with so many people in the picture, once to warm up."""
+        assert self._own
         self._tell(f"{people} people, the pictures")
         clip = make_clip(self._settings.seed, people)
         batch = batch_size(ClipSource(clip, Length()).info, self._settings.batch)
