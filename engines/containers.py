@@ -45,12 +45,13 @@ def read(data: bytes) -> Contents:
     if not data:
         raise ValueError("an empty file")
     # A safetensors file begins with the length of its header, which can look like any of these.
-    if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):
+    tensors = data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= MAX_HEADER
+    if not tensors and (data[:2] == b"PK" or data[:1] == b"\x80"):
         raise ValueError(
             "a pickle or zip archive, which could run code and is never opened; export the network "
             "to ONNX or safetensors"
         )
-    if data[:512].lstrip()[:1] == b"<":
+    if not tensors and data[:512].lstrip()[:1] == b"<":
         raise ValueError("a web page or XML, not a model (a failed download?)")
     if data[8:9] == b"{":
         return _safetensors(data)

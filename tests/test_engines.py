@@ -64,6 +64,9 @@ NOT_MODELS = {
     "zip": (b"PK\x03\x04rest of a .pt file", "pickle"),
     "zeros": (bytes(1000), "not a"),
     "safetensors cut": ((10**6).to_bytes(8, "little") + b'{"a":', "cut short"),
+    "safetensors like html": (b" <\0\0\0\0\0\0{", "cut short"),
+    "safetensors like pickle": (b"\x80\4\0\0\0\0\0\0{", "cut short"),
+    "html with a brace": (b"<style>\n{}</style>", "web page"),
     "safetensors header": ((4).to_bytes(8, "little") + b"{[]}", "damaged"),
     "safetensors list": ((9).to_bytes(8, "little") + b'{"a":[1]}', "damaged"),
     "fields only": (b"\x08\x08\x12\x04test", "not an ONNX"),
@@ -79,6 +82,12 @@ def test_other_files_are_refused(tmp_path, name):
         identify(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("length", [ord("<"), 0x3C20, 0x80, 0x4B50])
+def test_lengths_of_headers_may_look_like_other_files(length):
+    header = b"{" + b" " * (length - 2) + b"}"
+    assert containers.read(length.to_bytes(8, "little") + header).container == "safetensors"
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
