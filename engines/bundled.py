@@ -14,7 +14,7 @@ from realtime.errors import ModelError
 
 SHA256 = {
     "detector.onnx": "0c949a59bff3c06d465dab3d3060f747f550d0c6e8f7bb58582292c6e18da9cb",
-    "pose.onnx": "bb902de2f9dd296d078ce0490a30510294322ce8dfcf0ea1eaf2e88ecab4bd0f",
+    "pose.onnx": "53c5b574bcf1051333961774e6864e50dd05bbb7db710f6e0f3a5beb7666a2fc",
     "tiny_detector.onnx": "b6f150cacc3de7f154a5da408dd7faa058c54ef8d0847b6ff0f04ff19225e17d",
     "tiny_pose.onnx": "a1ac6d9ac51439888cdf401b8454c03256e2c9126265ec9c9cd386a6625ce53e",
 }
