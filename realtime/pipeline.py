@@ -22,6 +22,7 @@ from realtime.crop import cut, places
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.defaults import MIN_SCORE
 from realtime.detect import Detector
+from realtime.errors import PosestreamError
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
 from realtime.follow import Sought
@@ -181,15 +182,23 @@ class Pipeline:
         self, groups: Generator[list[Found], None, None]
     ) -> Generator[list[PosedFrame], None, None]:
         """The poses of each group. Where the network can, it works on some groups while the crops
-        of the next are cut."""
+        of the next are cut. What is raised for a group comes after the poses of those before."""
         begun: deque[_Work] = deque()
+        failure: PosestreamError | None = None
         with closing(groups):
-            for group in groups:
-                begun.append(self._begin(group))
+            while failure is None:
+                try:
+                    begun.append(self._begin(next(groups)))
+                except StopIteration:
+                    break
+                except PosestreamError as error:
+                    failure = error
                 while begun and (len(begun) > AHEAD or begun[0].ready()):
                     yield self._finish(begun.popleft())
             while begun:
                 yield self._finish(begun.popleft())
+        if failure:
+            raise failure
 
     def _begin(self, group: list[Found]) -> _Work:
         """A group of frames, the people of which share the batches, handed to the network."""
