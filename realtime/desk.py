@@ -162,7 +162,8 @@ class Desk:
     def _find_heat(self) -> None:
         """The heatmaps of a frame that stands still: they are kept only when they are shown, so
         the frame has to be worked on once more; where that cannot be they come with the next."""
-        if self.item is None or self.item.heat is not None:
+        coming = self._goal is not None  # a frame that may be without, whatever is on show
+        if self.item is None or (self.item.heat is not None and not coming):
             return
         if self._file is None or self._writing:
             self._tell("heatmap: from the next frame on")

@@ -18,11 +18,15 @@ from engines.base import Grid
 from realtime import geometry, pipeline
 from realtime.blur import cover
 from realtime.decode import cells_to_crop, decode
+from realtime.desk import Desk
 from realtime.draw import Style
 from realtime.heat import DIMMED, draw_heat, heat_of, of_people
-from realtime.records import Crops, Detections, Float, Frame, Heat, Image, Poses
+from realtime.records import Crops, Detections, Float, Frame, Heat, Image, PosedFrame, Poses
 from realtime.render import draw
+from realtime.sources.base import Span
 from realtime.sources.demo import open_demo
+from realtime.sources.file import FileSource, open_file
+from realtime.stop import Stop
 
 CROP_WH, MAP_WH, SIZE_WH = (48, 64), (24, 32), (320, 240)
 
@@ -42,7 +46,7 @@ def peaks(cells: Float) -> Float:
     return maps
 
 
-def heat_at(boxes: Float, cells: Float, grid: Grid = "center") -> tuple[Heat, Float]:
+def heat_at(boxes: Float, cells: Float, grid: Grid = "pixel_centre") -> tuple[Heat, Float]:
     """Heat of people with these boxes, and their peaks (N, 2) in the frame as decode() sees
     them."""
     crops, maps = crops_of(boxes), peaks(cells)
@@ -64,7 +68,7 @@ ONE = np.array([[60, 40, 160, 200]], np.float32)
 
 @given(
     cell=st.tuples(st.floats(4, 19), st.floats(4, 27)),
-    grid=st.sampled_from(["center", "corner", "udp"]),
+    grid=st.sampled_from(["pixel_centre", "corner", "udp"]),
     mirror=st.booleans(),
 )
 def test_a_peak_glows_where_its_joint_is(
@@ -79,7 +83,7 @@ def test_a_peak_glows_where_its_joint_is(
     assert np.abs(middle - wanted).max() < 1.0
 
 
-@pytest.mark.parametrize("grid", ["center", "corner", "udp"])
+@pytest.mark.parametrize("grid", ["pixel_centre", "corner", "udp"])
 def test_the_affine_is_the_rule_of_decode(grid: Grid) -> None:
     maps = peaks(np.array([[7, 11]], np.float32))
     points, _ = decode(maps, "argmax", grid, CROP_WH)
@@ -107,7 +111,7 @@ def test_nobody_and_numbers_that_are_none() -> None:
     maps = peaks(np.array([[12, 16]], np.float32))
     maps[0, 3], maps[0, 4] = np.nan, np.inf
     people = Detections(ONE, np.ones(1, np.float32))
-    found = heat_of(maps, crops_of(ONE), [people], "center")[0]
+    found = heat_of(maps, crops_of(ONE), [people], "pixel_centre")[0]
     assert found.maps.max() == round(255 * 0.9)
 
 
@@ -198,10 +202,30 @@ def test_a_frame_that_stands_still_gets_its_heatmaps(
         yield from player.until(lambda: player.desk.note == "skeleton and boxes")
         assert player.seen[-1] == (1, at)
         yield from ("o", "o", "home", "o")  # the last one while the jump is under way
-        yield from player.until(lambda: player.seen[-1][1] == 0)
-        assert player.desk.item.heat is not None
+        yield from player.until(lambda: player.seen[-1][1] == 0 and has_heat(player))
 
     player.play(script())
+
+
+def has_heat(player: Player) -> bool:
+    return player.desk.item is not None and player.desk.item.heat is not None
+
+
+def test_heatmaps_asked_for_while_frames_come_without_are_sought_again(tmp_path: Path) -> None:
+    """The frame on show has some, but one without them may be on its way."""
+    source = open_file(media.video(tmp_path / "film.mp4", 60), Span())
+    assert isinstance(source, FileSource)
+    heat, _ = heat_at(ONE, np.array([[12, 16]], np.float32))
+    desk = Desk(Style(), Stop(), live=False, file=source)
+    desk.show(PosedFrame(next(source.frames()), poses(ONE), heat=heat))
+    for action in ("pause", "home"):
+        desk.ask(action)
+    desk.work()
+    desk.jump()
+    assert not desk.jumping
+    desk.ask("overlay")
+    desk.work()
+    assert desk.style.heatmap and desk.jumping
 
 
 def test_where_nobody_can_seek_the_heatmaps_come_with_the_next_frame(
