@@ -72,7 +72,7 @@ class Tile:
         self.saw: Callable[[PosedFrame], None] = lambda item: None
         self._paced, self._pace = paced, Pace()
         self._now: tuple[PosedFrame | None, bool] = None, True  # on show, and whether private
-        self.closed = False
+        self.closed = self.unseen = False
 
     def early(self, item: PosedFrame) -> float:
         """See Display."""
@@ -80,8 +80,8 @@ class Tile:
 
     def show(self, item: PosedFrame) -> None:
         """See Display."""
-        if item.picture is None:
-            self.skip("no_picture")
+        if item.picture is None or self.unseen:
+            self.skip("lost" if self.unseen else "no_picture")
             return
         self._keep(item)
         self.count.frames += 1
@@ -132,10 +132,11 @@ class Tile:
 
 class Grid:
     """The window of several tiles. Main thread only. alone: nothing else is made of the frames, so
-    the run ends when the display goes away. Raises OSError when there is none."""
+    the run ends when the display goes away. served: a page shows the tiles as well. Raises OSError
+    when there is no display."""
 
-    def __init__(self, title: str, tiles: Sequence[Tile], alone: bool) -> None:
-        self._tiles, self._alone = tiles, alone
+    def __init__(self, title: str, tiles: Sequence[Tile], alone: bool, served: bool) -> None:
+        self._tiles, self._alone, self._served = tiles, alone, served
         self._window = Window(title)
         self._drawn, self._lost = 0.0, False
 
@@ -144,6 +145,8 @@ class Grid:
         key = self._window.pump()
         if key == "lost" and not self._lost:
             self._lost = True
+            for tile in self._tiles:
+                tile.unseen = not self._served
             say_lost(stop, self._alone)
         obey(key, stop, self._ask)
         self._window.fill_screen(self._tiles[0].desk.fullscreen)

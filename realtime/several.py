@@ -234,7 +234,7 @@ def _open_grid(members: Sequence[_Member], served: bool, stop: Stop) -> Grid | N
     alone = not (served or any(member.job.workers for member in members))
     on_exit(lambda: _display_lost(members, alone, stop))
     try:
-        return Grid("posestream", tiles, alone)
+        return Grid("posestream", tiles, alone, served)
     except OSError as error:
         logger.warning("no window: %s", error)
         return None

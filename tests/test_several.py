@@ -17,7 +17,12 @@ from commandline import finish, lines, run, start, times
 from media import barcode, cut, number_in, video
 from xserver import needs_x, press, x_server
 
-from realtime.grid import SIZE_WH, side_by_side
+from realtime.desk import Desk
+from realtime.draw import Style
+from realtime.grid import SIZE_WH, Grid, Tile, side_by_side
+from realtime.records import Frame, PosedFrame, Poses
+from realtime.sources.demo import open_demo
+from realtime.stop import Stop
 
 
 def report(path: Path) -> dict[str, Any]:
@@ -196,3 +201,37 @@ def test_the_window_shows_all_and_its_keys_are_for_all(tmp_path: Path) -> None:
         there = shown["frames"] + sum(shown["dropped"].values())
         assert told["frames_captured"] == there + before + told["failed"]
         assert len(list(tmp_path.glob(f"out-{n}_frame*.png"))) == 1
+
+
+class LostWindow:
+    """The window of a display that goes away at once."""
+
+    def __init__(self, title: str) -> None:
+        """Nothing to open."""
+
+    def pump(self) -> str:
+        return "lost"
+
+    def fill_screen(self, on: bool) -> None:
+        """There is no screen."""
+
+    def show(self, picture: object) -> None:
+        raise AssertionError("there is no display")
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_what_nobody_can_see_is_not_counted_as_shown(
+    served: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.grid.Window", LostWindow)
+    picture = np.zeros((90, 160, 3), np.uint8)
+    item = PosedFrame(Frame(0, 0.0, picture), Poses.empty(), picture=picture)
+    stop = Stop()
+    tile = Tile("1", open_demo(), Desk(Style(), stop, live=True), paced=False)
+    grid = Grid("posestream", [tile], alone=not served, served=served)
+    tile.show(item)
+    grid.look_after(stop)
+    tile.show(item)
+    assert tile.count.frames == 1 + served
+    assert dict(tile.count.dropped) == ({} if served else {"window.lost": 1})
+    assert stop.reason == ("" if served else "display lost")
