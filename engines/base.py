@@ -112,14 +112,29 @@ class Network(Protocol):
     def close(self) -> None: ...
 
 
-def check_batch(spec: ModelSpec, batch: NDArray[np.uint8]) -> None:
-    """Raise ModelError unless batch is uint8 (B, H, W, 3) of the size the network takes."""
+def check_batch(spec: ModelSpec, batch: NDArray[np.uint8], size_step: int = 0) -> None:
+    """Raise ModelError unless batch is uint8 (B, H, W, 3) of the size the network takes, or of a
+    smaller one where there is a step, see size_step_of."""
     width, height = spec.input_wh
-    if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
+    smaller = size_step and batch.ndim == 4 and _is_smaller(batch.shape, spec, size_step)
+    if batch.dtype != np.uint8 or (batch.shape[1:] != (height, width, 3) and not smaller):
         raise ModelError(
             f"{spec.name}: expected uint8 (B, {height}, {width}, 3), "
             f"got {batch.dtype} {batch.shape}"
         )
+
+
+def _is_smaller(shape: tuple[int, ...], spec: ModelSpec, step: int) -> bool:
+    _, height, width, channels = shape
+    fits = 0 < width <= spec.input_wh[0] and 0 < height <= spec.input_wh[1]
+    return fits and not width % step and not height % step and channels == 3
+
+
+def size_step_of(network: Network) -> int:
+    """Pictures may be smaller than spec.input_wh, by whole multiples of this; 0 where they may not.
+    What networks may have as ``size_step``."""
+    step: int = getattr(network, "size_step", 0)
+    return step
 
 
 Arrays = list[NDArray[np.float32]]

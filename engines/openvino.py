@@ -21,6 +21,10 @@ from engines.quiet_openvino import ov
 from engines.signal_stack import kept_signal_stack
 from realtime.errors import ModelError
 
+SIZE_STEP = 64
+"""Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
+six times at most."""
+
 CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 """Name of each precision in the device's OPTIMIZATION_CAPABILITIES."""
 
@@ -55,7 +59,9 @@ class OpenvinoNetwork:
             planes_first(model)
             if ranges:
                 int8.insert(model, ranges)
-            compiled = core.compile_model(with_uint8_input(model, spec), "CPU", settings)
+            self.size_step = _size_step(model, spec)
+            model = with_uint8_input(model, spec, self.size_step)
+            compiled = core.compile_model(model, "CPU", settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
@@ -72,7 +78,7 @@ class OpenvinoNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch)
+        check_batch(self.spec, batch, self.size_step)
         if not len(batch):
             return [array.copy() for array in self._empty]
         return in_steps(self.spec, batch, self.spec.batch, self._run)
@@ -123,12 +129,30 @@ def _wrong_ranges(spec: ModelSpec, error: Exception) -> ModelError:
     return ModelError(f"model {spec.path}: its {int8.METADATA_KEY!r} metadata is wrong: {error}")
 
 
-def with_uint8_input(model: ov.Model, spec: ModelSpec) -> ov.Model:
+def _size_step(model: ov.Model, spec: ModelSpec) -> int:
+    """SIZE_STEP where the network takes smaller pictures and its maps are smaller by as much, else
+    0. See engines.base.size_step_of."""
+    if spec.format != "centers" or spec.batch or any(n % SIZE_STEP for n in spec.input_wh):
+        return 0
+
+    def maps(width: int, height: int) -> list[list[float]]:
+        model.reshape([1, height, width, 3] if spec.nhwc else [1, 3, height, width])
+        shapes = [output.get_partial_shape().to_shape() for output in model.outputs]
+        return [[width / shape[3], height / shape[2], shape[1]] for shape in shapes]
+
+    try:
+        return SIZE_STEP if maps(SIZE_STEP, SIZE_STEP) == maps(*spec.input_wh) else 0
+    except (RuntimeError, ValueError, IndexError):  # sizes are part of the network
+        return 0
+
+
+def with_uint8_input(model: ov.Model, spec: ModelSpec, size_step: int = 0) -> ov.Model:
     """The model with layout, colour order and normalisation of spec in front, so that it takes
-    uint8 (B, H, W, 3) BGR."""
+    uint8 (B, H, W, 3) BGR; size_step: of sizes that are smaller as well."""
     if len(model.inputs) != 1 or len(model.input(0).get_partial_shape()) != 4:
         raise ModelError(f"model {spec.path}: does not take one batch of pictures")
-    (width, height), batch = spec.input_wh, spec.batch or -1
+    batch = spec.batch or -1
+    width, height = (ov.Dimension(size_step or n, n) for n in spec.input_wh)
     model.reshape([batch, height, width, 3] if spec.nhwc else [batch, 3, height, width])
     steps = ov.preprocess.PrePostProcessor(model)
     picture = steps.input(0)

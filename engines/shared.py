@@ -8,7 +8,7 @@ from threading import Condition, Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, Network, check_batch
+from engines.base import Arrays, ModelSpec, Network, check_batch, size_step_of
 
 MOST = 16
 """Pictures of several callers in one call; one caller's own batch is never divided."""
@@ -39,13 +39,15 @@ class Shared:
         self.spec: ModelSpec = network.spec
         self.engine, self.precision = network.engine, network.precision
         self.device, self.why = network.device, network.why
+        self.size_step = size_step_of(network)
         self._users = users
         self._waiting: list[_Asked] = []
         self._changed = Condition()
         self._turn = Lock()  # held by the thread that runs the network
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
-        check_batch(self.spec, batch)  # a wrong one must not spoil what others ask for
+        # A wrong one must not spoil what others ask for.
+        check_batch(self.spec, batch, self.size_step)
         mine = _Asked(batch)
         with self._changed:
             self._waiting.append(mine)
@@ -77,12 +79,17 @@ class Shared:
             self._changed.notify_all()
 
     def _take(self) -> list[_Asked]:
-        """Those who have waited longest, as many as fit into one call."""
+        """Those who have waited longest, as many as fit into one call, which has one size."""
         with self._changed:
-            sizes = np.cumsum([len(asked.batch) for asked in self._waiting])
-            count = max(1, int(np.searchsorted(sizes, MOST, side="right")))
-            taken, self._waiting = self._waiting[:count], self._waiting[count:]
+            alike = [a for a in self._waiting if a.batch.shape[1:] == self._first_size]
+            sizes = np.cumsum([len(asked.batch) for asked in alike])
+            taken = alike[: max(1, int(np.searchsorted(sizes, MOST, side="right")))]
+            self._waiting = [asked for asked in self._waiting if asked not in taken]
             return taken
+
+    @property
+    def _first_size(self) -> tuple[int, ...]:
+        return self._waiting[0].batch.shape[1:] if self._waiting else ()
 
     def _run(self, group: list[_Asked]) -> None:
         if not group:

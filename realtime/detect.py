@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from engines.base import Arrays, Network
+from engines.base import Arrays, Network, size_step_of
 from realtime import geometry
 from realtime.defaults import DETECTOR_SCORE
 from realtime.records import Detections, Float, Frame, Image
@@ -43,18 +43,36 @@ class Detector:
         """The people of each frame, boxes in its pixels, sorted by descending score; those of at
         least this share of min_score.
 
-        All frames run as one batch. Raises ModelError.
+        All frames of one size run as one batch. Raises ModelError.
         """
-        least = share * self.min_score
-        if not frames:
-            return []
-        input_wh = self.network.spec.input_wh
-        outputs = self.network(letterboxed(frames, input_wh))
+        sizes = [self._canvas_wh(frame) for frame in frames]
+        found = [Detections.empty()] * len(frames)
+        for canvas_wh in dict.fromkeys(sizes):
+            numbers = [n for n, size in enumerate(sizes) if size == canvas_wh]
+            people = self._find([frames[n] for n in numbers], canvas_wh, share * self.min_score)
+            for n, one in zip(numbers, people, strict=True):
+                found[n] = one
+        return found
+
+    def _canvas_wh(self, frame: Frame) -> tuple[int, int]:
+        """How much of the network's input a frame needs: no more, where the network takes less,
+        since it would only see grey there."""
+        full_wh, step = self.network.spec.input_wh, size_step_of(self.network)
+        if not step:
+            return full_wh
+        width, height = geometry.letterbox_wh(frame.size_wh, full_wh)
+        return -(-width // step) * step, -(-height // step) * step
+
+    def _find(
+        self, frames: Sequence[Frame], canvas_wh: tuple[int, int], least: float
+    ) -> list[Detections]:
+        batch = letterboxed(frames, self.network.spec.input_wh, canvas_wh)
+        outputs = self.network(batch)
         found = []
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped
             for n, frame in enumerate(frames):
                 one = [array[n] for array in outputs]
-                boxes, scores = self._decode(one, input_wh, least)
+                boxes, scores = self._decode(one, canvas_wh, least)
                 found.append(self._in_frame(frame, boxes, scores, least))
         return found
 
@@ -70,12 +88,16 @@ class Detector:
         return Detections(boxes[order], scores[order])
 
 
-def letterboxed(frames: Sequence[Frame], input_wh: tuple[int, int]) -> Image:
+def letterboxed(
+    frames: Sequence[Frame], input_wh: tuple[int, int], canvas_wh: tuple[int, int] | None = None
+) -> Image:
     """Network input uint8 (B, H, W, 3): each frame scaled by geometry.letterbox on grey.
+    canvas_wh: W and H, where less than input_wh holds all of them.
 
     Bilinear without smoothing, as in the training of the public detectors.
     """
-    batch = np.full((len(frames), input_wh[1], input_wh[0], 3), GREY, np.uint8)
+    width, height = canvas_wh or input_wh
+    batch = np.full((len(frames), height, width, 3), GREY, np.uint8)
     for frame, picture in zip(frames, batch):
         small_wh = geometry.letterbox_wh(frame.size_wh, input_wh)
         part = picture[: small_wh[1], : small_wh[0]]

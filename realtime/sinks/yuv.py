@@ -9,9 +9,11 @@ import numpy as np
 
 from realtime.records import Image
 
-# Cb and Cr from B, G, R, 8 bit limited range (ITU-R BT.601-7, section 2.5).
+# Cb and Cr from B, G, R, 8 bit limited range (ITU-R BT.601-7, section 2.5). The row of zeros makes
+# it three channels to three, for which cv2.transform is ten times as fast.
 _CHROMA = np.array(
-    [[0.439216, -0.290993, -0.148223, 128], [-0.071427, -0.367788, 0.439216, 128]], np.float32
+    [[0.439216, -0.290993, -0.148223, 128], [-0.071427, -0.367788, 0.439216, 128], [0, 0, 0, 0]],
+    np.float32,
 )
 
 
@@ -28,7 +30,9 @@ def to_yuv420(picture: Image) -> Image:
         return to_yuv420(grown)
     planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
     half = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
-    chroma = cv2.transform(half, _CHROMA)
-    planes[height:] = np.moveaxis(chroma, 2, 0).reshape(height // 2, width)
+    both = cv2.transform(half, _CHROMA)
+    chroma = planes[height:].reshape(2, height // 2, width // 2)
+    for channel in range(2):
+        cv2.extractChannel(both, channel, chroma[channel])
     result: Image = planes
     return result
