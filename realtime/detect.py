@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from engines.base import Arrays, Network, size_step_of
@@ -23,6 +22,7 @@ MAX_IOU = 0.65
 STRIDES = (8, 16, 32)
 """Pixels of a cell in the three grids of YOLOX and NanoDet."""
 NANODET_CLASSES, NANODET_BINS = 80, 8
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 class Detector:
@@ -192,9 +192,8 @@ def decode_centers(
 
 def peaks(scores: Float) -> NDArray[np.bool_]:
     """The cells of (h, w) that none of their eight neighbours exceeds."""
-    padded = np.pad(scores, 1, constant_values=-np.inf)
-    highest = sliding_window_view(padded, (3, 3)).max((2, 3))
-    result: NDArray[np.bool_] = scores >= highest
+    highest = cv2.dilate(scores, _NEIGHBOURS)  # beyond the border there is nothing
+    result: NDArray[np.bool_] = scores >= np.asarray(highest)
     return result
 
 
