@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
 from engines.torch_locate import Locate, explained, trusted
-from engines.torch_nets import PoseResNet, folded
+from engines.torch_nets import PoseResNet, folded, widths_of
 from realtime.errors import ModelError
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
@@ -114,11 +114,11 @@ def _network(spec: ModelSpec, data: bytes) -> PoseResNet:
     """PoseResNet with exactly the weights in data, float32."""
     if spec.task != "pose":
         raise ModelError(f"model {spec.path}: the torch engine runs pose networks only")
-    net = PoseResNet().eval()
     try:
         weights = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
         raise ModelError(f"model {spec.path}: damaged safetensors: {error}") from error
+    net = PoseResNet(widths=widths_of(weights)).eval()
     wanted, given = net.state_dict(), weights
     wrong = [n for n in wanted if n not in given or given[n].shape != wanted[n].shape]
     wrong += [n for n in given if n not in wanted]

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from realtime.skeleton import JOINT_COUNT
 
-DECONV_CHANNELS = 256
+Widths = tuple[int, int, int]
+WIDTHS: Widths = 256, 256, 256
+"""Channels of the three deconvolutions in the paper; slimmed networks have fewer (train.slim)."""
 
 
 class PoseResNet(nn.Module):
     """A ResNet to stride 32, three deconvolutions back to stride 4, one 1x1 to the heatmaps.
 
     forward: normalised RGB float (B, 3, H, W) to heatmaps (B, 17, H / 4, W / 4); H and W are
-    multiples of 32. depth: 18, 34, 50, 101 or 152. Parameter names: torchvision's under
-    "backbone.", then "deconv.", "final.".
+    multiples of 32. depth: 18, 34, 50, 101 or 152. widths: channels of the deconvolutions.
+    Parameter names: torchvision's under "backbone.", then "deconv.", "final.".
     """
 
-    def __init__(self, depth: int = 18) -> None:
+    def __init__(self, depth: int = 18, widths: Widths = WIDTHS) -> None:
         super().__init__()
         self.backbone = torchvision.models.get_model(f"resnet{depth}", weights=None)
         channels = self.backbone.fc.in_features
         del self.backbone.avgpool, self.backbone.fc
         layers: list[nn.Module] = []
-        for inputs in (channels, DECONV_CHANNELS, DECONV_CHANNELS):
+        for inputs, outputs in zip((channels, *widths), widths):
             layers += [
-                nn.ConvTranspose2d(inputs, DECONV_CHANNELS, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(DECONV_CHANNELS),
+                nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(outputs),
                 nn.ReLU(inplace=True),
             ]
         self.deconv = nn.Sequential(*layers)
-        self.final = nn.Conv2d(DECONV_CHANNELS, JOINT_COUNT, 1)
+        self.final = nn.Conv2d(widths[-1], JOINT_COUNT, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         heatmaps: Tensor = self.final(self.levels(images)[-1])
@@ -49,6 +53,16 @@ class PoseResNet(nn.Module):
             if isinstance(layer, nn.ReLU):
                 levels.append(x)
         return levels
+
+
+def widths_of(weights: Mapping[str, Tensor]) -> Widths:
+    """The widths of the PoseResNet whose weights these are; WIDTHS where they are not told."""
+    found = [weights.get(f"deconv.{layer}.weight") for layer in (0, 3, 6)]
+    first, second, third = (
+        wide if kernel is None or kernel.ndim != 4 else int(kernel.shape[1])
+        for wide, kernel in zip(WIDTHS, found)
+    )
+    return first, second, third
 
 
 def folded(net: PoseResNet) -> PoseResNet:

@@ -21,6 +21,7 @@ COMMANDS = (
     "train.label",
     "train.evaluate",
     "train.average",
+    "train.slim_command",
     "train.convert",
 )
 """Modules with add_command(commands), which adds their subcommands: each sets run to a function

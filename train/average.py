@@ -14,18 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from realtime.command import between, number
 from realtime.errors import ModelError, UsageError
-from realtime.geometry import CROP_PADDING
+from train import written
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engines.base import Format
-    from train.pose_weights import Metadata, Weights
+    from train.pose_weights import Weights
 
 HELP = "the mean of several networks of the same shape, learned from the same start"
-SUFFIXES = (".safetensors", ".onnx")
-GRID = "pixel_centre"
-"""Where heatmaps of our own trainings lie, see engines.base.ModelSpec."""
 
 
 def add_command(commands: Any) -> None:
@@ -51,39 +47,24 @@ def run(options: argparse.Namespace) -> int:
     sources, shares = options.sources, options.shares or [1.0] * len(options.sources)
     if len(sources) < 2 or len(shares) != len(sources):
         raise UsageError(f"{len(sources)} networks and {len(shares)} shares; give two or more each")
-    if options.out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out {options.out}: name it .safetensors or .onnx")
+    written.check_name(options.out)
     from train.pose_weights import renormalised
     from train.weights import load_weights
 
     loaded = [load_weights(source, whole=True) for source in sources]
     given = {"padding": options.padding} if options.padding else {}
-    about = [_described(known, source) | given for (_, known), source in zip(loaded, sources)]
+    about = [
+        written.described(known, source) | given for (_, known), source in zip(loaded, sources)
+    ]
     for other, source in zip(about, sources):
         if strange := [name for name in other if other[name] != about[0][name]]:
             raise ModelError(f"model {source}: unlike {sources[0]} in its {strange[0]}")
     pose = about[0]["task"] == "pose"
     networks = [renormalised(weights, known) if pose else weights for weights, known in loaded]
     mean = mean_weights(networks, shares, sources)
-    _write(mean, about[0], options.out)
+    written.write(mean, about[0], options.out, "a mean of networks")
     print(f"{options.out}: the mean of {len(sources)} networks, {len(mean)} tensors")
     return 0
-
-
-def _described(known: Metadata, source: Path) -> Metadata:
-    """What networks must have in common to have a mean. Raises ModelError."""
-    if "input_wh" not in known:
-        raise ModelError(f"model {source}: does not say its input size; give a training or .onnx")
-    if known.get("grid", GRID) != GRID:
-        raise ModelError(
-            f"model {source}: heatmaps on grid {known['grid']}; {GRID} alone is written"
-        )
-    return {
-        "task": known.get("task", "pose"),
-        "input_wh": tuple(known["input_wh"]),
-        "sigma": known.get("sigma", 2.0),
-        "padding": known.get("padding", CROP_PADDING),
-    }
 
 
 def mean_weights(
@@ -123,22 +104,3 @@ def _mean(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
         return tensors[0]
     total = sum(shares)
     return sum((s / total * t for s, t in zip(shares, tensors)), 0 * tensors[0])
-
-
-def _write(weights: Weights, about: Metadata, path: Path) -> None:
-    """The file; as ONNX without what is only there to learn. Raises ModelError, OutputError."""
-    from realtime import atomic
-    from train import checkpoint, finish
-    from train.config import Config
-    from train.pose_weights import ONLY_TO_LEARN
-    from train.trained_network import network_of
-
-    config = Config(**about)
-    if path.suffix.lower() == ".safetensors":
-        data = checkpoint.weights_bytes(weights, {"config": config.to_json()})
-        atomic.replace(path, data)
-        return
-    of_use = {name: t for name, t in weights.items() if not name.startswith(ONLY_TO_LEARN)}
-    net = network_of(of_use, about, path).eval()
-    style: Format = "heatmaps" if config.task == "pose" else "centers"
-    atomic.replace_by(path, lambda to: finish.write(net, config, to, style, "a mean of networks"))

@@ -25,6 +25,7 @@ from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
 from train.teacher import Teacher
+from train.weights import start_widths
 
 LEAST_JOINTS = 3
 """Labelled joints of a person that is learned from."""
@@ -62,7 +63,7 @@ class PoseTask:
         return self.__dict__ | {"_teacher": None, "_hints": None}
 
     def network(self) -> nn.Module:
-        pose = PoseNet(self.config.depth)
+        pose = PoseNet(self.config.depth, widths=start_widths(self.config.start))
         nn.init.normal_(pose.net.final.weight, std=0.001)
         nn.init.zeros_(pose.net.final.bias)  # type: ignore[arg-type]
         if not self.config.hint_weight:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.registry import IMAGENET_MEAN, IMAGENET_STD
-from engines.torch_nets import DECONV_CHANNELS, PoseResNet
+from engines.torch_nets import WIDTHS, PoseResNet, Widths
 
 Triple = tuple[float, float, float]
 
@@ -21,6 +21,7 @@ class PoseNet(nn.Module):
 
     H and W are multiples of 32. depth: 18, 34, 50, 101 or 152 layers of the backbone. rgb, mean,
     std: what the weights were trained with, as in engines.base.ModelSpec; constants, not learned.
+    widths: channels of the deconvolutions.
     All that a checkpoint holds are the parameters and buffers of engines.torch_nets.PoseResNet,
     which is the attribute net.
     """
@@ -34,9 +35,11 @@ class PoseNet(nn.Module):
         rgb: bool = True,
         mean: Triple = IMAGENET_MEAN,
         std: Triple = IMAGENET_STD,
+        widths: Widths = WIDTHS,
     ) -> None:
         super().__init__()
-        self.net = PoseResNet(depth)
+        self.net = PoseResNet(depth, widths)
+        self.widths = widths
         self.rgb = rgb
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("scale", 1 / torch.tensor(std), persistent=False)
@@ -73,7 +76,7 @@ class PoseTrainer(nn.Module):
         self.pose = pose
         self._levels = [STRIDES.index(stride) for stride in strides]
         deep = int(pose.net.deconv[0].in_channels)  # type: ignore[arg-type]
-        widths = [DECONV_CHANNELS if level else deep for level in self._levels]
+        widths = [(deep, *pose.widths)[level] for level in self._levels]
         pairs = zip(widths, teacher_channels, strict=True)
         self.hints = nn.ModuleList(nn.Conv2d(wide, channels, 1) for wide, channels in pairs)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engines.base import ModelSpec
 from engines.registry import IMAGENET_MEAN, IMAGENET_STD
-from engines.torch_nets import PoseResNet
+from engines.torch_nets import PoseResNet, widths_of
 from realtime.errors import ModelError
 from realtime.skeleton import JOINT_COUNT
 from train.pose_net import PoseNet
@@ -66,7 +66,7 @@ def check(weights: Weights, path: Path) -> int:
     if depth is None or "final.weight" not in weights:
         raise ModelError(f"model {path}: not the weights of a ResNet pose network")
     with torch.device("meta"):
-        wanted = PoseResNet(depth).state_dict()
+        wanted = PoseResNet(depth, widths_of(weights)).state_dict()
     joints = weights["final.weight"].shape[0]
     if joints != JOINT_COUNT:
         raise ModelError(f"model {path}: a network for {joints} joints, not COCO's {JOINT_COUNT}")
@@ -88,7 +88,8 @@ def pose_net(weights: Weights, metadata: Metadata, path: Path) -> PoseNet:
     Raises ModelError unless they are those of a PoseResNet; path is for its message.
     """
     rgb, mean, std = ({**INPUT, **metadata}[name] for name in INPUT)
-    net = PoseNet(check(weights, path), rgb, tuple(mean), tuple(std))
+    depth = check(weights, path)
+    net = PoseNet(depth, rgb, tuple(mean), tuple(std), widths_of(weights))
     counters = {n: t for n, t in net.net.state_dict().items() if n.endswith(COUNTER)}
     net.net.load_state_dict({**counters, **weights})
     return net.eval()

@@ -11,6 +11,7 @@ from torch import nn
 
 from engines.identify import METADATA_KEY, describe, read
 from engines.registry import BY_SHA256
+from engines.torch_nets import WIDTHS, Widths, widths_of
 from realtime.errors import ModelError
 from train.config import Config
 from train.pose_weights import (
@@ -96,6 +97,13 @@ def start_weights(net: nn.Module, text: str) -> list[str]:
     net.load_state_dict(fits, strict=False)
     logger.info("start: %d tensors from %s, %s", len(fits), text, _listed(new))
     return new
+
+
+def start_widths(text: str) -> Widths:
+    """The widths of the pose network that start_weights(net, text) is for. Raises ModelError."""
+    if text in ("", "imagenet"):
+        return WIDTHS
+    return widths_of({bare(name): tensor for name, tensor in _read_any(Path(text))[0].items()})
 
 
 def bare(name: str) -> str:

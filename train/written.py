@@ -1,0 +1,59 @@
+"""Pose networks and detectors made of others, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realtime.errors import ModelError, UsageError
+from realtime.geometry import CROP_PADDING
+
+if TYPE_CHECKING:
+    from engines.base import Format
+    from train.pose_weights import Metadata, Weights
+
+SUFFIXES = (".safetensors", ".onnx")
+GRID = "pixel_centre"
+"""Where heatmaps of our own trainings lie, see engines.base.ModelSpec."""
+
+
+def check_name(path: Path) -> None:
+    """Raise UsageError unless write() can write such a file."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--out {path}: name it .safetensors or .onnx")
+
+
+def described(known: Metadata, source: Path) -> Metadata:
+    """What a network must keep to stay what it is: fields of train.config.Config, from what the
+    file says about its weights. Raises ModelError."""
+    if "input_wh" not in known:
+        raise ModelError(f"model {source}: does not say its input size; give a training or .onnx")
+    if known.get("grid", GRID) != GRID:
+        raise ModelError(
+            f"model {source}: heatmaps on grid {known['grid']}; {GRID} alone is written"
+        )
+    return {
+        "task": known.get("task", "pose"),
+        "input_wh": tuple(known["input_wh"]),
+        "sigma": known.get("sigma", 2.0),
+        "padding": known.get("padding", CROP_PADDING),
+    }
+
+
+def write(weights: Weights, about: Metadata, path: Path, trained: str) -> None:
+    """The file; as ONNX without what is only there to learn. Raises ModelError, OutputError."""
+    from realtime import atomic
+    from train import checkpoint, finish
+    from train.config import Config
+    from train.pose_weights import ONLY_TO_LEARN
+    from train.trained_network import network_of
+
+    config = Config(**about)
+    if path.suffix.lower() == ".safetensors":
+        data = checkpoint.weights_bytes(weights, {"config": config.to_json()})
+        atomic.replace(path, data)
+        return
+    of_use = {name: t for name, t in weights.items() if not name.startswith(ONLY_TO_LEARN)}
+    net = network_of(of_use, about, path).eval()
+    style: Format = "heatmaps" if config.task == "pose" else "centers"
+    atomic.replace_by(path, lambda to: finish.write(net, config, to, style, trained))
