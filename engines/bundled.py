@@ -14,9 +14,9 @@ from realtime.errors import ModelError
 
 SHA256 = {
     "detector.onnx": "0c949a59bff3c06d465dab3d3060f747f550d0c6e8f7bb58582292c6e18da9cb",
-    "pose.onnx": "53c5b574bcf1051333961774e6864e50dd05bbb7db710f6e0f3a5beb7666a2fc",
-    "tiny_detector.onnx": "b6f150cacc3de7f154a5da408dd7faa058c54ef8d0847b6ff0f04ff19225e17d",
-    "tiny_pose.onnx": "a1ac6d9ac51439888cdf401b8454c03256e2c9126265ec9c9cd386a6625ce53e",
+    "pose.onnx": "c163b5be6846eca4c3f8627240bef8346540b80914364909da4361bc26ea9513",
+    "tiny_detector.onnx": "38d448cb81b0cc345858333912d42e9ad88c974ca5a34ad6c6ccc637e09958df",
+    "tiny_pose.onnx": "e0dbd83d15e6e796e5a75fcd8469ba2f1e456d1448c30c956c815aed42d5e512",
 }
 """By file name; a new bundled network has to be entered here (tests/test_bundled.py says so)."""
 
