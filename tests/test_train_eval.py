@@ -531,7 +531,11 @@ def test_false_people_at_equal_recall_by_hand(tmp_path: Path) -> None:
     assert nothing.recall == 0 and nothing.empty_at(0.1) == 0 and nothing.best_f1()[0] == 0
 
 
-def test_detector_numbers_are_those_of_the_pipeline(demo: Path, detector: Network) -> None:
+def test_detector_numbers_are_those_of_the_pipeline(
+    demo: Path, detector: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the whole input, as a network in training has it."""
+    monkeypatch.setattr(detector, "size_step", 0)
     pictures = coco.open_set(str(demo)).pictures
     numbers = detector_numbers(lambda b: detector(b), pictures, input_wh=(320, 192))
     found = find_people(detector, pictures)
