@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -115,19 +116,18 @@ class Network(Protocol):
 def check_batch(spec: ModelSpec, batch: NDArray[np.uint8], size_step: int = 0) -> None:
     """Raise ModelError unless batch is uint8 (B, H, W, 3) of the size the network takes, or of a
     smaller one where there is a step, see size_step_of."""
-    width, height = spec.input_wh
-    smaller = size_step and batch.ndim == 4 and _is_smaller(batch.shape, spec, size_step)
-    if batch.dtype != np.uint8 or (batch.shape[1:] != (height, width, 3) and not smaller):
+    full = spec.input_wh[::-1]
+    fits = batch.ndim == 4 and batch.shape[3] == 3 and batch.dtype == np.uint8
+    if not fits or not all(map(partial(_is_length, size_step), batch.shape[1:3], full)):
+        less = f", or multiples of {size_step} below" if size_step else ""
         raise ModelError(
-            f"{spec.name}: expected uint8 (B, {height}, {width}, 3), "
+            f"{spec.name}: expected uint8 (B, {full[0]}, {full[1]}, 3){less}, "
             f"got {batch.dtype} {batch.shape}"
         )
 
 
-def _is_smaller(shape: tuple[int, ...], spec: ModelSpec, step: int) -> bool:
-    _, height, width, channels = shape
-    fits = 0 < width <= spec.input_wh[0] and 0 < height <= spec.input_wh[1]
-    return fits and not width % step and not height % step and channels == 3
+def _is_length(step: int, length: int, full: int) -> bool:
+    return length == full or bool(step and 0 < length < full and length % step == 0)
 
 
 def size_step_of(network: Network) -> int:

@@ -81,15 +81,12 @@ class Shared:
     def _take(self) -> list[_Asked]:
         """Those who have waited longest, as many as fit into one call, which has one size."""
         with self._changed:
-            alike = [a for a in self._waiting if a.batch.shape[1:] == self._first_size]
+            first = self._waiting[:1] and self._waiting[0].batch.shape[1:]
+            alike = [asked for asked in self._waiting if asked.batch.shape[1:] == first]
             sizes = np.cumsum([len(asked.batch) for asked in alike])
             taken = alike[: max(1, int(np.searchsorted(sizes, MOST, side="right")))]
             self._waiting = [asked for asked in self._waiting if asked not in taken]
             return taken
-
-    @property
-    def _first_size(self) -> tuple[int, ...]:
-        return self._waiting[0].batch.shape[1:] if self._waiting else ()
 
     def _run(self, group: list[_Asked]) -> None:
         if not group:

@@ -70,14 +70,14 @@ def test_channels_that_others_can_say_go_first() -> None:
     x = torch.randn(500, 6, generator=torch.Generator().manual_seed(3)).double()
     x[:, 2], x[:, 4] = x[:, 0] - 2 * x[:, 5], 0
     matrix = torch.randn(6, 3, generator=torch.Generator().manual_seed(4)).double()
-    kept, (found,) = eliminated([x.T @ x], [matrix], 4)
+    kept, (found,) = eliminated([x.T @ x], [matrix], 1, 4)
     assert 4 not in kept and len({0, 2, 5} & {*kept}) == 2
     torch.testing.assert_close(x[:, kept] @ found, x @ matrix, rtol=0, atol=1e-3)
 
 
 def test_nothing_changes_where_all_stay() -> None:
     square, matrix = torch.eye(6).double(), torch.randn(6, 2).double()
-    kept, (found,) = eliminated([square], [matrix], 6)
+    kept, (found,) = eliminated([square], [matrix], 1, 6)
     assert kept == list(range(6)) and torch.equal(found, matrix)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engines.torch_nets import Widths
+from train.onnx_weights import EPSILON
 from train.pose_net import PoseNet
 from train.pose_weights import Weights
 
@@ -25,20 +26,20 @@ ROUND = 16
 """Channels that go before those that are left are weighed anew."""
 RIDGE = 1e-5
 """Of the mean square of what is read, added to every square: two channels may be the same."""
-EPSILON = 1e-5
-"""Of torch.nn.BatchNorm2d."""
 
 
 class Layer(Protocol):
     """What reads the maps of a deconvolution.
 
     read: what maps (B, C, h, w) show it, (N, C * T) with the T values of a channel together, for
-    each kind of place one matrix. matrices: its weights (C * T, O), which that is multiplied by.
-    weight: the weights whose matrices these are.
+    each kind of place one matrix; taps: T. matrices: its weights (C * T, O), which that is
+    multiplied by. weight: the weights whose matrices these are.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def taps(self) -> int: ...
     def read(self, maps: Tensor) -> list[Tensor]: ...
     def matrices(self, weight: Tensor) -> list[Tensor]: ...
     def weight(self, matrices: Sequence[Tensor]) -> Tensor: ...
@@ -47,7 +48,7 @@ class Layer(Protocol):
 class Final:
     """The 1x1 convolution, which reads each place alone. See Layer."""
 
-    name = "final"
+    name, taps = "final", 1
 
     def read(self, maps: Tensor) -> list[Tensor]:
         return [maps.permute(0, 2, 3, 1).flatten(0, 2)]
@@ -63,6 +64,7 @@ class Deconvolution:
     """One with a kernel of 4, stride 2 and padding 1: each result is of four places, and even and
     odd rows and columns of results are kinds of their own. See Layer."""
 
+    taps = 4
     SIDES = ((1, 0), (3, -1)), ((2, 0), (0, 1))
     """For even and odd results, which elements of the kernel meet which place from there."""
 
@@ -111,7 +113,7 @@ def slimmed(net: PoseNet, widths: Widths, crops: Iterable[Tensor]) -> Weights:
         layer = LAYERS[n]
         matrices = layer.matrices(weights[f"{layer.name}.weight"].double())
         gain = _gain(weights, n + 1) if n < 2 else torch.ones(matrices[0].shape[1]).double()
-        kept, found = eliminated(squares[n], [m * gain for m in matrices], widths[n])
+        kept, found = eliminated(squares[n], [m * gain for m in matrices], layer.taps, widths[n])
         weights[f"{layer.name}.weight"] = layer.weight([m / gain for m in found]).float()
         weights[f"deconv.{3 * n}.weight"] = weights[f"deconv.{3 * n}.weight"][:, kept]
         for part in ("weight", "bias", "running_mean", "running_var"):
@@ -125,10 +127,9 @@ def _squares(net: PoseNet, crops: Iterable[Tensor]) -> list[list[Tensor]]:
     """For each of LAYERS and kind of place the sum of x x^T over all that it reads."""
     sums: list[list[Tensor]] = []
     for batch in crops:
-        levels = net.levels(batch)[1:]
-        new = [[x.T @ x for x in layer.read(m)] for layer, m in zip(LAYERS, levels)]
-        old = sums or [[0 * square.double() for square in each] for each in new]
-        sums = [[a + b for a, b in zip(*pair)] for pair in zip(old, new)]
+        levels = zip(LAYERS, net.levels(batch)[1:])
+        new = [[(x.T @ x).double() for x in layer.read(maps)] for layer, maps in levels]
+        sums = [[a + b for a, b in zip(*pair)] for pair in zip(sums, new)] if sums else new
     return sums
 
 
@@ -143,16 +144,15 @@ def _gain(weights: Weights, n: int) -> Tensor:
 
 
 def eliminated(
-    squares: Sequence[Tensor], matrices: Sequence[Tensor], count: int
+    squares: Sequence[Tensor], matrices: Sequence[Tensor], taps: int, count: int
 ) -> tuple[list[int], list[Tensor]]:
     """Which count of C channels to keep, and the matrices (count * T, O) that make of them what
-    comes nearest to what those given, (C * T, O), make of all.
+    comes nearest to what those given, (C * T, O), make of all. taps: T.
 
     squares: (C * T, C * T), sums of x x^T over all x that are read; float64, as all is. Without a
     channel the squared error grows by tr(M^T S^-1 M): M its rows of the best matrix, S its block of
     the inverse of squares. Those with the least go, ROUND at a time.
     """
-    taps = 4 if len(squares) > 1 else 1
     kept = list(range(len(squares[0]) // taps))
     if count == len(kept):
         return kept, list(matrices)
