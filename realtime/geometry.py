@@ -102,11 +102,13 @@ def _overlap(a_xyxy: Float, b_xyxy: Float) -> Float:
     """Square pixels (N, M) that boxes have in common."""
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    result: Float = np.prod(np.clip(high - low, 0, None), 2)
+    sides = np.maximum(high - low, 0)
+    result: Float = sides[..., 0] * sides[..., 1]
     return result
 
 
 def areas(boxes_xyxy: Float) -> Float:
     """Area (N,) of boxes (N, 4) in square pixels; 0 for inverted ones."""
-    result: Float = np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), 1)
+    sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
+    result: Float = sides[:, 0] * sides[:, 1]
     return result.astype(np.float32)

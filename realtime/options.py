@@ -168,7 +168,8 @@ def add_networks(add: Any) -> None:
         type=int,
         metavar="N",
         help="frames from one detection to the next "
-        "(default: 3 in files, fewer where people come, go or are in doubt; 1 live)",
+        "(default: 3 in files, 6 while people keep still, 1 where they come, go or are in doubt; "
+        "1 live)",
     )
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add(

@@ -92,7 +92,7 @@ def test_it_holds_only_so_many_frames_and_closes():
     groups = bridged(detect_sparsely(film.frames(), Detector(*PASSING), 3, 4), 4)
     for _ in range(6):
         group = next(groups)
-        assert film.alive <= 2 * 3 + 4 + LONGEST + 4
+        assert film.alive <= 4 * 3 + 4 + LONGEST + 4
         del group
     groups.close()
     assert film.closed

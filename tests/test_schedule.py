@@ -96,21 +96,23 @@ def test_every_frame_once_in_order_in_full_batches(count, every, batch):
     assert all(len(group) == batch for group in groups[:-1])
     assert all(1 <= len(group) <= batch for group in groups)
     assert all(len(call) <= batch for call in detector.calls)
-    keys = sorted({*range(0, count, every), *list(range(count))[-1:]})
-    assert detector.seen == keys  # nobody comes or goes: nothing else is needed
+    ends = {*list(range(count))[-1:]}
+    # nobody comes or goes: nothing else is needed
+    assert {*range(0, count, every)} | ends >= set(detector.seen)
+    assert {*range(0, count, 2 * every if every > 1 else 1)} | ends <= set(detector.seen)
 
 
 @steady
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 9), st.integers(0, 40))
 def test_it_holds_only_so_many_frames(count, every, batch, stop):
-    """Never more than 2 * every + batch, those just delivered included."""
+    """Never more than 4 * every + batch, those just delivered included."""
     film = Film(count)
     delivered = 0
     groups = detect_sparsely(film.frames(), Detector(*PASSING), every, batch)
     for group in groups:
         delivered += len(group)
-        assert film.read - delivered <= 2 * every + batch
-        assert film.alive <= 2 * every + batch
+        assert film.read - delivered <= 4 * every + batch
+        assert film.alive <= 4 * every + batch
         del group
         if delivered >= stop:
             break
@@ -129,7 +131,27 @@ def test_two_runs_are_the_same_and_do_not_depend_on_the_batch():
 def test_several_key_frames_share_a_call():
     detector = Detector(*PASSING)
     run(Film(41), detector, 2, 8)
-    assert len(detector.seen) == 21 and len(detector.calls) <= 8
+    assert len(detector.seen) == 21 and len(detector.calls) <= 12
+
+
+@pytest.mark.parametrize(
+    "speed, seen",
+    [(0, [0, 10, 20, 30, 33]), (60, [0, 10, 20, 30, 33]), (90, [0, 5, 10, 15, 20, 25, 30, 33])],
+)
+def test_while_everybody_keeps_still_half_as_often_is_enough(speed, seen):
+    """Of 80 pixels 20 between two key frames leave an IoU of 0.6, 8 of 0.82 and 30 of 0.45."""
+    detector = Detector(walker(50, 0), walker(300, speed * 0.4))
+    run(Film(34), detector, 5, 4)
+    assert detector.seen == seen
+
+
+def test_who_moves_while_the_others_keep_still_is_enough_to_look_again():
+    def turns(t):  # away and back within ten frames: at both ends where they were
+        return walker(400 if 4.5 < 30 * t < 5.5 else 300, 0)(t)
+
+    detector = Detector(walker(50, 0), walker(300, 90), turns)
+    run(Film(11), detector, 5, 4)
+    assert 5 in detector.seen
 
 
 def test_every_frame_is_plain_batched_detection():
@@ -225,7 +247,7 @@ def test_key_frames_at_the_same_time_and_nobody_at_all():
     empty = Detector()
     groups = run(Film(9), empty, 4, 3)
     assert [len(found) for group in groups for _, found in group] == [0] * 9
-    assert empty.seen == [0, 4, 8]
+    assert empty.seen == [0, 8]
 
 
 @steady
@@ -268,7 +290,7 @@ def test_where_a_score_is_in_doubt_the_detector_runs_on_every_frame(scores, ever
     film = Film(len(scores))
     groups = list(detect_sparsely(film.frames(), detector, every, batch, 0.4))
     results = [people for group in groups for _, people in group]
-    keys = sorted({*range(0, len(scores), every), len(scores) - 1})
+    keys = sorted({*range(0, len(scores), every), len(scores) - 1} & {*found})
     for first, last in pairwise(keys):
         ends = scores[first] + scores[last]
         low, high = np.float32(0.93 * 0.4), np.float32(1.125 * 0.4)

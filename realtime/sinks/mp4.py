@@ -149,7 +149,7 @@ class Mp4:
         pts = max(round(time / self._tick), 0 if self._last is None else self._last + 1)
         if self._last is not None:
             self._duration = pts - self._last  # the best guess at how long this frame will last
-        frame = av.VideoFrame.from_ndarray(to_yuv420(picture), format="yuv420p")
+        frame = _frame(to_yuv420(picture))
         frame.pts = self._count
         if self._count == 0 or (pts - self._last_key) * self._tick >= KEY_INTERVAL:
             frame.pict_type = PictureType.I
@@ -243,3 +243,11 @@ def _muxer_options(tick: Fraction) -> dict[str, str]:
         "video_track_timescale": str(tick.denominator),
         "movie_timescale": str(tick.denominator),
     }
+
+
+def _frame(planes: Image) -> av.VideoFrame:
+    """planes as to_yuv420 gives them; without a copy where PyAV gets the height right: it takes
+    four times the rows divided by six and rounded down."""
+    if planes.shape[0] % 6 == 0:
+        return av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
+    return av.VideoFrame.from_ndarray(planes, format="yuv420p")
