@@ -22,6 +22,8 @@ from train.detector import DetectorTask
 from train.detector_data import detector_sample
 from train.detector_loss import box_loss, centre_loss, detector_loss, joint_loss
 from train.detector_net import DetectorTrainer, PersonDetector
+from train.learner import Learner
+from train.parallel import team
 from train.pose import PoseTask
 from train.sheet import shown_heat
 from train.targets import heatmaps
@@ -161,6 +163,37 @@ def test_a_teacher_speaks_where_labels_are_silent(people: str) -> None:
 
 
 # ---- detector -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hints", [0.0, 0.5])
+def test_what_is_frozen_stays_as_it_is(hints: float, people: str, tmp_path: Path) -> None:
+    """The stem and layer1, weights and statistics, over two steps; all else learns."""
+    teacher = tmp_path / "teacher.onnx"
+    task = PoseTask(pose_config(people))
+    task.write(task.network().eval(), str(teacher), "")
+    config = pose_config(people, freeze=2, warmup=0, rate=0.01, optimiser="muon")
+    config = replace(config, hint_weight=hints, teacher=str(teacher) if hints else "")
+    task = PoseTask(config)
+    with team("cpu") as crew:
+        learner = Learner(task, config, crew, 2)
+        before = learner.snapshot(config, {})
+        old, averaged = ({k: v.clone() for k, v in w.items()} for w in (before.weights, before.ema))
+        samples = batch([task.sample(0, n) for n in range(4)])
+        for step in range(2):
+            learner.learn(step, samples)
+        now = learner.snapshot(config, {})
+    for had, has in ((old, now.weights), (averaged, now.ema)):
+        same = {name for name, tensor in had.items() if torch.equal(tensor, has[name])}
+        parts = ("backbone.conv1.", "backbone.bn1.", "backbone.layer1.")
+        frozen = {name for name in had if any(part in name for part in parts)}
+        assert frozen <= same and len(frozen) == 6 + 4 * 6
+        assert not {name for name in same - frozen if name.endswith("weight")}
+    assert learner.weights < sum(p.numel() for p in task.network().parameters())
+
+
+def test_a_detector_freezes_nothing(people: str) -> None:
+    with pytest.raises(UsageError, match="--freeze"):
+        DetectorTask(detector_config(people, freeze=1))
 
 
 def boxes_of(sample: Sample, size_wh: tuple[int, int]) -> np.ndarray:

@@ -46,6 +46,10 @@ class Config:
     )
     depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
     start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
+    freeze: int = option(
+        0,
+        "parts of a pose backbone that stay as they are: 1 is before its blocks, 2 with layer1, ...",
+    )
     teacher: str = option("", "model to learn from as well: heatmaps, or RTMDet for a detector")
     teacher_weight: float = option(
         1.0, "of the teacher's joints, where nobody labelled them, against those of the labels"
@@ -155,7 +159,7 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
 
 MANY = 1e9
 LIMITS = {
-    "teacher_weight": (0, MANY), "distil": (0, MANY), "hint_weight": (0, MANY),
+    "freeze": (0, 5), "teacher_weight": (0, MANY), "distil": (0, MANY), "hint_weight": (0, MANY),
     "peak_weight": (0, MANY), "sigma": (0.5, 100), "padding": (1, 4),
     "epochs": (1, 100_000), "batch": (1, 100_000), "rate": (0, 10), "warmup": (0, MANY),
     "weight_decay": (0, 10), "clip": (0, MANY), "ema": (0, 0.999999), "seed": (0, 2**31),

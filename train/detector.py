@@ -42,6 +42,8 @@ class DetectorTask:
             raise UsageError("--unlabelled: not for the detector; label boxes with train label")
         if bool(config.teacher or config.hints) != bool(config.hint_weight):
             raise UsageError("--teacher, --hint-weight: one needs the other for a detector")
+        if config.freeze:
+            raise UsageError("--freeze: for the backbone of a pose network")
         if config.distil:
             raise UsageError("--distil: for a pose network; a detector learns by --hint-weight")
         self.config = config

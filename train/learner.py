@@ -41,7 +41,7 @@ class Learner:
     @property
     def weights(self) -> int:
         """How many numbers are learnt."""
-        return sum(p.numel() for p in self._net.parameters())
+        return sum(p.numel() for p in self._net.parameters() if p.requires_grad)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, from 0."""

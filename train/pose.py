@@ -66,6 +66,7 @@ class PoseTask:
         pose = PoseNet(self.config.depth, widths=start_widths(self.config.start))
         nn.init.normal_(pose.net.final.weight, std=0.001)
         nn.init.zeros_(pose.net.final.bias)  # type: ignore[arg-type]
+        pose.freeze(self.config.freeze)
         if not self.config.hint_weight:
             return started(pose, self.config)
         hints = self._hinter()

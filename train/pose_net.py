@@ -41,12 +41,33 @@ class PoseNet(nn.Module):
         self.net = PoseResNet(depth, widths)
         self.widths = widths
         self.rgb = rgb
+        self._frozen = 0
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("scale", 1 / torch.tensor(std), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
         heatmaps: Tensor = self.net(self._images(crops))
         return heatmaps
+
+    def freeze(self, parts: int) -> None:
+        """Nothing learns any more in so many parts of the backbone: what is before the first block,
+        then stages of blocks."""
+        self._frozen = parts
+        for module in self._still():
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> PoseNet:
+        """As ever, but for batch normalisations that are frozen: their statistics stay."""
+        super().train(mode)
+        for module in self._still():
+            module.eval()
+        return self
+
+    def _still(self) -> list[nn.Module]:
+        net = self.net.backbone
+        parts = [[net.conv1, net.bn1], *([getattr(net, f"layer{n}")] for n in range(1, 5))]
+        return [module for part in parts[: self._frozen] for module in part]
 
     def levels(self, crops: Tensor) -> list[Tensor]:
         """See engines.torch_nets.PoseResNet.levels."""
