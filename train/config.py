@@ -48,7 +48,7 @@ class Config:
     start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
     freeze: int = option(
         0,
-        "parts of a pose backbone that stay as they are: 1 is before its blocks, 2 with layer1, ...",
+        "parts of a pose backbone that stay as they are: 1 is all before layer1, 2 that too",
     )
     teacher: str = option("", "model to learn from as well: heatmaps, or RTMDet for a detector")
     teacher_weight: float = option(
