@@ -63,7 +63,7 @@ def test_every_row_has_worked_on_everybody_in_every_frame(slowed) -> None:
         # two who stand behind each other may pass for one
         assert row["people_in_view"] - 1 <= row["poses"] <= row["people_in_view"]
         counts = {name: stage["frames"] for name, stage in row["stages"].items()}
-        assert 4 <= counts.pop("detect") <= 8  # frames 0, 3, 6 and 7, and where it is not sure
+        assert 3 <= counts.pop("detect") <= 8  # frames 0, 6, 7, and where they move or it is unsure
         assert set(counts.values()) == {8}
         assert row["fps"] == pytest.approx(1e3 / row["ms_per_frame"], rel=0.01)
         assert 0 < row["cores_used"] <= 1.1 and row["core_ms_per_frame"] > 0
