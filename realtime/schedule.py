@@ -51,9 +51,9 @@ def detect_sparsely(
     Key frames are the first, every 2 * ``every``-th after it (counted in frames, not in indices),
     and the last. Between two neighbouring ones the boxes are interpolated if everybody is at both
     ends (see interpolated()), has hardly moved (CALM), and no score is in DOUBT of ``least``.
-    Otherwise the frame ``every`` after the first is a key frame as well, and if people have moved
-    between two of these it does not matter; where somebody is not at both ends or in doubt the
-    detector runs on every frame between. Boxes below least are in no result.
+    Otherwise the frame ``every`` after the first is a key frame as well. Between these the same
+    holds, however far people have moved; else the detector runs on every frame between. Boxes below
+    least are in no result.
 
     Yields lists of ``batch`` frames, the last one shorter. Calls detect with at most ``batch``
     frames. Holds at most 4 * every + batch frames. Closes ``frames`` when it ends or is closed.

@@ -136,22 +136,14 @@ def test_several_key_frames_share_a_call():
 
 @pytest.mark.parametrize(
     "speed, seen",
-    [(0, [0, 10, 20, 30, 33]), (60, [0, 10, 20, 30, 33]), (90, [0, 5, 10, 15, 20, 25, 30, 33])],
+    [(0, [0, 10, 20, 30, 33]), (24, [0, 10, 20, 30, 33]), (36, [0, 5, 10, 15, 20, 25, 30, 33])],
 )
 def test_while_everybody_keeps_still_half_as_often_is_enough(speed, seen):
-    """Of 80 pixels 20 between two key frames leave an IoU of 0.6, 8 of 0.82 and 30 of 0.45."""
-    detector = Detector(walker(50, 0), walker(300, speed * 0.4))
+    """One stands still; the other is 80 pixels wide and walks 8 or 12 in ten frames, which leaves an
+    IoU of 0.82 or 0.74."""
+    detector = Detector(walker(50, 0), walker(300, speed))
     run(Film(34), detector, 5, 4)
     assert detector.seen == seen
-
-
-def test_who_moves_while_the_others_keep_still_is_enough_to_look_again():
-    def turns(t):  # away and back within ten frames: at both ends where they were
-        return walker(400 if 4.5 < 30 * t < 5.5 else 300, 0)(t)
-
-    detector = Detector(walker(50, 0), walker(300, 90), turns)
-    run(Film(11), detector, 5, 4)
-    assert 5 in detector.seen
 
 
 def test_every_frame_is_plain_batched_detection():

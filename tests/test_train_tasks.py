@@ -168,11 +168,11 @@ def test_a_teacher_speaks_where_labels_are_silent(people: str) -> None:
 @pytest.mark.parametrize("hints", [0.0, 0.5])
 def test_what_is_frozen_stays_as_it_is(hints: float, people: str, tmp_path: Path) -> None:
     """The stem and layer1, weights and statistics, over two steps; all else learns."""
-    teacher = tmp_path / "teacher.onnx"
+    start = str(tmp_path / "start.onnx")
     task = PoseTask(pose_config(people))
-    task.write(task.network().eval(), str(teacher), "")
-    config = pose_config(people, freeze=2, warmup=0, rate=0.01, optimiser="muon")
-    config = replace(config, hint_weight=hints, teacher=str(teacher) if hints else "")
+    task.write(task.network().eval(), start, "")
+    config = pose_config(people, freeze=2, start=start, warmup=0, rate=0.01, optimiser="muon")
+    config = replace(config, hint_weight=hints, teacher=start if hints else "")
     task = PoseTask(config)
     with team("cpu") as crew:
         learner = Learner(task, config, crew, 2)
@@ -191,8 +191,10 @@ def test_what_is_frozen_stays_as_it_is(hints: float, people: str, tmp_path: Path
     assert learner.weights < sum(p.numel() for p in task.network().parameters())
 
 
-def test_a_detector_freezes_nothing(people: str) -> None:
-    with pytest.raises(UsageError, match="--freeze"):
+def test_nothing_is_frozen_that_nobody_has_learned(people: str) -> None:
+    with pytest.raises(UsageError, match="--freeze: needs weights"):
+        PoseTask(pose_config(people, freeze=1))
+    with pytest.raises(UsageError, match="--freeze: for the backbone"):
         DetectorTask(detector_config(people, freeze=1))
 
 

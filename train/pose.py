@@ -43,6 +43,8 @@ class PoseTask:
             raise UsageError("--data: give at least one FILE.json[,IMAGES[,WEIGHT]] to learn from")
         if config.unlabelled and not config.teacher:
             raise UsageError("--unlabelled: needs a --teacher to say where joints are")
+        if config.freeze and not config.start:
+            raise UsageError("--freeze: needs weights to keep; give --start")
         if config.distil and not config.teacher:
             raise UsageError("--distil: needs a --teacher whose heatmaps are learned")
         if config.hint_weight and not (config.hints or config.teacher):
