@@ -139,8 +139,8 @@ def test_several_key_frames_share_a_call():
     [(0, [0, 10, 20, 30, 33]), (24, [0, 10, 20, 30, 33]), (36, [0, 5, 10, 15, 20, 25, 30, 33])],
 )
 def test_while_everybody_keeps_still_half_as_often_is_enough(speed, seen):
-    """One stands still; the other is 80 pixels wide and walks 8 or 12 in ten frames, which leaves an
-    IoU of 0.82 or 0.74."""
+    """One stands still, the other is 80 pixels wide and walks 8 or 12 in ten frames, which leaves
+    an IoU of 0.82 or 0.74."""
     detector = Detector(walker(50, 0), walker(300, speed))
     run(Film(34), detector, 5, 4)
     assert detector.seen == seen
