@@ -228,19 +228,29 @@ def test_poses_know_their_frame_box_and_score():
     poses, failed = to_poses(points, scores, crops.crop_to_frame, detections)
     assert [len(p) for p in poses] == [2, 0, 4] and failed == [0, 0, 0]
     assert (poses[2].boxes_xyxy == detections[2].boxes_xyxy).all()
-    sure = [s for s in scores[3] if s > 0.2]
-    assert poses[2].scores[1] == pytest.approx(
-        math.sqrt(detections[2].scores[1]) * sum(sure) / len(sure)
-    )
+    mean = np.average(scores[3], weights=scores[3])
+    assert poses[2].scores[1] == pytest.approx(math.sqrt(detections[2].scores[1]) * mean)
     expected = geometry.apply(crops.crop_to_frame[3], points[3])
     assert (poses[2].joints_xy[1] == expected).all()
     assert (poses[2].ids == -1).all()
 
 
-def test_a_person_without_a_sure_joint_scores_nothing():
+def test_the_score_of_a_person_is_that_of_the_joints_that_are_there():
+    """Joints that are not seen take little away, doubt about those that are takes much."""
     points, scores, crops, detections = example()
-    poses, _ = to_poses(points, np.full_like(scores, 0.2), crops.crop_to_frame, detections)
-    assert not np.concatenate([p.scores for p in poses]).any()
+    box = np.sqrt(np.concatenate([found.scores for found in detections]))
+
+    def of(seen: float, unseen: float) -> np.ndarray:
+        joints = np.full_like(scores, seen)
+        joints[:, 11:] = unseen
+        poses, _ = to_poses(points, joints, crops.crop_to_frame, detections)
+        return np.concatenate([p.scores for p in poses]) / box
+
+    assert of(0.8, 0.8) == pytest.approx(0.8)
+    assert (of(0.8, 0.1) > 0.75).all() and (of(0.8, 0.1) < 0.8).all()
+    assert of(0.8, 0.0) == pytest.approx(0.8)
+    assert of(0.2, 0.2) == pytest.approx(0.2)
+    assert not of(0.0, 0.0).any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
