@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ pytest.importorskip("safetensors", reason="training needs safetensors (posestrea
 import train_toy as toy  # noqa: E402
 
 from train import checkpoint  # noqa: E402
+from train.batches import telling_of_losses  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.loop import Run, train  # noqa: E402
@@ -234,6 +236,29 @@ def test_a_killed_sample_process_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="fewer --workers") as error:
         _run(Mortal(toy.config()), tmp_path, workers=1)
     assert "\n" not in str(error.value)
+
+
+def _hang_up(end: Any, seconds: float) -> None:
+    end.close()
+    time.sleep(seconds)
+
+
+@pytest.mark.parametrize(("stays", "error"), [(0.3, StageError), (60, EOFError)])
+def test_a_broken_connection_to_a_sample_process_is_told_if_it_is_gone(
+    stays: float, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections of a killed process break a moment before its end is seen."""
+    monkeypatch.setattr("train.batches.REAPED_S", 10.0 if stays < 1 else 0.1)
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=_hang_up, args=(theirs, stays))
+    child.start()
+    theirs.close()
+    try:
+        with pytest.raises(error), telling_of_losses({child}):
+            ours.recv()
+    finally:
+        child.kill()
+        child.join()
 
 
 def test_numbers_that_are_not_finite_end_the_run(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from typing import Any
 
 import cv2
@@ -27,6 +28,8 @@ from train.task import Batch, Sample, Task
 
 AHEAD = 4
 MOST_WORKERS = 16
+REAPED_S = 2.0
+"""Longest wait for the end of a process whose connection broke."""
 START = "forkserver" if sys.platform == "linux" else "spawn"
 
 
@@ -69,8 +72,8 @@ class Batches:
         if self._loader is None:
             return (stack([self._task.sample(*one) for one in batch]) for batch in todo)
         self._plan.todo = todo
-        with _tracking_children(self._children), _telling_of_losses():
-            return _checked(iter(self._loader))
+        with _tracking_children(self._children), telling_of_losses(self._children):
+            return _checked(iter(self._loader), self._children)
 
     def close(self) -> None:
         """End the processes at once, also where they are at work."""
@@ -135,10 +138,10 @@ def _collate(samples: list[Any]) -> Batch | PosestreamError:
     return stack(samples)
 
 
-def _checked(made: Iterator[Any]) -> Iterator[Batch]:
+def _checked(made: Iterator[Any], children: set[Any]) -> Iterator[Batch]:
     """Batches as they come; what came instead of one is raised."""
     while True:
-        with _telling_of_losses():
+        with telling_of_losses(children):
             batch = next(made, None)
         if batch is None:
             return
@@ -182,15 +185,23 @@ def _tracking_children(found: set[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _telling_of_losses() -> Iterator[None]:
+def telling_of_losses(children: set[Any]) -> Iterator[None]:
     """Turns the death of a loader process into one line."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        if not _is_loss(error, children):
             raise
         raise StageError(
             "a process that makes samples was killed, perhaps for memory (also in /dev/shm); "
             "use fewer --workers",
             "train",
         ) from error
+
+
+def _is_loss(error: Exception, children: set[Any]) -> bool:
+    """Whether a loader process is gone: torch says so or, where its batch was being fetched, the
+    connection to it broke, which is seen a moment before its end."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error)
+    return bool(wait([child.sentinel for child in children], timeout=REAPED_S))
