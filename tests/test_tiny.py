@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -248,10 +247,10 @@ def test_steps_lower_the_loss(task: str) -> None:
     renders = _renders()
     if task == "detector":
         net, loss_of = tiny_nets.TinyDetector(), tiny.detector_loss
-        batch = next(tiny.detector_batches([renders], plan))
+        batch = next(tiny.detector_batches(renders, plan))
     else:
         net, loss_of = tiny_nets.TinyPose(), tiny.pose_loss
-        batch = next(tiny.pose_batches([[(one, 0) for one in renders]], plan))
+        batch = next(tiny.pose_batches(renders, plan))
     with torch.no_grad():
         before = loss_of(net, batch).item()
     trained = tiny.train(net, loss_of, iter([batch] * 3), plan)
@@ -262,29 +261,12 @@ def test_steps_lower_the_loss(task: str) -> None:
     assert not net.training
 
 
-def test_renders_are_of_ever_new_scenes() -> None:
-    some = list(islice(data.renders(1002), 7))
-    assert [len(one.boxes_xyxy) == 0 for one in some[2:3]] == [True]  # of the scene 1002
-    assert len({one.image.tobytes() for one in some}) == 7
-    assert [one.image.shape[:2] for one in some[:3]] == [data.RENDER_SIZES[0][::-1]] * 3
-    for one, number in islice(data.people(1002), 5):
-        assert one.visible_share[number] >= 0.3
-
-
-def test_a_pool_is_renewed_in_turn() -> None:
-    pools = data.renewed(iter(range(10)), size=3, every=2)
-    seen = [list(next(pools)) for _ in range(9)]
-    assert seen[:2] == [[0, 1, 2]] * 2
-    assert seen[2:4] == [[3, 1, 2]] * 2
-    assert seen[8] == [6, 4, 5]
-
-
 def test_perfect_maps_have_the_lowest_pose_loss() -> None:
     torch = _torch()
     from train import tiny
 
     plan = tiny.Plan(0, 1, 4, 1e-3, 0)
-    crops, heatmaps = next(tiny.pose_batches([[(one, 0) for one in _renders()]], plan))
+    crops, heatmaps = next(tiny.pose_batches(_renders(), plan))
 
     class Fixed:
         def __init__(self, maps: Any) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -26,12 +27,8 @@ from train.tiny_nets import TinyDetector, TinyPose
 
 logger = logging.getLogger(__name__)
 
-FIRST_SEED = 1000
-"""Of the training scenes; those below are for demos, tests and measurements, never trained on."""
-POOL = {"detector": 1200, "pose": 2000}
-"""Frames and people that are held at a time."""
-RENEWED = 2
-"""Steps after which one of them is replaced."""
+FIRST_SEED, SCENES = 1000, 300
+"""Training scenes; those below are for demos, tests and measurements and never trained on."""
 
 Batch = tuple[Tensor, ...]
 
@@ -51,14 +48,13 @@ class Plan:
 # ---- data ---------------------------------------------------------------------------------------
 
 
-def detector_batches(pools: Iterable[list[data.Render]], plan: Plan) -> Iterator[Batch]:
-    """For each pool of frames: images, centres, counted, edges, share; see
-    tiny_data.DetectorSample."""
+def detector_batches(renders: list[data.Render], plan: Plan) -> Iterator[Batch]:
+    """Endless: images, centres, counted, edges, share; see tiny_data.DetectorSample."""
     rng = np.random.default_rng(plan.seed)
-    for step, pool in enumerate(pools):
+    for step in count():
         size_wh = (192, 128) if step < plan.small_steps else data.DETECTOR_WH
-        chosen = rng.integers(len(pool), size=plan.batch)
-        samples = [data.detector_sample(pool[n], rng, size_wh) for n in chosen]
+        chosen = rng.integers(len(renders), size=plan.batch)
+        samples = [data.detector_sample(renders[n], rng, size_wh) for n in chosen]
         yield (
             _stack([s.image for s in samples]),
             _stack([s.centres for s in samples])[:, None],
@@ -68,15 +64,23 @@ def detector_batches(pools: Iterable[list[data.Render]], plan: Plan) -> Iterator
         )
 
 
-def pose_batches(pools: Iterable[list[tuple[data.Render, int]]], plan: Plan) -> Iterator[Batch]:
-    """For each pool of people: crops, heatmaps."""
+def pose_batches(renders: list[data.Render], plan: Plan) -> Iterator[Batch]:
+    """Endless: crops, heatmaps of people of whom enough is seen."""
     rng = np.random.default_rng(plan.seed)
-    for step, pool in enumerate(pools):
+    people = [
+        (render, int(n))
+        for render in renders
+        for n in np.flatnonzero((render.visible_share >= 0.3) & (_heights(render) >= 30))
+    ]
+    for step in count():
         size_wh = (96, 128) if step < plan.small_steps else data.POSE_WH
-        chosen = rng.integers(len(pool), size=plan.batch)
-        people = (pool[n] for n in chosen)
-        samples = [data.pose_sample(one, number, rng, size_wh) for one, number in people]
+        chosen = rng.integers(len(people), size=plan.batch)
+        samples = [data.pose_sample(people[n][0], people[n][1], rng, size_wh) for n in chosen]
         yield _stack([s.crop for s in samples]), _stack([s.heatmaps for s in samples])
+
+
+def _heights(render: data.Render) -> Any:
+    return render.boxes_xyxy[:, 3] - render.boxes_xyxy[:, 1]
 
 
 def _stack(arrays: list[Any]) -> Tensor:
@@ -155,20 +159,23 @@ def run(folder: Path, minutes: float, seed: int, names: tuple[str, ...]) -> None
     # A tenth of the time; nothing here reads memory before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     folder.mkdir(parents=True, exist_ok=True)
+    began = process_time()
+    renders = data.render_scenes(range(FIRST_SEED, FIRST_SEED + SCENES), 5)
+    logger.info("%d renders, %.0f CPU s", len(renders), process_time() - began)
     for name in names:
         began = process_time()
         small, whole = (round(minutes * pace) for pace in PACE[name])
         plan = Plan(small, whole, 16, RATE, seed)
         torch.manual_seed(seed)
         if name == "detector":
-            frames = data.renewed(data.renders(FIRST_SEED), POOL[name], RENEWED)
-            net = train(TinyDetector(), detector_loss, detector_batches(frames, plan), plan)
+            batches = detector_batches(renders, plan)
+            net = train(TinyDetector(), detector_loss, batches, plan)
         else:
-            people = data.renewed(data.people(FIRST_SEED), POOL[name], RENEWED)
-            net = train(TinyPose(), pose_loss, pose_batches(people, plan), plan)
+            net = train(TinyPose(), pose_loss, pose_batches(renders, plan), plan)
         path = folder / f"tiny_{name}.onnx"
         write(net, path, f"demo scene, {small} + {whole} steps of {plan.batch}, seed {seed}")
         logger.info("%s: %.0f CPU s", path, process_time() - began)
+    logger.info("in all %.0f CPU s", process_time())
 
 
 def write(net: nn.Module, path: Path, trained: str) -> None:

@@ -5,10 +5,9 @@ Coordinates follow realtime.geometry: pixel centres at integers, affines (2, 3) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count, islice
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +18,6 @@ from realtime.records import Float, Image
 from realtime.scene import Scene
 from realtime.skeleton import JOINT_COUNT, MIRROR
 from train.centres import STRIDE, box_maps, bumps, gaussians, moved
-
-T = TypeVar("T")
 
 DETECTOR_WH = (320, 192)
 POSE_WH = (192, 256)
@@ -65,38 +62,16 @@ def render(scene: Scene, index: int, people: bool = True) -> Render:
     )
 
 
-def renders(first_seed: int) -> Iterator[Render]:
-    """Two frames of the scene of every seed from first_seed on, each with a new cast, and of every
-    third scene one without people; the size and the number of people vary with the seed. Endless.
-    """
-    for seed in count(first_seed):
+def render_scenes(seeds: Iterable[int], each: int) -> list[Render]:
+    """each frames of the scene of every seed, each frame with a new cast, and one without people;
+    the size and the number of people vary with the seed."""
+    renders = []
+    for seed in seeds:
         size_wh = RENDER_SIZES[seed % len(RENDER_SIZES)]
-        scene = Scene(seed, 2 * CAST, size_wh, 30.0, (None, None, 5)[seed // 6 % 3])
-        yield from (render(scene, n * CAST + seed * 37 % CAST) for n in range(2))
-        if seed % 3 == 0:
-            yield render(scene, 0, people=False)
-
-
-def people(first_seed: int) -> Iterator[tuple[Render, int]]:
-    """Everybody in those renders of whom enough is seen, by the frame and the number in it."""
-    for one in renders(first_seed):
-        heights = one.boxes_xyxy[:, 3] - one.boxes_xyxy[:, 1]
-        for number in np.flatnonzero((one.visible_share >= 0.3) & (heights >= 30)):
-            yield one, int(number)
-
-
-def renewed(items: Iterator[T], size: int, every: int) -> Iterator[list[T]]:
-    """For each step the items to choose from, the first size of them; after every so many steps
-    the oldest is replaced by the next.
-
-    With few scenes the networks know these by heart: of one trained on 300 of them for 25 minutes
-    the detector found 98.5 % of the people there, 89.8 % elsewhere (2026-11-29).
-    """
-    pool = list(islice(items, size))
-    for step in count(1):
-        yield pool
-        if step % every == 0:
-            pool[(step // every - 1) % size] = next(items)
+        scene = Scene(seed, each * CAST, size_wh, 30.0, (None, None, 5)[seed // 6 % 3])
+        renders += [render(scene, n * CAST + seed * 37 % CAST) for n in range(each)]
+        renders.append(render(scene, 0, people=False))
+    return renders
 
 
 # ---- both networks ------------------------------------------------------------------------------
