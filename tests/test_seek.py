@@ -582,9 +582,9 @@ def test_on_the_page(tmp_path: Path) -> None:
     from test_serve import url_of
 
     path = media.video(
-        tmp_path / "film.mp4", 480, (640, 360), picture=numbered, options={"g": "60", "bf": "3"}
+        tmp_path / "film.mp4", 1200, (640, 360), picture=numbered, options={"g": "60", "bf": "3"}
     )
-    with chromium(tmp_path / "profile") as browser:  # first: the film takes only 16 s
+    with chromium(tmp_path / "profile") as browser:  # first: the film takes only 40 s
         tab = browser.tab()
         tab.size(1000, 1000)
         process = start("--input", path, "--headless", "--serve", "0", *tiny())
@@ -597,13 +597,13 @@ def test_on_the_page(tmp_path: Path) -> None:
         at = tab.wait(SHOWN)
         tab.press("ArrowRight")
         tab.wait(f"{SHOWN} === {at + 150}")
-        tab.wait("document.getElementById('message').textContent.endsWith(' of 0:16')")
+        tab.wait("document.getElementById('message').textContent.endsWith(' of 0:40')")
         label = "[...document.querySelectorAll('#buttons button')].find((b) => b.textContent"
         tab.value(f"{label}.startsWith('Back 5 s')).click()")
         tab.wait(f"{SHOWN} === {at}")
         tab.press("Home")
         tab.wait("read.at(-1)[1] === 0 && shown.index === 0")
-        tab.wait("document.getElementById('counts').textContent.startsWith('0:00 of 0:16')")
+        tab.wait("document.getElementById('counts').textContent.startsWith('0:00 of 0:40')")
         tab.press(" ")
         tab.wait("shown.index > 5")
         assert tab.errors == []
