@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from realtime import geometry
 from realtime.records import Poses
@@ -43,8 +44,6 @@ class DemoScore:
     def add(self, index: int, poses: Poses) -> None:
         """Compare the poses found in frame index of the scene with its truth."""
         truth = self._scene.truth(index)
-        from scipy.optimize import linear_sum_assignment  # late, as in realtime.similarity
-
         asked = self._asked(truth)
         overlap = geometry.iou(poses.boxes_xyxy, truth.boxes_xyxy)
         pose, person = linear_sum_assignment(overlap, maximize=True)

@@ -6,9 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from engines import bundled, choose
@@ -213,12 +211,7 @@ def load_networks(
     without a run. Raises ModelError."""
     specs = [(task, model_spec(task, given, info)) for task, given in _networks(settings)]
     streams = {"detector": 1, "pose": 1 if info.live or shared else STREAMS}
-    # The first frame needs it, and it takes long. Not both networks at once: where two threads use
-    # OpenVINO's binding for the first time, they can wait for each other for ever.
-    importing = Thread(target=import_module, args=("scipy.optimize",), daemon=True)
-    importing.start()
     networks = [_load(settings, task, spec, streams[task]) for task, spec in specs]
-    importing.join()
     bundled = networks[1].spec.path == find_default("pose")
     if bundled and not settings.quiet and (line := choose.offer("pose")):
         print(f"posestream: {line}", file=sys.stderr)
