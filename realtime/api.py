@@ -24,7 +24,7 @@ from realtime.app import perform
 from realtime.cli import settings_of
 from realtime.controls import OVERLAYS
 from realtime.decode import Method
-from realtime.errors import UsageError
+from realtime.errors import InputError, UsageError
 from realtime.flow import Crew
 from realtime.formats.registry import load
 from realtime.formats.rows import LoadedFrame
@@ -85,6 +85,14 @@ class RunOptions(TypedDict, total=False):
     blur_faces: bool
     min_joint_score: float
     crf: int
+    strict: bool
+
+
+NOT_STREAMED = (
+    "output", "json", "data", "screenshot", "report", "status_file", "angles", "serve", "show",
+    "fullscreen", "explain", "list_cameras", "record_required",
+)  # fmt: skip
+"""Options that stream() would leave undone."""
 
 
 class _Parts:
@@ -97,6 +105,7 @@ class _Parts:
             detector, pose = load_networks(settings, self.source.info)
             detector.network, pose = Halving(detector.network), Halving(pose)
             opened.pop_all()
+        self.strict = settings.strict
         self._networks: list[Network] = [detector.network, pose]
         self.crew = Crew()
         ledger, options = Ledger(self.source.info.live), pipeline_options(settings)
@@ -117,6 +126,9 @@ def _frames(parts: _Parts) -> Generator[PosedFrame, None, None]:
         with closing(parts.pipeline.frames(parts.crew)) as finished:
             for group in finished:
                 yield from group
+        damage = parts.source.status.damage
+        if parts.strict and damage:
+            raise InputError(f"{damage} (strict)")
     finally:
         parts.close()
 
@@ -138,6 +150,9 @@ class Stream:
         for name, asked in drawing.items():
             if asked:
                 raise UsageError(f"{name} is for what run() draws; stream() draws nothing")
+        for name in NOT_STREAMED:
+            if getattr(settings, name):
+                raise UsageError(f"{name} is for run(); stream() gives poses and writes nothing")
         parts = _Parts(settings)
         self.info: SourceInfo = parts.source.info
         self._parts = parts
@@ -171,7 +186,7 @@ def stream(
 ) -> Stream:
     """Open a video, URL, folder, glob, image or "demo", or camera number device (0 when neither is
     given), and the networks. Raises PosestreamError; iterating does as well."""
-    return Stream(settings_of(input=input, device=device, **options))
+    return Stream(settings_of(input=input, device=device, **{"quiet": True, **options}))
 
 
 def run(
@@ -185,7 +200,6 @@ def run(
     report: str | Path | None = None,
     overwrite: bool = False,
     angles: bool = False,
-    strict: bool = False,
     record_required: bool = False,
     **options: Unpack[RunOptions],
 ) -> dict[str, Any]:
@@ -197,7 +211,7 @@ def run(
     """
     settings = settings_of(
         input=input, device=device, output=output, data=data, format=format,
-        screenshot=screenshot, report=report, overwrite=overwrite, angles=angles, strict=strict,
+        screenshot=screenshot, report=report, overwrite=overwrite, angles=angles,
         record_required=record_required, headless=True, quiet=True, **options,
     )  # fmt: skip
     told, failure, _ = perform(settings, Stop())

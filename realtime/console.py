@@ -63,6 +63,13 @@ def flush_stdout() -> None:
         drop_stdout()
 
 
+class _Masked(logging.Formatter):
+    """Without passwords, also in tracebacks, where libraries name the address they were given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_credentials(super().format(record))
+
+
 class LogFile(logging.FileHandler):
     """A log file that ends, with one line, when it cannot grow."""
 
@@ -91,13 +98,13 @@ def set_up_logging(path: Path | None, verbose: int, quiet: bool) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     screen = logging.StreamHandler()
     screen.setLevel(logging.ERROR if quiet else level)
-    screen.setFormatter(logging.Formatter(FORMAT))
+    screen.setFormatter(_Masked(FORMAT))
     handlers: list[logging.Handler] = [screen]
     if path:
         try:
             file = LogFile(path, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"--log-file {path}: {error.strerror}") from None
-        file.setFormatter(logging.Formatter(f"%(asctime)s {FORMAT}"))
+        file.setFormatter(_Masked(f"%(asctime)s {FORMAT}"))
         handlers.append(file)
     logging.basicConfig(level=level, handlers=handlers, force=True)

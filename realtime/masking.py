@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _SECRET_IN_QUERY = re.compile(
-    r"(?i)\b((?:pass|pw|pwd|password|passwd|token|secret|key)=)[^&\s'\"]+"
+    r"(?i)(?<![\w.-])([\w.-]*(?:pass?|pw|pwd|passw(?:or)?d|token|secret|key|auth|sig|signature)=)"
+    r"[^&\s'\"]+?(?=:?(?:[&\s'\"]|$))"
 )
 
 _ADDRESS = re.compile(r"(://|\w\w:/(?!/))\S*@")

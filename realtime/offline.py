@@ -21,7 +21,7 @@ from realtime.errors import InputError, UsageError
 from realtime.formats.rows import LoadedFrame
 from realtime.records import Poses
 from realtime.skeleton import JOINT_COUNT
-from realtime.swaps import SwapRepair
+from realtime.swaps import MAX_GAP, SwapRepair
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -108,7 +108,7 @@ def _cleaned(track: _Track, times: Floats, how: Cleaning) -> _Track:
             scores[new] = np.interp(times[new], times[good], scores[good])
             good |= new
         if how.butterworth:
-            for stretch in _stretches(good):
+            for stretch in _stretches(times, good):
                 values[stretch] = low_pass(times[stretch], values[stretch], how.butterworth)
     return track
 
@@ -122,10 +122,16 @@ def _short_gaps(times: Floats, good: Flags, longest: float) -> Flags:
     return new
 
 
-def _stretches(good: Flags) -> list[slice]:
-    """Runs of good samples long enough to be filtered."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(int), [0]])))
-    runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+def _stretches(times: Floats, good: Flags) -> list[slice]:
+    """Runs of good samples long enough to be filtered. A pause in which there is no frame at all (a
+    stalled camera, a format without frames that have nobody) ends one as well."""
+    steps = np.diff(times)
+    pause = max(MAX_GAP, 3 * float(np.median(steps))) if len(steps) else MAX_GAP
+    fresh = np.concatenate([[True], steps > pause, [True]])
+    known = np.concatenate([[False], good, [False]])
+    begins = np.flatnonzero(good & (fresh[:-1] | ~known[:-2]))
+    ends = np.flatnonzero(good & (fresh[1:] | ~known[2:])) + 1
+    runs = zip(begins.tolist(), ends.tolist(), strict=True)
     return [slice(a, b) for a, b in runs if b - a >= SHORTEST]
 
 

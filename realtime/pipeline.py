@@ -47,6 +47,8 @@ STREAMS = 2
 quickest for a file. A live frame is sooner there when all cores work on it."""
 AHEAD = STREAMS
 """Groups of frames handed to the pose network beside the one whose poses are waited for."""
+HELD = 2**29
+"""Bytes of a file's frames that may wait for a detection ahead of them."""
 TICK = 0.05
 """Seconds after which the main loop wakes when nothing arrives."""
 
@@ -147,6 +149,10 @@ class Pipeline:
         batch = batch_size(self._source.info, self._options.batch)
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", batch)))
         every = detects_every(self._source.info, self._options.detect_every)
+        if every < (self._options.detect_every or 0) and not self._source.info.independent:
+            self._source.status.note(
+                f"people are looked for in every {every}. frame at least: so many are held in memory"
+            )
         share = DOUBT[0] if every > 1 else 1.0
 
         def detect(frames: Sequence[Frame]) -> list[Detections]:
@@ -299,10 +305,15 @@ def over_time(options: Options, info: SourceInfo, where: Sequence[str]) -> OverT
 
 def detects_every(info: SourceInfo, wanted: int | None) -> int:
     """The frames from one detection to the next: as wanted; of files EVERY unless told, of live
-    sources 1; of independent images always 1."""
+    sources 1; of independent images always 1.
+
+    Of files at most what HELD bytes of pictures allow: realtime.schedule holds four times as many.
+    """
     if info.independent:
         return 1
-    return wanted or (1 if info.live else EVERY)
+    if info.live:
+        return wanted or 1
+    return min(wanted or EVERY, max(EVERY, HELD // (4 * _picture_bytes(info))))
 
 
 def batch_size(info: SourceInfo, wanted: int) -> int:
@@ -310,4 +321,10 @@ def batch_size(info: SourceInfo, wanted: int) -> int:
     size; the same in every run of the same input."""
     if info.size_wh is None:
         return min(wanted, 4)
-    return max(1, min(wanted, 2**25 // (3 * info.size_wh[0] * info.size_wh[1])))
+    return max(1, min(wanted, 2**25 // _picture_bytes(info)))
+
+
+def _picture_bytes(info: SourceInfo) -> int:
+    """Of one frame; as many as one of 1080p where the size is not known."""
+    width, height = info.size_wh or (1920, 1080)
+    return 3 * width * height

@@ -17,6 +17,7 @@ from typing import Any
 
 from realtime.errors import OutputError, PosestreamError
 from realtime.ledger import Ledger
+from realtime.masking import mask_credentials
 from realtime.sources.base import Source
 from realtime.version import VERSION
 
@@ -86,7 +87,7 @@ class StatusFile:
         told = self._told()
         told["state"] = "failed" if error else "stopped" if stopped else "done"
         told["exit_code"] = exit_code
-        told["error"] = " ".join(str(error).split()) if error else None
+        told["error"] = mask_credentials(" ".join(str(error).split())) if error else None
         self._try(told)
 
     def __enter__(self) -> StatusFile:

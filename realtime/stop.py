@@ -20,7 +20,11 @@ PATIENCE = 5.0
 
 
 class Stopped(BaseException):
-    """A signal came while nothing was running yet: leave at once."""
+    """A signal came while nothing was running yet: leave at once, with exit_code."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
 
 
 class Stop:
@@ -72,7 +76,7 @@ class Stop:
             os._exit(130)
         self.ask(signal.Signals(number).name, _code(number))
         if not self.started:
-            raise Stopped(self.reason)
+            raise Stopped(self.reason, self.exit_code)
 
     def _guard(self, ear: socket.socket) -> None:
         with ear:

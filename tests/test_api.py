@@ -17,13 +17,14 @@ from types import FunctionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import cv2
+import media
 import numpy as np
 import pytest
 from commandline import ROOT
 
 import realtime
 from realtime import load, run, stream
-from realtime.api import RunOptions
+from realtime.api import NOT_STREAMED, RunOptions
 from realtime.cli import parse, settings_of
 from realtime.errors import InputError, OutputError, PosestreamError, UsageError
 from realtime.formats.target import Format
@@ -90,6 +91,33 @@ def test_what_is_drawn_is_asked_for(tmp_path: Path, film: Path) -> None:
     for option in ({"mirror": True}, {"overlay": "heatmap"}, {"blur_faces": True}, {"crf": 20}):
         with pytest.raises(UsageError, match=f"{next(iter(option))} is for what run"):
             stream(film, **option, **TINY)
+
+
+def test_what_is_written_or_served_is_for_a_run(film: Path) -> None:
+    files = {"output": "x.mp4", "json": "x.jsonl", "data": ["x.csv"], "screenshot": "x.png"}
+    files |= {"report": "x.json", "status_file": "x.json", "explain": "steps", "serve": "8000"}
+    for name in NOT_STREAMED:
+        value = files.get(name, True)
+        with pytest.raises(UsageError, match=f"^{name} is for run"):
+            stream(film, **{name: value}, **TINY)
+
+
+def test_a_damaged_file_is_an_error_of_a_strict_stream(tmp_path: Path) -> None:
+    path = media.video(tmp_path / "a.mkv", 40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    networks = {"detector": TINY["detector"], "pose": TINY["pose"]}
+    seen = len(list(stream(path, **networks)))
+    items, found = stream(path, strict=True, **networks), 0
+    with pytest.raises(InputError, match="a.mkv"):
+        for _ in items:
+            found += 1
+    assert 0 < found == seen < 40
+
+
+def test_nothing_is_printed(film: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not even the hint that belongs to the bundled networks."""
+    stream(film, end=1).close()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_smoothing_of_the_data_is_asked_for(tmp_path: Path, film: Path) -> None:

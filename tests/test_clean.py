@@ -138,3 +138,17 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert main(words) == code
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1 and says in err
+
+
+@pytest.mark.parametrize("format_", ["csv", "coco"])
+def test_a_pause_without_frames_is_a_gap_for_the_filter(tmp_path: Path, format_: str) -> None:
+    """CSV and COCO have no frames without people, a stalled camera gives none."""
+    there = [n for n in range(200) if not 60 <= n < 135]
+    swing = {n: 300 + 50 * float(np.sin(4 * np.pi * n / RATE)) for n in there}
+    people = [one(swing[n]) if n in swing else Poses.empty() for n in range(200)]
+    start = target(tmp_path, format_)
+    write(start, [posed(n, n / RATE, poses) for n, poses in enumerate(people)])
+    out = tmp_path / "out.jsonl"
+    assert main([str(start.path), "--out", str(out), "--butterworth", "10"]) == 0
+    for frame in load(out):
+        assert places([frame])[0] == pytest.approx(swing[frame.frame], abs=1)

@@ -20,6 +20,23 @@ def test_wrong_places_are_told_before_inputs_and_outputs(tmp_path: Path) -> None
     fails(run("--input", "demo", "--threads", 0, "--output", taken), 2, "--threads 0")
 
 
+def test_no_password_is_in_a_traceback(tmp_path: Path) -> None:
+    """Libraries name the address as it was given to them."""
+    code = f"""
+import logging
+from pathlib import Path
+from realtime.console import set_up_logging
+set_up_logging(Path({str(tmp_path / "log")!r}), 2, False)
+try:
+    raise OSError("cannot open http://me:hush@host/x?access_token=hush&n=1")
+except OSError:
+    logging.getLogger("posestream").exception("lost")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    for told in (done.stderr, (tmp_path / "log").read_text(encoding="utf-8")):
+        assert "Traceback" in told and "***@host/x" in told and "hush" not in told
+
+
 def test_errors_and_warnings_are_in_the_log_file_also_when_quiet(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     result = run("--input", "missing.mp4", "--quiet", "--log-file", log)

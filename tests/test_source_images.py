@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ import cv2
 import media
 import numpy as np
 import pytest
+from commandline import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.api import run
 from realtime.errors import InputError, UsageError
-from realtime.records import Frame
+from realtime.records import Frame, Image
 from realtime.sources.base import Source, Span
 from realtime.sources.image_header import image_size
 from realtime.sources.images import is_image, open_images, read_image
@@ -309,3 +312,22 @@ def test_closing_ends_the_frames(folder: Path) -> None:
     source.close()
     source.close()
     assert list(frames) == []
+
+
+def test_a_long_way_to_the_next_image_is_no_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each that cannot be read is skipped, however many there are."""
+
+    def slowly(path: Path) -> Image:
+        time.sleep(0.1)
+        return read_image(path)
+
+    whole = cv2.imencode(".png", media.quarters())[1].tobytes()
+    for index in range(24):
+        (tmp_path / f"{index:02}.png").write_bytes(b"x" if 2 < index < 22 else whole)
+    monkeypatch.setattr("realtime.sources.images.read_image", slowly)
+    monkeypatch.setattr("realtime.loop.HANG_LIMIT", 0.5)
+    data = ROOT / "tests" / "data"
+    report = run(tmp_path, detector=data / "tiny_detector.onnx", pose=data / "tiny_pose.onnx")
+    assert report["frames_captured"] == 5

@@ -25,6 +25,7 @@ from realtime.sinks.record import Recorder
 from realtime.sources.base import SourceInfo
 from realtime.status import SourceStatus
 from realtime.statusfile import StatusFile
+from realtime.stop import Stopped
 
 
 class FakeSource:
@@ -89,6 +90,21 @@ def test_stalls_reconnects_and_damage_are_counted_for_an_hour(watched: Watched) 
     assert (told["quality"], told["bad_packets"]) == ("good", 3)
     told = watched.pass_time(3600, 1, 1)
     assert (told["reconnects"], told["reconnects_1h"], told["stalls_1h"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("exit_code", [0, 130])
+def test_a_stop_before_the_first_frame_has_its_own_exit_code(tmp_path: Path, exit_code: int) -> None:
+    path = tmp_path / "s.json"
+    with pytest.raises(Stopped), StatusFile(path):
+        raise Stopped("SIGTERM", exit_code)
+    assert (read(path)["state"], read(path)["exit_code"]) == ("stopped", exit_code)
+
+
+def test_no_password_is_in_the_error(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    with pytest.raises(OutputError), StatusFile(path):
+        raise OutputError("http://user:hush@host/x.jsonl: no such folder")
+    assert "hush" not in path.read_text() and "host/x.jsonl" in read(path)["error"]
 
 
 def test_without_frames_there_is_no_quality(

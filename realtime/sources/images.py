@@ -87,6 +87,7 @@ class ImagesSource:
         for index, path in self._chosen:
             if self._closed.is_set():
                 return
+            self.status.works()
             grabbed = perf_counter()
             try:
                 image = read_image(path)
