@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from realtime.errors import UsageError
 from realtime.follow import Sought
 from realtime.formats.registry import About, load, open_data
 from realtime.formats.rows import LoadedFrame
-from realtime.formats.target import Target, parse_target
+from realtime.formats.target import Target, named, parse_target
 from realtime.offline import Cleaning, clean
 from realtime.records import Frame, PosedFrame
 from realtime.sinks.outfile import check_not_input
@@ -38,7 +37,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
     )
     add = parser.add_argument
-    add("input", type=Path, metavar="FILE", help="what --data or --json wrote")
+    add("input", type=named, metavar="FILE", help="what --data or --json wrote")
     add("--out", action="append", required=True, metavar="[FORMAT:]FILE", help="as --data")
     add("--fix-swaps", action="store_true", help="undo swaps of left and right")
     add("--median", type=int, default=0, metavar="N", help="running median of N frames, odd")

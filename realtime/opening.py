@@ -137,6 +137,7 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
             rate=info.rate,
             time_base=info.time_base,
             audio_from=_sound(info),
+            aspect=info.aspect,
             start=None if settings.span.start else 0.0,  # a part of a file starts at 0
             min_free=settings.min_free << 20,
             **options,

@@ -150,9 +150,7 @@ class Pipeline:
         grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", batch)))
         every = detects_every(self._source.info, self._options.detect_every)
         if every < (self._options.detect_every or 0) and not self._source.info.independent:
-            self._source.status.note(
-                f"people are looked for in every {every}. frame at least: so many are held in memory"
-            )
+            self._source.status.note(f"--detect-every: at most {every}, for the memory of a run")
         share = DOUBT[0] if every > 1 else 1.0
 
         def detect(frames: Sequence[Frame]) -> list[Detections]:

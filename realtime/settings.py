@@ -11,7 +11,7 @@ from realtime.bench.options import check_bench
 from realtime.choice import EVERYBODY
 from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.errors import UsageError
-from realtime.formats.target import parse_target
+from realtime.formats.target import SUFFIXES, parse_target
 from realtime.inputs import check_no_input
 from realtime.sources.base import Span
 
@@ -145,7 +145,11 @@ def validate(s: Settings) -> None:
         raise UsageError("--headless excludes --show and --fullscreen")
     check_no_input((s.log_file, s.status_file), s.input, s.networks)
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        raise UsageError(f"--output {s.output}: expected a name ending in .mp4")
+        raise UsageError(
+            f"--output {s.output}: expected a name ending in .mp4 (a picture: --screenshot x.png)"
+        )
+    if s.json and SUFFIXES.get(Path(s.json).suffix.lower(), "jsonl") not in ("jsonl", "json"):
+        raise UsageError(f"--json {s.json}: writes JSON Lines (.jsonl); give it as --data {s.json}")
     if s.screenshot is not None and s.screenshot.suffix.lower() != ".png":
         raise UsageError(f"--screenshot {s.screenshot}: expected a name ending in .png")
     _ = s.span

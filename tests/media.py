@@ -56,16 +56,19 @@ def video(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     audio: str = "",
+    change: Callable[[Any], None] = lambda stream: None,
 ) -> Path:
     """Write a video and return its path.
 
     stamps: time of each frame in milliseconds, for a variable frame rate. audio: "first" or
     "after" for a silent track whose stream comes before or after the video, "only" for no video.
+    change: of the video stream before the first picture.
     """
     with av.open(str(path), "w", options=container_options or {}) as out:
         sound = out.add_stream("aac", rate=48000) if audio in ("first", "only") else None
         if audio != "only":
             stream = _video_stream(out, codec, pix_fmt, size_wh, rate, bool(stamps), options)
+            change(stream)
         if audio == "after":
             sound = out.add_stream("aac", rate=48000)
         if audio != "only":
@@ -117,6 +120,58 @@ def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
         ">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30
     )
     path.write_bytes(data)
+    return path
+
+
+def heic(path: Path, side: int = 64) -> Path:
+    """A picture of 2x2 tiles, each an HEVC picture of its own, as phones store them (ISO/IEC
+    23008-12, 6.6.2.3, derived image of type grid)."""
+
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I", 8 + len(body)) + kind + body
+
+    def full(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
+        return box(kind, struct.pack(">I", version << 24 | flags), *parts)
+
+    def size(wide: int) -> bytes:
+        return full(b"ispe", 0, 0, struct.pack(">II", wide, wide))
+
+    film = video(
+        path.with_suffix(".mp4"),
+        4,
+        (side, side),
+        "libx265",
+        options={"x265-params": "log-level=none:keyint=1"},
+    )
+    with av.open(str(film)) as container:
+        settings = bytes(container.streams.video[0].codec_context.extradata or b"")
+        tiles = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    film.unlink()
+    grid = struct.pack(">4B2H", 0, 0, 1, 1, 2 * side, 2 * side)
+    entries = [full(b"infe", 2, 1, struct.pack(">HH", n, 0), b"hvc1\0") for n in range(1, 5)]
+    entries.append(full(b"infe", 2, 0, struct.pack(">HH", 5, 0), b"grid\0"))
+    tiles_of = full(b"iref", 0, 0, box(b"dimg", struct.pack(">6H", 5, 4, 1, 2, 3, 4)))
+    kinds = box(b"ipco", box(b"hvcC", settings), size(side), size(2 * side))
+    each = [struct.pack(">HBBB", n, 2, 0x81, 2) for n in range(1, 5)]
+    of_items = full(b"ipma", 0, 0, struct.pack(">I", 5), *each, struct.pack(">HBB", 5, 1, 3))
+
+    def head(start: int) -> bytes:
+        places, at = [], start
+        for number, tile in enumerate(tiles, 1):
+            places.append(struct.pack(">4H2I", number, 0, 0, 1, at, len(tile)))
+            at += len(tile)
+        places.append(struct.pack(">4H2I", 5, 1, 0, 1, 0, len(grid)))
+        return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + full(
+            b"meta", 0, 0,
+            full(b"hdlr", 0, 0, bytes(4), b"pict", bytes(13)),
+            full(b"pitm", 0, 0, struct.pack(">H", 5)),
+            full(b"iloc", 1, 0, struct.pack(">BBH", 0x44, 0, 5), *places),
+            full(b"iinf", 0, 0, struct.pack(">H", 5), *entries),
+            tiles_of, box(b"iprp", kinds, of_items), box(b"idat", grid),
+        )  # fmt: skip
+
+    path.write_bytes(head(len(head(0)) + 8) + box(b"mdat", *tiles))
     return path
 
 

@@ -547,6 +547,9 @@ def test_the_line_and_the_table() -> None:
     assert re.fullmatch(r"x/a.mp4 +done +300 +2 +30.0", lines[1])
     assert lines[2].startswith("b.mp4 ") and lines[2].endswith("b.mp4: no video")
     assert lines[-1].startswith("1 done, 1 skipped, 1 failed, 1 running; 300 frames in ")
+    assert lines[-1].endswith("stopped; the same command goes on")
+    assert progress.Progress(files[:3]).table()[-1].endswith(" fps")
+    assert progress.Progress(files[2:3]).table()[-1].endswith("nothing to do")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_defaults_and_given_values() -> None:
         (["--screenshot", "x.jpg"], "--screenshot x.jpg: expected a name ending in .png"),
         (["--screenshot", "x.png", "--report", "x.png"], "same name"),
         (["--output", "x.txt"], ".mp4"),
+        (["--json", "x.csv"], "give it as --data x.csv"),
         (["--output", "x.mp4", "--json", "x.mp4"], "same name"),
         (["--engine", "magic"], "--engine magic: choose auto, "),
         (["--overlay", "blue"], "--overlay blue: choose skeleton, heatmap, boxes, black"),

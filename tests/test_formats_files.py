@@ -423,3 +423,15 @@ def test_a_last_line_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
         data = to.path.read_bytes()
         to.path.write_bytes(data[:-20] if lost else data)
         assert len(load(to.path)) == 3 - lost
+
+
+def test_lines_without_the_last_newline_or_under_another_name(tmp_path: Path) -> None:
+    """As editors leave them, and as --json walk.json writes them."""
+    to = target(tmp_path, "jsonl")
+    write(to, [posed(i, i / 30, people(np.random.default_rng(i), [1])) for i in range(3)])
+    data = to.path.read_bytes()
+    for count in (1, 2, 3):
+        part = b"\n".join(data.split(b"\n")[:count])
+        for name in ("b.jsonl", "b.json"):
+            (tmp_path / name).write_bytes(part)
+            assert len(load(tmp_path / name)) == count

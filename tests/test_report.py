@@ -16,6 +16,7 @@ from commandline import demo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.clean import main as clean_main
 from realtime.errors import InputError
 from realtime.formats.rows import LoadedFrame
 from realtime.records import Poses
@@ -346,3 +347,20 @@ def test_in_a_real_browser(run: Path, tmp_path: Path) -> None:
             backs.append(tab.value("getComputedStyle(document.body).backgroundColor"))
         assert backs[0] != backs[1]
         assert not tab.errors
+
+
+def test_a_folder_named_by_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = lines_file(tmp_path / "a.jsonl", [[person(1)], [person(1)]])
+    folder = tmp_path / "poses"
+    assert clean_main([str(lines), "--out", f"openpose:{folder}"]) == 0
+    monkeypatch.chdir(folder)
+    assert main(["."]) == 0 and (tmp_path / "poses.html").exists()
+    assert main(["/"]) == 2
+
+
+def test_a_file_is_named_as_data_names_it(tmp_path: Path) -> None:
+    lines = lines_file(tmp_path / "a.jsonl", [[person(1)], [person(1)]])
+    coco = f"coco:{tmp_path / 'b.json'}"
+    assert clean_main([str(lines), "--out", coco]) == 0
+    assert main([coco]) == 0 and (tmp_path / "b.html").exists()
+    assert clean_main([coco, "--out", str(tmp_path / "c.csv")]) == 0

@@ -14,8 +14,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
-from http.client import HTTPResponse
+from contextlib import ExitStack, suppress
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from statistics import median
 
@@ -208,6 +208,40 @@ def test_a_token_is_needed_from_elsewhere(guarded: Page, capsys: pytest.CaptureF
         assert refused(local(guarded, f"{path}?token=%C3%A4")) == 401
     with get(local(guarded, f"screenshot.png?token={guarded.token}")) as answer:
         assert answer.status == 200
+
+
+def test_any_bytes_as_a_token_are_refused(guarded: Page, caplog: pytest.LogCaptureFixture) -> None:
+    port = guarded.address.port
+    with socket.create_connection(("127.0.0.1", port), 20) as line:
+        cookie = b"Cookie: posestream-%d=\xff\xfe" % port
+        line.sendall(b"GET / HTTP/1.0\r\nHost: 127.0.0.1:%d\r\n%b\r\n\r\n" % (port, cookie))
+        assert b" 401 " in line.recv(4096).partition(b"\r\n")[0]
+    assert not caplog.records
+
+
+def test_nothing_is_said_at_the_end_of_a_run_that_is_watched(
+    page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even when a picture comes just before."""
+    seen: list[int] = []
+
+    def watch() -> None:
+        with get(local(page, "stream.mjpg")) as answer, suppress(IncompleteRead):
+            while data := answer.read1():
+                seen.append(len(data))
+
+    viewers = [threading.Thread(target=watch) for _ in range(3)]
+    for viewer in viewers:
+        viewer.start()
+    time.sleep(0.3)
+    for number in range(4):
+        page.write(posed(number))
+        time.sleep(0.05)
+    page.write(posed(4))
+    page.close()
+    for viewer in viewers:
+        viewer.join(20)
+    assert seen and not caplog.records
 
 
 def test_the_token_leaves_the_address_for_a_cookie(guarded: Page) -> None:

@@ -108,6 +108,13 @@ def test_times_that_stand_still_or_go_back_are_moved_by_one_tick(tmp_path: Path)
     assert video(tmp_path / "v.mp4")[0] == [0, half, half + tick, half + 2 * tick, 1]
 
 
+def test_pixels_that_are_no_squares_stay_so(tmp_path: Path) -> None:
+    record(tmp_path / "a.mp4", [0, 0.1], aspect=Fraction(3, 2))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.display_aspect_ratio == Fraction(3, 2) * Fraction(96, 64)
+
+
 def test_a_clean_end_leaves_an_ordinary_seekable_file(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     record(path, [i / 25 for i in range(150)], rate=25.0)

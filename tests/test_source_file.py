@@ -10,6 +10,7 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -112,6 +113,17 @@ def test_orientation(tmp_path: Path, name: str, matrix: tuple[int, int, int, int
     expected = shown_by(media.quarters(0, (96, 48)), *matrix)
     assert source.info.size_wh == frames[0].size_wh == expected.shape[1::-1]
     assert abs(frames[0].image.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_no_squares_are_told(tmp_path: Path, turned: bool) -> None:
+    def wide(stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+
+    path = media.video(tmp_path / "a.mp4", 2, size_wh=(96, 48), change=wide)
+    if turned:
+        media.with_matrix(path, 0, 1, -1, 0)
+    assert open_file(path, Span()).info.aspect == (Fraction(1, 2) if turned else 2)
 
 
 def test_all_eight_orientations_are_tested() -> None:
@@ -292,6 +304,12 @@ def test_audio_beside_the_video(tmp_path: Path, audio: str) -> None:
 def test_audio_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video stream in it, only audio"):
         open_file(media.video(tmp_path / "a.mp4", audio="only"), Span())
+
+
+def test_a_picture_of_tiles_is_refused(tmp_path: Path) -> None:
+    """FFmpeg takes each tile for a video, so the first would be taken for all of it."""
+    with pytest.raises(InputError, match="HEIC.*JPEG"):
+        open_file(media.heic(tmp_path / "photo.heic"), Span())
 
 
 def test_cover_picture_is_not_a_video(tmp_path: Path) -> None:
@@ -644,7 +662,10 @@ def test_fifo(tmp_path: Path) -> None:
         ("cannot open rtsp://user:p@ss/w:rd@host:554/a: refused", None),
         ("'http://u:p@h' and rtsp://a:b@c", "'http://***@h' and rtsp://***@c"),
         ("http://host/video?user=x&password=secret&n=1", None),
-        ("http://h/a?access_token=secret&api_key=secret&n=1", "http://h/a?access_token=***&api_key=***&n=1"),
+        (
+            "http://h/a?access_token=secret&api_key=secret&n=1",
+            "http://h/a?access_token=***&api_key=***&n=1",
+        ),
         ("http://h/a?user=x&loginpas=secret& X-Amz-Signature=secret&", None),
         ("http://h/a?token=secret&t: refused, http://h/?auth=se: lost", None),
         ("http://h/a?token=se: refused", "http://h/a?token=***: refused"),

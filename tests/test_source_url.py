@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import cv2
+import media
 import numpy as np
 import pytest
 from fake_camera import Soon
@@ -340,6 +341,33 @@ def test_a_file_goes_on_after_a_broken_connection(clips: dict[str, bytes]) -> No
         server.cut = [len(data) // 2]
         assert len(list(open_url(f"{server.url}/clip.mp4").frames())) == FRAMES
         assert len(server.requests) >= 2
+
+
+@pytest.mark.parametrize("name", ["a.h264", "a.mjpeg", "a.ts", "a.flv", "a.webm"])
+def test_a_file_without_a_known_duration_is_one(tmp_path: Path, name: str) -> None:
+    """Of a server that cannot jump, so that it is not found at the end either."""
+    codec = {"a.mjpeg": "mjpeg", "a.webm": "libvpx"}.get(name, "libx264")
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    options = {"live": "1"} if name == "a.webm" else {}
+    path = media.video(tmp_path / name, 20, codec=codec, pix_fmt=pixels, container_options=options)
+    with http_server({f"/{name}": path.read_bytes()}, ranges=False) as server:
+        source = open_url(f"{server.url}/{name}")
+        assert not source.info.live
+        assert len(list(source.frames())) == 20 and not source.status.damage
+
+
+def test_frames_that_an_edit_list_leaves_out_are_no_damage(tmp_path: Path) -> None:
+    """Those before where somebody trimmed a film, after a keyframe."""
+    path = media.video(tmp_path / "a.mp4", 40, options={"g": "40", "bf": "0"})
+    data = path.read_bytes()
+    at = data.index(b"elst") + 4 + 4 + 4 + 4  # version, count, duration: then the first time shown
+    assert int.from_bytes(data[at : at + 4], "big") == 0
+    ticks = av.open(str(path)).streams.video[0].time_base.denominator
+    data = data[:at] + (ticks // 3).to_bytes(4, "big") + data[at + 4 :]
+    with http_server({"/a.mp4": data}) as server:
+        source = open_url(f"{server.url}/a.mp4")
+        count = len(list(source.frames()))
+        assert source.info.frames == 40 and count == 30 and source.status.notes == []
 
 
 def test_a_cut_file_gives_what_is_there_and_says_so(clips: dict[str, bytes]) -> None:

@@ -93,7 +93,9 @@ def test_stalls_reconnects_and_damage_are_counted_for_an_hour(watched: Watched) 
 
 
 @pytest.mark.parametrize("exit_code", [0, 130])
-def test_a_stop_before_the_first_frame_has_its_own_exit_code(tmp_path: Path, exit_code: int) -> None:
+def test_a_stop_before_the_first_frame_has_its_own_exit_code(
+    tmp_path: Path, exit_code: int
+) -> None:
     path = tmp_path / "s.json"
     with pytest.raises(Stopped), StatusFile(path):
         raise Stopped("SIGTERM", exit_code)

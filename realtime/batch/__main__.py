@@ -53,7 +53,7 @@ class _Signals:
         return self.code is not None
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        code = 130 if number == signal.SIGINT else 0
+        code = 128 + number  # not 0: files are left
         if self.code is not None:
             os._exit(code)
         self.code = code

@@ -23,8 +23,8 @@ EPILOG = """examples:
 
 videos/a/walk.mp4 gives results/a/walk.mp4.jsonl. Started again, it goes on where it was.
 
-exit codes: 0 all files are done, 130 Ctrl-C, 2 usage, 4 results cannot be written, 5 model, device
-or Ray; where files failed, their exit code (3 input, ...), or 7 when they differ"""
+exit codes: 0 all files are done, 130 Ctrl-C, 143 SIGTERM, 2 usage, 4 results cannot be written,
+5 model, device or Ray; where files failed, their exit code (3 input, ...), or 7 when they differ"""
 
 NOT_HERE = {
     "--threads": "in a batch, --cores-each says it",

@@ -100,7 +100,10 @@ class Progress:
         seconds = monotonic() - self._began
         frames = sum(file.worked for file in self.files)
         counts = ", ".join(f"{states[s]} {s}" for s in _STATES if states[s])
+        left = states["waiting"] + states["running"]
         rate = f"{frames / seconds:.1f} fps" if frames else "nothing to do"
+        if left:
+            rate = "stopped; the same command goes on"
         return [*lines, f"{counts}; {frames} frames in {duration(seconds)}, {rate}"]
 
 

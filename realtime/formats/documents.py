@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -123,13 +124,25 @@ def _append(spool: Spool, data: bytes) -> None:
 
 def load_jsonl(path: Path) -> list[LoadedFrame]:
     """The frames of a JSON Lines file; a last line cut off by a kill is left out."""
-    lines = path.read_bytes().split(b"\n")
-    return [_frame(json.loads(line)) for line in lines[:-1] if line.strip()]
+    return _lines(path.read_bytes())
+
+
+def _lines(content: bytes) -> list[LoadedFrame]:
+    *lines, last = content.split(b"\n")
+    frames = [_frame(json.loads(line)) for line in lines if line.strip()]
+    with suppress(ValueError):  # cut off, unless an editor left out the end of the line
+        frames += [_frame(json.loads(last))] if last.strip() else []
+    return frames
 
 
 def load_json(path: Path) -> list[LoadedFrame]:
-    """The frames of a document, or those of a COCO results file that have people."""
-    value = json.loads(path.read_bytes())
+    """The frames of a document, or those of a COCO results file that have people; JSON Lines as
+    well, which --json writes under any name."""
+    content = path.read_bytes()
+    first = content.partition(b"\n")[0]
+    if first.startswith(b'{"frame":') and first.endswith(b"}"):
+        return _lines(content)
+    value = json.loads(content)
     if isinstance(value, dict) and isinstance(value.get("frames"), list):
         return [_frame(record) for record in value["frames"]]
     if isinstance(value, list) and all(isinstance(v, dict) and "image_id" in v for v in value):

@@ -33,7 +33,7 @@ class Target:
 
 def parse_target(text: str, option: str = "--data") -> Target:
     """[FORMAT:]FILE as --data takes it; a folder is for OpenPose. Raises UsageError."""
-    name, rest = _divided(text)
+    name, rest = divided(text)
     path = Path(rest)
     if not name:
         folder = text.endswith(("/", "\\")) or _is_folder(path)
@@ -45,10 +45,15 @@ def parse_target(text: str, option: str = "--data") -> Target:
 
 def with_format(text: str, format_: str) -> str:
     """The same target with this format where the text names none before a colon."""
-    return text if _divided(text)[0] else f"{format_}:{text}"
+    return text if divided(text)[0] else f"{format_}:{text}"
 
 
-def _divided(text: str) -> tuple[str, str]:
+def named(text: str) -> Path:
+    """The file that --data wrote, also where it is named as there, with its format."""
+    return Path(divided(text)[1])
+
+
+def divided(text: str) -> tuple[str, str]:
     """The format before the colon, "" where there is none, and the rest."""
     name, colon, rest = text.partition(":")
     return (name, rest) if colon and name.lower() in FORMATS else ("", text)

@@ -11,6 +11,7 @@ from realtime import atomic
 from realtime.command import Parser, exit_code, program
 from realtime.errors import InputError, UsageError
 from realtime.formats.registry import load
+from realtime.formats.target import named
 from realtime.report import runfile
 from realtime.report.page import page
 from realtime.report.recording import Recording, recorded
@@ -38,7 +39,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
     )
     add = parser.add_argument
-    add("data", type=Path, metavar="RUN.jsonl", help="what --json or --data wrote, any format")
+    add("data", type=named, metavar="RUN.jsonl", help="what --json or --data wrote, any format")
     add("--out", type=Path, metavar="FILE.html", help="the page (default RUN.html)")
     add("--run-report", type=Path, metavar="FILE.json", help="what --report wrote")
     add(
@@ -50,6 +51,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--overwrite", action="store_true", help="replace an existing page")
     args = parser.parse_args(argv)
+    if args.data.name in ("", ".."):  # "." has no name that the page could be called after
+        args.data = args.data.resolve()
+    if not args.data.name:
+        raise UsageError(f"{args.data}: expected a file or folder that --data wrote")
     if args.out is not None and args.out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {args.out}: expected a name ending in .html")
     if not 0 <= args.least_score <= 1:

@@ -12,6 +12,8 @@ from realtime.report.runfile import RunFile
 from realtime.report.sections import lasting, told
 from realtime.skeleton import JOINTS
 
+PICTURE = ".png shows frame "
+"""In a note of --screenshot, which is no doubt."""
 SHORT = 1.0
 """Seconds; an id seen for less may be no person."""
 
@@ -65,7 +67,10 @@ def _about_joints(recording: Recording, least_score: float) -> list[str]:
         names = ", ".join(f"{JOINTS[j].replace('_', ' ')} ({100 * sure[j]:.0f} %)" for j in worst)
         lines.append(f"Least often sure: {names}.")
     if recording.people:
-        lines.append("Angles are those in the picture, true for movement that faces the camera.")
+        lines.append(
+            "Angles are those in the picture: true only for movement across it (knees and hips:"
+            " filmed from the side)."
+        )
     return lines
 
 
@@ -116,7 +121,7 @@ def _about_run(run: RunFile) -> list[str]:
         lines.append(f"{_number(run.failed, 'frame')} failed.")
     if run.failed_people:
         lines.append(f"{_number(run.failed_people, 'pose')} left out: a joint was not finite.")
-    return lines + run.notes
+    return lines + [note for note in run.notes if PICTURE not in note]
 
 
 def _number(count: int, what: str) -> str:

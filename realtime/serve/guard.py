@@ -86,7 +86,10 @@ class Guard:
 
     def _fits(self, given: str | None) -> bool:
         """Compared in constant time."""
-        return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
+        if given is None:
+            return False
+        # A cookie may hold any bytes, which come as surrogates.
+        return hmac.compare_digest(given.encode("utf-8", "backslashreplace"), self._token.encode())
 
 
 def _name(url: str) -> str:

@@ -104,6 +104,7 @@ class Server:
         with suppress(asyncio.TimeoutError):  # a viewer that does not listen
             await asyncio.wait_for(viewers.end(), END_LIMIT)
         await runner.cleanup()
+        viewers.close()
 
 
 def _static(name: str, kind: str) -> Handler:

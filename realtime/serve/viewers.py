@@ -106,6 +106,9 @@ class Viewers:
         for ws in list(self._sockets):
             self._sockets.discard(ws)
             await ws.close(code=WSCloseCode.GOING_AWAY, message=b"the run has ended")
+
+    def close(self) -> None:
+        """When nobody is served any more."""
         self._hands.shutdown(wait=False)
 
     def _check_room(self) -> None:

@@ -112,6 +112,7 @@ class Mp4:
         notes: list[str],
         audio_from: Path | None = None,
         audio_start: float = 0.0,
+        aspect: Fraction = Fraction(1),
     ) -> None:
         self.picture_wh = picture_wh
         self._file, self._tick = file, tick
@@ -128,6 +129,7 @@ class Mp4:
         even_wh = (picture_wh[0] + picture_wh[0] % 2, picture_wh[1] + picture_wh[1] % 2)
         context: Any = self._stream.codec_context
         set_up(context, encoder, even_wh, rate, crf)
+        context.sample_aspect_ratio = aspect
         self._stream.time_base = tick
         try:
             context.open()

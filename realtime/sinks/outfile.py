@@ -23,6 +23,9 @@ from realtime.errors import OutputError, UsageError
 
 logger = logging.getLogger(__name__)
 
+LONGEST_NAME = 255 - len("..part")
+"""Bytes: what is put together at the end gets this around its name meanwhile."""
+
 
 def check_not_input(output: Path, inputs: Sequence[Path]) -> None:
     """Raise UsageError when output is one of the inputs, also by way of a link."""
@@ -45,6 +48,8 @@ def check_writable(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: cannot be created: {error.strerror}") from error
     if mode is not None:
         _check_existing(path, mode, overwrite)
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OutputError(f"{path}: the name is too long, at most {LONGEST_NAME} bytes; shorten it")
     folder = path.parent
     if not folder.exists():
         raise OutputError(f"{path}: there is no folder {folder}; create it first")

@@ -52,6 +52,7 @@ class Recorder:
         rate: float | None,
         time_base: Fraction | None,
         audio_from: Path | None = None,
+        aspect: Fraction = Fraction(1),
         start: float | None = 0.0,
         min_free: int = 0,
         clock: Callable[[], float] = monotonic,
@@ -61,7 +62,7 @@ class Recorder:
         self.notes: list[str] = []
         self._path, self._crf = path, crf
         self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
-        self._audio_from = audio_from
+        self._audio_from, self._aspect = audio_from, aspect
         self._start = start
         self._part: Mp4 | None = None
         self._min_free, self._clock = min_free, clock
@@ -139,6 +140,7 @@ class Recorder:
             self.notes,
             self._audio_from,
             zero,
+            self._aspect,
         )
 
     def _roll(self, picture: Image, time: float) -> None:

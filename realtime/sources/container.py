@@ -140,6 +140,8 @@ class Pipe:
 def video_stream(container: Any, name: str) -> av.VideoStream:
     """The first video stream that is not a cover picture. Raises InputError."""
     streams = [s for s in container.streams if s.type == "video"]
+    if any(s.disposition & av.stream.Disposition.dependent for s in streams):
+        raise InputError(f"{name}: is a picture made of tiles (HEIC); convert it to JPEG or PNG")
     films = [s for s in streams if not _is_cover(s)]
     if not films:
         others = ", ".join(sorted({s.type for s in container.streams}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -65,7 +66,10 @@ def open_file(path: Path, span: Span) -> Source:
         first = _first_frame(container, stream, shown(path))
     if first is not None:
         wide, high = first.width, first.height
-        info = replace(info, size_wh=(high, wide) if orientation(first)[0] else (wide, high))
+        aspect = stream.sample_aspect_ratio or Fraction(1)  # None or 0: not known
+        if orientation(first)[0]:
+            wide, high, aspect = high, wide, 1 / aspect
+        info = replace(info, size_wh=(wide, high), aspect=aspect)
     return FileSource(path, span, info)
 
 

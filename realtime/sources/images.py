@@ -163,7 +163,10 @@ def images_of(pattern: str) -> list[Path]:
         raise InputError(f"{name}: cannot be read: {reason}") from error
     if not images:
         kinds = ", ".join(extension[1:] for extension in EXTENSIONS)
-        raise InputError(f"{name}: no images there; looked for {kinds}")
+        raise InputError(
+            f"{name}: no images there; looked for {kinds} (for many videos: python -m"
+            " realtime.batch, or --input for each)"
+        )
     return sorted(images, key=_natural)
 
 

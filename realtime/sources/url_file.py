@@ -22,10 +22,15 @@ from realtime.sources.network import Timeouts, broken_by
 from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
 
+ENDLESS = ("mpjpeg", "hls", "dash")
+"""Formats of live streams: cameras may invent a size, and of a playlist it is that of the list."""
+
 
 def is_file(container: av.container.InputContainer) -> bool:
-    """Whether what a web server sends has an end: its size and its duration are known."""
-    return bool(container.duration and container.duration > 0 and container.size > 0)
+    """Whether what a web server sends has an end: its size is known, and its duration where the
+    size alone says nothing. Many files have none (raw H.264, WebM of browsers, MPEG-TS)."""
+    known = bool(container.duration and container.duration > 0)
+    return container.size > 0 and (known or container.format.name not in ENDLESS)
 
 
 class UrlFile:
@@ -96,7 +101,7 @@ class UrlFile:
         stream: Any = video_stream(container, self.info.name)
         stream.codec_context.options = LIMITS
         clock = FrameClock(self.info.rate, self.status, self.info.name)
-        count = 0
+        count, early = 0, False
         try:
             with closing(decoded(container, stream, self.status)) as pictures:
                 for picture in pictures:
@@ -106,7 +111,8 @@ class UrlFile:
                     yield from self._frame(index, time, picture)
         except DAMAGE as error:
             self._ended_early(broken_by(error, self._timeouts), count)
-        self._note_damage(count)
+            early = True
+        self._note_damage(count, early)
 
     def _ended_early(self, broken: Broken, count: int) -> None:
         """A server that stops is lost; a damaged file gives what it holds."""
@@ -115,10 +121,11 @@ class UrlFile:
         self.status.lost(str(broken))
         raise SourceLost(f"{self.info.name}: {broken}; lost after {count} frames, try again")
 
-    def _note_damage(self, count: int) -> None:
-        """Say once how much of a damaged or cut file there was."""
+    def _note_damage(self, count: int, early: bool) -> None:
+        """Say once how much of a damaged or cut file there was. Fewer frames than declared are no
+        damage by themselves: an edit list leaves out what was trimmed."""
         bad, declared = self.status.bad_packets, self._declared
-        if bad or count < declared:
+        if bad or early:
             frames = f"{count} of {declared} frames" if count < declared else f"{count} frames"
             packets = f"; {bad} damaged packets" if bad else ""
             self.status.note(f"{self.info.name}: {frames}{packets}", damage=True)

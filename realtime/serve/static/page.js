@@ -93,7 +93,7 @@ function tell(news) {
 // The newest numbers, of the source that is looked at.
 function setView(news) {
   const view = { ...news, ...sources[choice - 1] };
-  setState(view.state);
+  setState(view.state, view.live === false);
   $("source").textContent = view.name ?? view.source ?? "";
   if (!("fps" in news)) return setMessage("Getting ready");
   const waits = !sources.length && news.state !== "live" && news.state !== "ended"; // else it is in the picture
@@ -105,9 +105,10 @@ function setView(news) {
   drawCharts(view, histories[choice]);
 }
 
-function setState(text) {
+function setState(state, file = false) {
+  const text = file && state === "live" ? "running" : state;
   if ($("state").textContent !== text) $("state").textContent = text;
-  $("state").dataset.kind = kindOf(text);
+  $("state").dataset.kind = kindOf(state);
 }
 
 const kindOf = (state) => (state === "live" ? "good" : /^(lost|ended|no conn)/.test(state) ? "bad" : "");
