@@ -15,6 +15,7 @@ from engines import containers
 from engines.base import ModelSpec, Network
 from engines.calibrate_command import add_calibrate, calibrate
 from engines.identify import METADATA_KEY, identify, read
+from engines.identify import describe as described_by
 from engines.load import BACKENDS, PRECISIONS, PREFERENCE, load
 from realtime import atomic
 from realtime.errors import ModelError, OutputError, UsageError
@@ -156,6 +157,8 @@ def build(options: argparse.Namespace) -> None:
     """Load with TensorRT, which makes the plan where there is none yet."""
     start = perf_counter()
     spec = identify(options.file)
+    if spec.task != "pose":
+        raise ModelError(f"model {spec.path}: TensorRT runs pose networks only; nothing to build")
     network = load(spec, spec.task, "tensorrt", "auto", options.compute, options.threads)
     took = perf_counter() - start
     print(f"{spec.name}: the TensorRT plan for {network.device} is ready ({took:.1f} s)")
@@ -176,6 +179,7 @@ def describe(options: argparse.Namespace) -> None:
         raise UsageError(f"--accuracy {options.accuracy}: an AP is from 0 to 1")
     if options.output.exists() and not options.overwrite:
         raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
+    described_by(options.output, data)  # as it will be read: raises before anything is replaced
     atomic.replace(options.output, data)
     print(f"{options.output}: {identify(options.output).name}, {len(data) / 1e6:.1f} MB")
 

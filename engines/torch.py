@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
 from engines.torch_locate import Locate, explained, trusted
-from engines.torch_nets import PoseResNet, folded, widths_of
+from engines.torch_nets import PoseResNet, depth_of, folded, widths_of
 from realtime.errors import ModelError
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
@@ -118,13 +118,13 @@ def _network(spec: ModelSpec, data: bytes) -> PoseResNet:
         weights = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
         raise ModelError(f"model {spec.path}: damaged safetensors: {error}") from error
-    net = PoseResNet(widths=widths_of(weights)).eval()
+    net = PoseResNet(depth_of(weights) or 18, widths_of(weights)).eval()
     wanted, given = net.state_dict(), weights
     wrong = [n for n in wanted if n not in given or given[n].shape != wanted[n].shape]
     wrong += [n for n in given if n not in wanted]
     if wrong:
         raise ModelError(
-            f"model {spec.path}: not the weights of a ResNet18 pose network: {len(wrong)} "
+            f"model {spec.path}: not the weights of a ResNet pose network: {len(wrong)} "
             f"tensors differ, {wrong[0]} first"
         )
     net.load_state_dict(weights, strict=True)  # copies, converting to float32

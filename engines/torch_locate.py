@@ -44,6 +44,9 @@ def trusted(network: Network, locate: Locate) -> Locate | None:
     except ModelError as error:
         logger.warning("%s; crops are cut on the CPU", error)
         return None
+    except Exception as error:  # noqa: BLE001 - of code that few GPUs have seen
+        logger.warning("%s: %s: %s; crops are cut on the CPU", name, type(error).__name__, error)
+        return None
     if not found.good:
         logger.warning("%s: the GPU's crops give other joints, so the CPU cuts: %s", name, found)
         return None
@@ -229,9 +232,8 @@ class _Pinned:
         self._next = (self._next + 1) % SLOTS
         buffer, gone = slot
         gone.synchronize()  # the copy that was made of it before
-        buffer[: picture.size].view(picture.shape).copy_(
-            torch.from_numpy(np.ascontiguousarray(picture))
-        )
-        there = buffer[: picture.size].to(place, non_blocking=True)
+        held = buffer[: picture.size].view(picture.shape)
+        np.copyto(held.numpy(), picture)  # pictures are read-only, which from_numpy warns of
+        there = held.to(place, non_blocking=True)
         gone.record()
         return there

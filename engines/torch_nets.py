@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torchvision
 from torch import Tensor, nn
@@ -13,6 +13,16 @@ from realtime.skeleton import JOINT_COUNT
 Widths = tuple[int, int, int]
 WIDTHS: Widths = 256, 256, 256
 """Channels of the three deconvolutions in the paper; slimmed networks have fewer (train.slim)."""
+
+
+DEPTHS: dict[tuple[int, tuple[int, ...]], int] = {
+    (2, (2, 2, 2, 2)): 18,
+    (2, (3, 4, 6, 3)): 34,
+    (3, (3, 4, 6, 3)): 50,
+    (3, (3, 4, 23, 3)): 101,
+    (3, (3, 8, 36, 3)): 152,
+}
+"""Convolutions in a block and blocks in each stage of the ResNets (He et al., 2016, table 1)."""
 
 
 class PoseResNet(nn.Module):
@@ -63,6 +73,15 @@ def widths_of(weights: Mapping[str, Tensor]) -> Widths:
         for wide, kernel in zip(WIDTHS, found)
     )
     return first, second, third
+
+
+def depth_of(names: Collection[str]) -> int | None:
+    """The depth of the ResNet under "backbone.", None where there is none of a known depth."""
+    blocks = tuple(
+        len({n.split(".")[2] for n in names if n.startswith(f"backbone.layer{stage}.")})
+        for stage in range(1, 5)
+    )
+    return DEPTHS.get((3 if "backbone.layer1.0.conv3.weight" in names else 2, blocks))
 
 
 def folded(net: PoseResNet) -> PoseResNet:

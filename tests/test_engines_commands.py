@@ -123,6 +123,12 @@ def test_build_says_what_is_missing(tmp_path, capsys, monkeypatch, gpus, said):
     assert said in printed and printed.count("\n") == 1
 
 
+def test_there_is_nothing_to_build_for_a_detector(tiny, capsys):
+    assert main(["build", str(tiny[1]), "--compute", "cpu"]) == 5
+    told = capsys.readouterr()
+    assert "runs pose networks only" in told.err and "ready" not in told.out
+
+
 def test_people_are_taken_from_all_over_the_folder(tmp_path):
     for n in range(10):
         (tmp_path / f"{n}.jpg").touch()
@@ -150,6 +156,11 @@ def test_describe_changes_words_and_no_weights(tiny, tmp_path, capsys):
     assert main(asked) == 4
     assert main([*asked[:-1], "7", "--overwrite"]) == 2
     assert "from 0 to 1" in capsys.readouterr().err
+    had = output.read_bytes()
+    for wrong in ("detector-yolox-nano", "", "x" * 101):
+        assert main([*asked[:5], wrong, "--overwrite"]) == 5, wrong
+        assert main([*asked[:3], str(tmp_path / "new.onnx"), "--licence", "a\nb"]) == 5
+    assert output.read_bytes() == had and not (tmp_path / "new.onnx").exists()
     other_file = tmp_path / "x.onnx"
     other_file.write_bytes(b"no network")
     assert main(["describe", str(other_file), "--output", str(tmp_path / "y.onnx")]) == 5

@@ -24,7 +24,7 @@ from engines.identify import identify, read  # noqa: E402
 from engines.load import find_tiny, load  # noqa: E402
 from engines.torch import TorchNetwork  # noqa: E402
 from engines.torch_decode import Peaks  # noqa: E402
-from engines.torch_locate import Locate, trusted  # noqa: E402
+from engines.torch_locate import Locate, _Pinned, trusted  # noqa: E402
 from realtime.crop import cut, places  # noqa: E402
 from realtime.decode import METHODS, Method, cells_to_crop, decode  # noqa: E402
 from realtime.errors import ModelError, OutOfMemory  # noqa: E402
@@ -147,6 +147,12 @@ def test_one_that_finds_other_joints_is_not_used(caplog: pytest.LogCaptureFixtur
         raise RuntimeError("CUDA error: too bad\nmore")
 
     assert trusted(net, Locate(net.spec, fails, CPU)) is None
+
+    def slips(crops: Any) -> Any:
+        raise IndexError("of our own")
+
+    assert trusted(net, Locate(net.spec, slips, CPU)) is None
+    assert "IndexError: of our own; crops are cut on the CPU" in caplog.text
     assert "PyTorch failed: CUDA error: too bad; crops are cut on the CPU" in caplog.text
 
 
@@ -235,3 +241,27 @@ def test_half_precision_on_a_gpu() -> None:
     spec = replace(identify(path), path=path)
     net = TorchNetwork(spec, read(path), Options("f16", "cuda"))
     assert net.locate is not None
+
+
+def test_pictures_go_up_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the memory and the events of a GPU left out: shapes and bytes, also as slots come round
+    and pictures grow."""
+
+    class Event:
+        def synchronize(self) -> None: ...
+        def record(self) -> None: ...
+
+    empty = torch.empty
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(
+        torch, "empty", lambda *size, pin_memory=False, **kind: empty(*size, **kind)
+    )
+    pinned, rng = _Pinned(), np.random.default_rng(0)
+    for height in (4, 4, 9, 2, 4, 12):
+        picture = rng.integers(0, 255, (height, 5, 3), np.uint8)
+        picture.flags.writeable = False
+        np.testing.assert_array_equal(pinned.upload(picture, CPU).numpy(), picture)
+    net = network()
+    locate = located(net)
+    locate._pinned = pinned
+    assert trusted(net, locate) is locate

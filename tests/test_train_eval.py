@@ -10,6 +10,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,16 @@ from realtime.skeleton import MIRROR, OKS_SIGMAS
 from train import coco, coco_ap, degrade, demo_data, eval_pose, pck
 from train.__main__ import main
 from train.eval_detector import curve, detector_numbers, find_people, numbers_of
-from train.eval_pose import DEFAULT_WAY, Labels, Way, pose_numbers, read_poses, true_boxes
+from train.eval_pose import (
+    DEFAULT_WAY,
+    Labels,
+    Read,
+    Way,
+    ap_of,
+    pose_numbers,
+    read_poses,
+    true_boxes,
+)
 from train.eval_results import read_results, results_numbers
 from train.measured import Running, spread
 
@@ -185,6 +195,20 @@ def test_ap_of_perfect_and_of_shifted_people(tmp_path: Path) -> None:
         got = numbers["AP"], numbers["AP50"], numbers["AP75"]
         assert got == pytest.approx(wanted, abs=1e-9)
         assert math.isnan(numbers["APL"])  # nobody is larger than 96x96
+
+
+def test_sets_that_count_from_one_do_not_become_one(tmp_path: Path) -> None:
+    """Perfect people of two sets whose pictures have the same ids."""
+    files = [write(tmp_path / name, content(3)) for name in "ab"]
+    pictures = [picture for file in files for picture in coco.open_set(str(file)).pictures]
+    labels = Labels.of(pictures)
+    poses = [as_poses(one[None, :, :2].astype(np.float64), 0.5) for one in labels.joints]
+    assert len({p.image_id for p in pictures}) < len(pictures) == len(poses)
+    read = Read(labels.joints[..., :2], labels.joints[..., 2], poses)
+    assert ap_of(pictures, read)["AP"] == 1.0
+    boxes = [Detections(p.boxes_xyxy, np.ones(len(p), np.float32)) for p in poses]
+    own = [replace(picture, image_id=n) for n, picture in enumerate(pictures)]
+    assert numbers_of(pictures, boxes) == numbers_of(own, boxes)
 
 
 def test_ap_of_nothing_found_and_of_nobody_there(tmp_path: Path) -> None:

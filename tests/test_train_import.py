@@ -19,11 +19,11 @@ from pose_files import crops, damage, pose_net, unsettle  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from engines.registry import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
+from engines.torch_nets import depth_of  # noqa: E402
 from realtime.errors import ModelError  # noqa: E402
 from train import safe_pickle  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.importing import canonical, read_public  # noqa: E402
-from train.pose_weights import depth_of  # noqa: E402
 from train.pose_weights import pose_net as network  # noqa: E402
 from train.weights import load_weights, start_weights  # noqa: E402
 

@@ -73,14 +73,26 @@ def test_what_is_in_doubt_is_a_crowd_and_an_unsure_joint_stays_open(
     people = read(strict)["annotations"]
     assert len(people) > 5 and all(p["iscrowd"] and not p["num_keypoints"] for p in people)
     some = [p for p in read(plain)["annotations"] if not p["iscrowd"]]
-    assert label(scenes / "images", "--out", strict, *DETECTOR, *POSE, "--joint", 0.9) == 0
+    again = ["--overwrite", *DETECTOR]
+    assert label(scenes / "images", "--out", strict, *again, *POSE, "--joint", 0.9) == 0
     fewer = [p for p in read(strict)["annotations"] if not p["iscrowd"]]
     assert sum(p["num_keypoints"] for p in fewer) < sum(p["num_keypoints"] for p in some)
     for person in fewer:
         v = person["keypoints"][2::3]
         assert set(v) <= {0, 2} and sum(n == 2 for n in v) == person["num_keypoints"]
-    assert label(scenes / "images", "--out", plain, *DETECTOR) == 0  # boxes alone
+    assert label(scenes / "images", "--out", plain, *again) == 0  # boxes alone
     assert all(p["num_keypoints"] == 0 for p in read(plain)["annotations"])
+
+
+def test_labels_made_by_hand_are_not_replaced(scenes: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_bytes((scenes / "people.json").read_bytes())
+    (tmp_path / "link.json").symlink_to(mine)
+    had = mine.read_bytes()
+    assert label(scenes / "images", "--out", mine, *DETECTOR) == 4
+    for out in (mine, tmp_path / "link.json"):
+        assert label(f"{mine},{scenes}", "--out", out, "--overwrite", *DETECTOR) == 2
+    assert mine.read_bytes() == had
 
 
 def test_labels_that_are_there_stay_and_nobody_is_labelled_twice(

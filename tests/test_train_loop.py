@@ -141,7 +141,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 class Wide(toy.SpotTask):
     """Its network has convolutions inside, for Muon."""
 
-    def network(self) -> Any:
+    def network(self, there: Any = None) -> Any:
         def conv(inputs: int, outputs: int) -> list[Any]:
             return [torch.nn.Conv2d(inputs, outputs, 3, 2, 1), torch.nn.ReLU()]
 

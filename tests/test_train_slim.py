@@ -167,9 +167,10 @@ def test_the_command_writes_a_network_that_engines_and_trainings_take(
     assert found[0].shape == (5, 17, 16, 16)
 
 
-def test_the_torch_engine_takes_slim_safetensors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_the_torch_engine_takes_safetensors_of_any_shape(depth: int, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    net = PoseResNet(widths=(64, 48, 32)).eval()
+    net = PoseResNet(depth, (64, 48, 32)).eval()
     told = {"name": "slim", "task": "pose", "format": "heatmaps", "input_wh": WH}
     path = tmp_path / "s.safetensors"
     safetensors.torch.save_file(net.state_dict(), path, {"posestream": json.dumps(told)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,13 @@ import torch
 
 from realtime import geometry
 from realtime.detect import decode_centers
-from realtime.errors import UsageError
+from realtime.errors import ModelError, UsageError
 from realtime.skeleton import MIRROR
 from train import pose_loss
 from train.coco import open_set
 from train.config import Config
 from train.demo_data import write_set
-from train.detector import DetectorTask
+from train.detector import OF_POSE, DetectorTask
 from train.detector_data import detector_sample
 from train.detector_loss import box_loss, centre_loss, detector_loss, joint_loss
 from train.detector_net import DetectorTrainer, PersonDetector
@@ -29,8 +30,9 @@ from train.sheet import shown_heat
 from train.targets import heatmaps
 from train.task import Sample
 
-MOVES = ("flip", "scale", "rotate", "shift", "half_body", "colour", "dark", "blur", "occlude")
-STILL = dict.fromkeys(MOVES, 0.0)
+CHANGES = ("flip", "colour", "dark", "blur")
+STILL = dict.fromkeys(CHANGES, 0.0)
+"""For a detector."""
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +191,45 @@ def test_what_is_frozen_stays_as_it_is(hints: float, people: str, tmp_path: Path
         assert frozen <= same and len(frozen) == 6 + 4 * 6
         assert not {name for name in same - frozen if name.endswith("weight")}
     assert learner.weights < sum(p.numel() for p in task.network().parameters())
+
+
+@pytest.mark.parametrize("name", OF_POSE)
+def test_a_detector_takes_nothing_that_it_cannot_have(name: str, people: str) -> None:
+    known = getattr(Config("detector"), name)
+    others = {"loss": "softmax", "depth": 34, "padding": 1.1}
+    other = others.get(name, known and known / 2)
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: for a pose network"):
+        DetectorTask(detector_config(people, **{name: other}))
+
+
+@pytest.mark.parametrize("crowds", [False, True])
+def test_what_cannot_be_measured_is_told_before_the_first_step(
+    crowds: bool, people: str, tmp_path: Path
+) -> None:
+    values = json.loads(Path(people).read_text())
+    for person in values["annotations"]:
+        if crowds:
+            person["iscrowd"] = 1
+        else:
+            person["keypoints"], person["num_keypoints"] = [0] * 51, 0
+    (tmp_path / "val.json").write_text(json.dumps(values))
+    val = f"{tmp_path / 'val.json'},{Path(people).parent}"
+    with pytest.raises(UsageError, match="--val: nobody"):
+        PoseTask(replace(pose_config(people), val=(val,)))
+
+
+@pytest.mark.parametrize("task", [PoseTask, DetectorTask])
+def test_a_checkpoint_does_without_the_start(task: type, people: str, tmp_path: Path) -> None:
+    """Which may be gone, or another by now."""
+    make = pose_config if task is PoseTask else detector_config
+    first = task(make(people)).network()
+    config = make(people, start=str(tmp_path / "gone.safetensors"))
+    with team("cpu") as crew:
+        there = dict(first.state_dict())
+        learner = Learner(task(config), config, crew, 2, there)
+        learner.restore(Learner(task(make(people)), config, crew, 2).snapshot(config, {}))
+    with pytest.raises(ModelError, match=r"gone\.safetensors"):
+        task(config).network()
 
 
 def test_nothing_is_frozen_that_nobody_has_learned(people: str) -> None:

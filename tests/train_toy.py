@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class SpotTask:
         self.config, self.count, self.norm, self.bad = config, count, norm, bad
         self.slow, self.slow_measure = slow, slow_measure
 
-    def network(self) -> nn.Module:
+    def network(self, there: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
         return SpotNet(self.norm)
 
     def __len__(self) -> int:

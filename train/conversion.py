@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from engines.identify import METADATA_KEY, describe
 from engines.registry import NAMES
+from engines.torch_nets import depth_of
 from realtime import atomic
 from realtime.decode import DEFAULT_METHOD, decode
 from realtime.errors import ModelError, UsageError
 from realtime.geometry import CROP_PADDING
 from train.checkpoint import weights_bytes
 from train.pose_net import PoseNet
-from train.pose_weights import INPUT, Metadata, Weights, depth_of, pose_net
+from train.pose_weights import INPUT, Metadata, Weights, pose_net
 from train.weights import load_weights
 
 TOLERANCE = {".onnx": 0.02, ".safetensors": 1e-5, ".mat": 1e-5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from realtime.records import Image
 from train import finish
 from train.centres import moved
 from train.coco import Picture, open_set
-from train.config import Config
+from train.config import Config, flag
 from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer, PersonDetector
@@ -32,6 +33,13 @@ SHOWN = 12
 DRAWN_SCORE = 0.3
 
 
+OF_POSE = (
+    "depth", "scale", "rotate", "shift", "half_body", "occlude", "loss", "peak_weight", "sigma",
+    "padding", "teacher_weight",
+)  # fmt: skip
+"""Options that would change nothing."""
+
+
 class DetectorTask:
     """See train.task.Task. Raises InputError, UsageError for data that cannot be used."""
 
@@ -46,6 +54,9 @@ class DetectorTask:
             raise UsageError("--freeze: for the backbone of a pose network")
         if config.distil:
             raise UsageError("--distil: for a pose network; a detector learns by --hint-weight")
+        for name in OF_POSE:
+            if getattr(config, name) != getattr(Config("detector"), name):
+                raise UsageError(f"{flag(name)}: for a pose network")
         self.config = config
         sets = [open_set(text) for text in config.data]
         self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
@@ -57,9 +68,10 @@ class DetectorTask:
         """For processes that make samples: without the teacher."""
         return self.__dict__ | {"_hints": None}
 
-    def network(self) -> nn.Module:
+    def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         channels = self._hinter().channels if self.config.hint_weight else ()
-        return started(DetectorTrainer(channels), self.config)
+        net = DetectorTrainer(channels)
+        return net if there else started(net, self.config)
 
     def __len__(self) -> int:
         return len(self._pictures)

@@ -180,6 +180,7 @@ def numbers_of(
     without people); AP, AP50, AP75, AR where pycocotools is installed. NaN: cannot be said."""
     numbers: dict[str, float] = {}
     if coco_ap.available():
+        pictures = coco_ap.numbered(pictures)
         results = coco_ap.box_results([p.image_id for p in pictures], found)
         numbers.update(coco_ap.box_ap(coco_ap.ground_truth(pictures), results, smallest))
     shape = curve(pictures, found, smallest)

@@ -173,6 +173,7 @@ def ap_of(pictures: Sequence[Picture], read: Read, suppressed: bool = False) -> 
 
     suppressed: with OKS-NMS before, for boxes of a detector, as the pipeline does.
     """
+    pictures = coco_ap.numbered(pictures)
     poses = [found[suppress(found)] for found in read.poses] if suppressed else read.poses
     results = coco_ap.pose_results([picture.image_id for picture in pictures], poses)
     return coco_ap.keypoint_ap(coco_ap.ground_truth(pictures), results)

@@ -36,6 +36,7 @@ def add_command(commands: Any) -> None:
     add = label.add_argument
     add("pictures", metavar="FOLDER|FILE.json[,IMAGES]", help="pictures, or a file to add to")
     add("--out", type=Path, required=True, metavar="FILE.json", help="what is written")
+    add("--overwrite", action="store_true", help="replace an existing file")
     add("--detector", default="auto", metavar="MODEL", help="person detector (default auto)")
     add("--pose", metavar="MODEL", help="pose network, auto or a model; default: boxes alone")
     add("--sure", type=_score, default=SURE, help=f"score of a person (default {SURE})")
@@ -57,10 +58,13 @@ def _score(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     from realtime import atomic
+    from realtime.sinks.outfile import check_not_input, check_writable
     from train.evaluate import open_model
 
     if options.doubt > options.sure:
         raise UsageError(f"--doubt {options.doubt}: above --sure {options.sure}")
+    check_not_input(options.out, [Path(options.pictures.partition(",")[0])])
+    check_writable(options.out, options.overwrite)
     pictures, images = open_pictures(options.pictures)
     detector = open_model(options.detector, "detector", options)
     pose = open_model(options.pose, "pose", options) if options.pose else None

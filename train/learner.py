@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,14 +19,22 @@ from train.task import Batch, Task
 class Learner:
     """The network of a task, wherever the team computes.
 
-    steps: of the whole run, which the learning rate follows. ema: the averaged network; watch: has
-    seen the losses of all steps; sums: of the losses since the start of the epoch, by name.
+    steps: of the whole run, which the learning rate follows. there: see train.task.Task.network.
+    ema: the averaged network; watch: has seen the losses of all steps; sums: of the losses since
+    the start of the epoch, by name.
     """
 
-    def __init__(self, task: Task, config: Config, crew: Team, steps: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        config: Config,
+        crew: Team,
+        steps: int,
+        there: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self._task, self._config, self._device, self._steps = task, config, crew.device, steps
         torch.manual_seed(config.seed)
-        start = task.network().to(crew.device)
+        start = task.network(there).to(crew.device)
         start = start.to(memory_format=torch.channels_last)
         self.ema = Ema(start, config.ema)
         self._net = crew.prepare(start).train()

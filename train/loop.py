@@ -21,6 +21,7 @@ from realtime.errors import StageError, UsageError
 from train import checkpoint
 from train.arithmetic import NotFinite, reproducible
 from train.batches import Batches, default_workers
+from train.checkpoint import Checkpoint
 from train.config import Config, flag
 from train.curves import Curves
 from train.learner import Learner
@@ -104,8 +105,9 @@ class Trainer:
         workers = default_workers() if run.workers is None else run.workers
         self._batches = Batches(task, config.batch, crew, workers)
         self._steps = config.epochs * self._batches.count
-        self._learner = Learner(task, config, crew, self._steps)
-        self._at = self._resume()
+        point = crew.from_first(lambda: checkpoint.newest(out))
+        self._learner = Learner(task, config, crew, self._steps, point.weights if point else None)
+        self._at = self._resume(point)
         self._record = Record(task, config, out, self._at.epoch) if crew.first else None
         self._progress = Progress(
             self._steps, self._batches.count, self._batches.size, self._step, crew.first
@@ -302,9 +304,8 @@ class Trainer:
             "train",
         )
 
-    def _resume(self) -> Place:
-        """Go on from the newest checkpoint, if there is one. Raises UsageError, InputError."""
-        point = self._team.from_first(lambda: checkpoint.newest(self._out))
+    def _resume(self, point: Checkpoint | None) -> Place:
+        """Go on from a checkpoint, if there is one. Raises UsageError."""
         if point is None:
             return Place(len(self._task))
         check_same(point.config, self._config, self._out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engines.torch_nets import Widths, widths_of
 from realtime.errors import UsageError
 from train import finish
 from train.augment import pose_sample
@@ -25,7 +27,7 @@ from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
 from train.teacher import Teacher
-from train.weights import start_widths
+from train.weights import bare, start_widths
 
 LEAST_JOINTS = 3
 """Labelled joints of a person that is learned from."""
@@ -56,6 +58,8 @@ class PoseTask:
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
         self._people = Mixture([(each.people, each.weight) for each in sets], config.seed)
         self._val = [person for text in config.val for person in open_set(text).people]
+        if config.val and not any(p.labelled and not p.crowd for p in self._val):
+            raise UsageError("--val: nobody in it has labelled joints, so nothing can be measured")
         self._images = ImageCache(CACHE_BYTES)
         self._teacher: Teacher | None = None
         self._hints: Hints | None = None
@@ -64,15 +68,20 @@ class PoseTask:
         """For processes that make samples: without the teacher."""
         return self.__dict__ | {"_teacher": None, "_hints": None}
 
-    def network(self) -> nn.Module:
-        pose = PoseNet(self.config.depth, widths=start_widths(self.config.start))
+    def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
+        if there:
+            return self._untrained(widths_of({bare(name): there[name] for name in there}))
+        return started(self._untrained(start_widths(self.config.start)), self.config)
+
+    def _untrained(self, widths: Widths) -> nn.Module:
+        pose = PoseNet(self.config.depth, widths=widths)
         nn.init.normal_(pose.net.final.weight, std=0.001)
         nn.init.zeros_(pose.net.final.bias)  # type: ignore[arg-type]
         pose.freeze(self.config.freeze)
         if not self.config.hint_weight:
-            return started(pose, self.config)
+            return pose
         hints = self._hinter()
-        return started(PoseTrainer(pose, hints.strides, hints.channels), self.config)
+        return PoseTrainer(pose, hints.strides, hints.channels)
 
     def __len__(self) -> int:
         return len(self._people)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engines.base import ModelSpec
 from engines.registry import IMAGENET_MEAN, IMAGENET_STD
-from engines.torch_nets import PoseResNet, widths_of
+from engines.torch_nets import PoseResNet, depth_of, widths_of
 from realtime.errors import ModelError
 from realtime.skeleton import JOINT_COUNT
 from train.pose_net import PoseNet
@@ -23,14 +23,6 @@ from train.pose_net import PoseNet
 Weights = dict[str, Tensor]
 Metadata = dict[str, Any]
 
-DEPTHS: dict[tuple[int, tuple[int, ...]], int] = {
-    (2, (2, 2, 2, 2)): 18,
-    (2, (3, 4, 6, 3)): 34,
-    (3, (3, 4, 6, 3)): 50,
-    (3, (3, 4, 23, 3)): 101,
-    (3, (3, 8, 36, 3)): 152,
-}
-"""Convolutions in a block and blocks in each stage of the ResNets (He et al., 2016, table 1)."""
 PREFIXES = ("module.", "pose.", "net.")
 """What wrappers put before all names: DistributedDataParallel, PoseTrainer, PoseNet."""
 ONLY_TO_LEARN = "hints."
@@ -49,15 +41,6 @@ def plain(weights: Weights) -> Weights:
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in weights.items()
     }
-
-
-def depth_of(names: Weights | set[str]) -> int | None:
-    """The depth of the ResNet under "backbone.", None where there is none of a known depth."""
-    blocks = tuple(
-        len({n.split(".")[2] for n in names if n.startswith(f"backbone.layer{stage}.")})
-        for stage in range(1, 5)
-    )
-    return DEPTHS.get((3 if "backbone.layer1.0.conv3.weight" in names else 2, blocks))
 
 
 def check(weights: Weights, path: Path) -> int:

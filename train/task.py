@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,8 +29,9 @@ class Validation:
 class Task(Protocol):
     """A network, its samples, its loss and its validation."""
 
-    def network(self) -> nn.Module:
-        """The network to train, with its starting weights, float32, on the CPU.
+    def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """The network to train, with its starting weights, float32, on the CPU. there: the weights
+        of a checkpoint, which it gets afterwards: it has their shape, and no others are read.
 
         forward: uint8 (B, H, W, 3) BGR to its outputs; normalisation is inside.
         """

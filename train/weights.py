@@ -11,7 +11,7 @@ from torch import nn
 
 from engines.identify import METADATA_KEY, describe, read
 from engines.registry import BY_SHA256
-from engines.torch_nets import WIDTHS, Widths, widths_of
+from engines.torch_nets import WIDTHS, Widths, depth_of, widths_of
 from realtime.errors import ModelError
 from train.config import Config
 from train.pose_weights import (
@@ -19,7 +19,6 @@ from train.pose_weights import (
     ONLY_TO_LEARN,
     Metadata,
     Weights,
-    depth_of,
     of_spec,
     plain,
     renormalised,
