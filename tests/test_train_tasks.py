@@ -197,7 +197,7 @@ def test_what_is_frozen_stays_as_it_is(hints: float, people: str, tmp_path: Path
 def test_a_detector_takes_nothing_that_it_cannot_have(name: str, people: str) -> None:
     known = getattr(Config("detector"), name)
     others = {"loss": "softmax", "depth": 34, "padding": 1.1}
-    other = others.get(name, known and known / 2)
+    other = others.get(name) or known / 2 or 1.0
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: for a pose network"):
         DetectorTask(detector_config(people, **{name: other}))
 
