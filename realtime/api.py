@@ -89,8 +89,8 @@ class RunOptions(TypedDict, total=False):
 
 
 NOT_STREAMED = (
-    "output", "json", "data", "screenshot", "report", "status_file", "angles", "serve", "show",
-    "fullscreen", "explain", "list_cameras", "record_required",
+    "output", "json", "data", "screenshot", "pictures", "report", "status_file", "angles", "serve",
+    "show", "fullscreen", "explain", "list_cameras", "record_required",
 )  # fmt: skip
 """Options that stream() would leave undone."""
 
@@ -197,6 +197,7 @@ def run(
     data: str | Path | Sequence[str | Path] = (),
     format: Format | None = None,
     screenshot: str | Path | None = None,
+    pictures: str | Path | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
     angles: bool = False,
@@ -206,12 +207,13 @@ def run(
     """Carry a whole run out, from the source to its end, and return its report (see --report).
 
     output: annotated video (.mp4). data: files of poses, as --data takes them; format: of those
-    that name none, as --format. screenshot: a picture (.png). report: a file for the report. Raises
-    PosestreamError; the outputs are finalised all the same.
+    that name none, as --format. screenshot: a picture (.png). pictures: a folder for one of each
+    frame. report: a file for the report. Raises PosestreamError; the outputs are finalised all the
+    same.
     """
     settings = settings_of(
         input=input, device=device, output=output, data=data, format=format,
-        screenshot=screenshot, report=report, overwrite=overwrite, angles=angles,
+        screenshot=screenshot, pictures=pictures, report=report, overwrite=overwrite, angles=angles,
         record_required=record_required, headless=True, quiet=True, **options,
     )  # fmt: skip
     told, failure, _ = perform(settings, Stop())

@@ -15,6 +15,8 @@ from realtime.hints import near
 from realtime.options import build_parser, is_switch, options_of, unknown
 from realtime.settings import DEFAULTS, Settings, validate
 
+SOURCES = ("input", "device")
+
 
 def parse(argv: Sequence[str]) -> Settings:
     """Settings from the command line and the --config file; the command line wins.
@@ -27,6 +29,8 @@ def parse(argv: Sequence[str]) -> Settings:
         raise UsageError(unknown(rest[0], parser))
     values = vars(parsed)
     config = read_config(values["config"], parser) if values["config"] else {}
+    if any(values[name] for name in SOURCES):  # else both would run
+        config = {name: value for name, value in config.items() if name not in SOURCES}
     return _settings(parser, config, values)
 
 

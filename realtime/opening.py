@@ -30,6 +30,7 @@ from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_writable
+from realtime.sinks.pictures import Pictures
 from realtime.sinks.record import Recorder
 from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import display_available
@@ -111,7 +112,8 @@ def say_what_is_kept(settings: Settings) -> None:
 def _leaves_something(settings: Settings) -> bool:
     """Whether there is anything of a run but its window."""
     s = settings
-    return bool(s.output or s.json or s.data or s.screenshot or s.report or s.serve)
+    files = s.output or s.json or s.data or s.screenshot or s.pictures or s.report
+    return bool(files or s.serve)
 
 
 def check_outputs(settings: Settings, inputs: Sequence[str]) -> None:
@@ -119,7 +121,7 @@ def check_outputs(settings: Settings, inputs: Sequence[str]) -> None:
     json = Path(settings.json) if settings.json and settings.json != "-" else None
     data = (parse_target(text).path for text in settings.data)
     told = settings.report, settings.status_file
-    outputs = (settings.output, settings.screenshot, json, *data, *told)
+    outputs = (settings.output, settings.screenshot, settings.pictures, json, *data, *told)
     check_no_input(outputs, inputs, settings.networks)
 
 
@@ -146,6 +148,11 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
         sinks.append(recorder)
     if settings.screenshot:
         sinks.append(Screenshot(settings.screenshot, overwrite=settings.overwrite))
+    if settings.pictures:
+        stem = None if info.independent else Path(info.name).stem
+        pictures = Pictures(settings.pictures, overwrite=settings.overwrite, stem=stem)
+        cleanup.callback(pictures.close, clean=False)
+        sinks.append(pictures)
     if settings.json:
         path = None if settings.json == "-" else Path(settings.json)
         lines = JsonLines(

@@ -102,6 +102,12 @@ def _add_output(add: Any) -> None:
         metavar="FILE.png",
         help="the annotated picture of the first frame with somebody in it, else of the last one",
     )
+    add(
+        "--pictures",
+        type=_path,
+        metavar="FOLDER",
+        help="annotated pictures as JPEG files, one for each image or frame",
+    )
     add("--report", type=_path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=_path, metavar="FILE", help="JSON rewritten each second: how it goes")
     _switch(add, "--overwrite", "replace existing outputs; they wait as NAME.bak for the run's end")

@@ -39,6 +39,7 @@ class Settings:
     format: str | None
     angles: bool
     screenshot: Path | None
+    pictures: Path | None
     report: Path | None
     status_file: Path | None
     overwrite: bool
@@ -146,7 +147,7 @@ def validate(s: Settings) -> None:
     check_no_input((s.log_file, s.status_file), s.input, s.networks)
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(
-            f"--output {s.output}: expected a name ending in .mp4 (a picture: --screenshot x.png)"
+            f"--output {s.output}: expected a name ending in .mp4 (pictures: --pictures FOLDER)"
         )
     if s.json and SUFFIXES.get(Path(s.json).suffix.lower(), "jsonl") not in ("jsonl", "json"):
         raise UsageError(f"--json {s.json}: writes JSON Lines (.jsonl); give it as --data {s.json}")
@@ -156,13 +157,13 @@ def validate(s: Settings) -> None:
     check_bench(s, DEFAULTS)
     if s.format and not s.data:
         raise UsageError(f"--format {s.format} goes with --data FILE")
-    if s.explain and (s.output or s.json or s.data or s.report or s.screenshot):
+    if s.explain and (s.output or s.json or s.data or s.report or s.screenshot or s.pictures):
         raise UsageError("--explain works on one frame and leaves; give it without other outputs")
     if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
         raise UsageError("--compare takes one network, and goes without --explain and --select ID")
     if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
         raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
-    own = (s.output, s.json, s.screenshot, s.report, s.log_file, s.status_file)
+    own = (s.output, s.json, s.screenshot, s.pictures, s.report, s.log_file, s.status_file)
     outputs = [str(p) for p in own if p and str(p) != "-"]
     outputs += [str(parse_target(text).path) for text in s.data]
     if len({_absolute(p) for p in outputs}) < len(outputs):

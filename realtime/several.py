@@ -89,6 +89,7 @@ def divided(settings: Settings) -> list[Settings]:
             json=settings.json and str(_numbered(Path(settings.json), n)),
             data=tuple(_numbered_target(text, n) for text in settings.data),
             screenshot=_numbered(settings.screenshot, n),
+            pictures=_numbered(settings.pictures, n),
             report=_numbered(settings.report, n),
             status_file=_numbered(settings.status_file, n),
         )

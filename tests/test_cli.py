@@ -84,6 +84,16 @@ def test_config_gives_values_and_the_command_line_wins(tmp_path: Path) -> None:
     assert parse([*given_config, "--input", "x.mp4"]).input == ("x.mp4",)
 
 
+def test_a_source_on_the_command_line_takes_the_place_of_the_configured_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("device = 0\nheadless = true\n", encoding="utf-8")
+    settings = parse(["--config", str(path), "--input", "x.mp4"])
+    assert (settings.device, settings.input, settings.headless) == ((), ("x.mp4",), True)
+    assert parse(["--config", str(path)]).device == (0,)
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -19,8 +19,9 @@ OWN_PICTURES = (
 )  # fmt: skip
 """Options about an input, of which a benchmark has its own."""
 NOTHING_KEPT = (
-    "output", "json", "data", "format", "screenshot", "status_file", "crf", "record_required",
-    "min_free", "show", "fullscreen", "serve", "explain", "explain_frame", "min_score", "compare",
+    "output", "json", "data", "format", "screenshot", "pictures", "status_file", "crf",
+    "record_required", "min_free", "show", "fullscreen", "serve", "explain", "explain_frame",
+    "min_score", "compare",
 )  # fmt: skip
 """Options about results, of which a benchmark keeps none; everybody in view is worked on."""
 

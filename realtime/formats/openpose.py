@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from realtime.errors import InputError, OutputError
+from realtime.errors import InputError
 from realtime.formats.documents import compact
 from realtime.formats.rows import (
     POINT_DECIMALS,
@@ -31,7 +30,7 @@ from realtime.formats.rows import (
     to_poses,
 )
 from realtime.records import Float, PosedFrame, Poses
-from realtime.sinks.outfile import tell_kept
+from realtime.sinks.folder import ResultFolder, files_in, plain
 from realtime.skeleton import JOINTS
 
 ENDING = "_keypoints.json"
@@ -65,80 +64,23 @@ def to_body_25(poses: Poses) -> Float:
 class OpenPoseFolder:
     """Writes NAME_000000000000_keypoints.json and so on; the number is that of the frame.
 
-    The folder is made when missing. One with files is refused; with overwrite, one that holds
-    nothing but such files waits as FOLDER.bak until the run has ended cleanly. stem: NAME; None for
-    images, whose own names are used. Raises OutputError.
+    See ResultFolder. stem: NAME; None for images, whose own names are used. Raises OutputError.
     """
 
     wants_picture = False
 
     def __init__(self, name: str, folder: Path, *, overwrite: bool, stem: str | None) -> None:
         self.name, self.notes = name, list[str]()
-        self._folder, self._stem = folder, None if stem is None else plain(stem)
-        self._frames = 0
-        self._closed = False
-        check_folder(folder, overwrite)
-        try:
-            self._backup = _set_aside(folder) if folder.exists() and any(folder.iterdir()) else None
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        self._stem = stem
+        self._results = ResultFolder(folder, ENDING, overwrite)
 
     def write(self, item: PosedFrame) -> None:
-        stem = plain(Path(item.frame.source).stem) if self._stem is None else self._stem
-        path = self._folder / f"{stem}_{item.frame.index:012d}{ENDING}"
-        part = self._folder / f".{path.name}.part"
-        try:
-            part.write_bytes(compact(_record(item, with_file=self._stem is None)) + b"\n")
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-        self._frames += 1
+        stem = plain(Path(item.frame.source).stem if self._stem is None else self._stem)
+        data = compact(_record(item, with_file=self._stem is None)) + b"\n"
+        self._results.write(f"{stem}_{item.frame.index:012d}", data)
 
     def close(self, clean: bool = True) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if not self._frames:
-            self._folder.rmdir()
-            if self._backup:
-                self._backup.rename(self._folder)
-        elif self._backup and not clean:
-            tell_kept(self._folder, self._backup)
-        elif self._backup:
-            for path in _files(self._backup):
-                path.unlink()
-            self._backup.rmdir()
-
-
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Raise OutputError when OpenPose files cannot go into this folder."""
-    try:
-        names = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
-        if not folder.parent.is_dir():
-            text = f"{folder}: there is no folder {folder.parent}; create it first"
-            raise OutputError(text) from None
-        names = []
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be used as a folder: {error.strerror}") from error
-    if names and folder.is_symlink():
-        raise OutputError(f"{folder}: is a link to a folder with files; give another name")
-    if any(not name.endswith(ENDING) for name in names):
-        raise OutputError(f"{folder}: holds other files; give a new folder")
-    if names and not overwrite:
-        raise OutputError(f"{folder}: holds results already; use --overwrite to replace them")
-
-
-def plain(name: str) -> str:
-    """A name for files: letters, digits, point, dash and underscore."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "poses"
-
-
-def _set_aside(folder: Path) -> Path:
-    names = (folder.with_name(f"{folder.name}.bak{n if n > 1 else ''}") for n in count(1))
-    return folder.rename(next(name for name in names if not name.exists()))
+        self._results.close(clean)
 
 
 def _record(item: PosedFrame, with_file: bool) -> dict[str, Any]:
@@ -175,7 +117,7 @@ def _record(item: PosedFrame, with_file: bool) -> dict[str, Any]:
 def load_openpose(folder: Path) -> list[LoadedFrame]:
     """The frames of a folder of OpenPose files with BODY_25 people, in the order of their numbers.
     What only this program writes may be missing. Raises InputError, OSError."""
-    paths = _files(folder)
+    paths = files_in(folder, ENDING)
     if not paths:
         raise InputError(f"{folder}: no file ending in {ENDING}")
     return sorted((_load(path, k) for k, path in enumerate(paths)), key=lambda frame: frame.frame)

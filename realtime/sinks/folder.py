@@ -1,0 +1,90 @@
+"""A folder of results: many files of one kind, one after the other."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from pathlib import Path
+
+from realtime.errors import OutputError
+from realtime.sinks.outfile import tell_kept
+
+
+class ResultFolder:
+    """Takes files whose names end in ending; each appears as a whole.
+
+    The folder is made when missing. One with files is refused; with overwrite, one that holds
+    nothing but files with this ending waits as FOLDER.bak until the run has ended cleanly. files:
+    how many were written. Raises OutputError.
+    """
+
+    def __init__(self, folder: Path, ending: str, overwrite: bool) -> None:
+        self.folder, self.files = folder, 0
+        self._ending, self._closed = ending, False
+        _check(folder, ending, overwrite)
+        try:
+            self._backup = _set_aside(folder) if folder.exists() and any(folder.iterdir()) else None
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+
+    def write(self, stem: str, data: bytes) -> None:
+        """Add STEM + ending. Raises OutputError."""
+        path = self.folder / f"{stem}{self._ending}"
+        part = self.folder / f".{path.name}.part"
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        self.files += 1
+
+    def close(self, clean: bool = True) -> None:
+        """Let the old folder go after a clean run; without a file all is as it was before."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self.files:
+            self.folder.rmdir()
+            if self._backup:
+                self._backup.rename(self.folder)
+        elif self._backup and not clean:
+            tell_kept(self.folder, self._backup)
+        elif self._backup:
+            for path in files_in(self._backup, self._ending):
+                path.unlink()
+            self._backup.rmdir()
+
+
+def files_in(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder whose names end so, in their order."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(ending))
+
+
+def plain(name: str) -> str:
+    """A name for files: letters, digits, point, dash and underscore."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "poses"
+
+
+def _check(folder: Path, ending: str, overwrite: bool) -> None:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        if not folder.parent.is_dir():
+            text = f"{folder}: there is no folder {folder.parent}; create it first"
+            raise OutputError(text) from None
+        names = []
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used as a folder: {error.strerror}") from error
+    if names and folder.is_symlink():
+        raise OutputError(f"{folder}: is a link to a folder with files; give another name")
+    if any(not name.endswith(ending) for name in names):
+        raise OutputError(f"{folder}: holds other files; give a new folder")
+    if names and not overwrite:
+        raise OutputError(f"{folder}: holds results already; use --overwrite to replace them")
+
+
+def _set_aside(folder: Path) -> Path:
+    names = (folder.with_name(f"{folder.name}.bak{n if n > 1 else ''}") for n in count(1))
+    return folder.rename(next(name for name in names if not name.exists()))

@@ -1,0 +1,47 @@
+"""The annotated pictures of a run as files (--pictures): of images, and of a film's frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from realtime.records import PosedFrame
+from realtime.sinks.folder import ResultFolder, plain
+
+ENDING = "_poses.jpg"
+QUALITY = 92
+"""Of JPEG, 0 to 100."""
+
+
+class Pictures:
+    """Writes NAME_poses.jpg for each image, NAME_000000_poses.jpg and so on for each frame of
+    anything else; the number is that of the frame, also behind a name that comes a second time.
+
+    See ResultFolder. stem: NAME; None for images, whose own names are used. Raises OutputError.
+    """
+
+    name, wants_picture = "pictures", True
+
+    def __init__(self, folder: Path, *, overwrite: bool, stem: str | None) -> None:
+        self.notes: list[str] = []
+        self._stem = stem
+        self._taken: set[str] = set()
+        self._results = ResultFolder(folder, ENDING, overwrite)
+
+    def write(self, item: PosedFrame) -> None:
+        assert item.picture is not None
+        data = cv2.imencode(".jpg", item.picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+        self._results.write(self._name(item), data.tobytes())
+
+    def close(self, clean: bool = True) -> None:
+        self._results.close(clean)
+
+    def _name(self, item: PosedFrame) -> str:
+        if self._stem is not None:
+            return f"{plain(self._stem)}_{item.frame.index:06d}"
+        name = plain(Path(item.frame.source).stem)
+        if name in self._taken:
+            return f"{name}_{item.frame.index:06d}"
+        self._taken.add(name)
+        return name
