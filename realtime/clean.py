@@ -22,7 +22,8 @@ from realtime.sinks.outfile import check_not_input
 EPILOG = """examples:
   %(prog)s walk.jsonl --out walk.csv --butterworth 6
   %(prog)s walk.npz --out coco:walk.json --fix-swaps --median 5 --fill 0.2
-  %(prog)s walk.jsonl --out walk.trc --id 3        only another format"""
+  %(prog)s walk.jsonl --out walk.trc --id 3        only another format
+  %(prog)s jump.jsonl --out jump.csv --slow-motion 8 --butterworth 12"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,12 +45,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--fill", type=float, default=0.0, metavar="S", help="fill gaps of up to S seconds")
     add("--butterworth", type=float, default=0.0, metavar="HZ", help="low-pass filter, no delay")
     add("--least-score", type=float, default=0.3, metavar="S", help="of joints that count (0.3)")
+    add(
+        "--slow-motion",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="filmed N times as fast as it plays (240 frames a second in a video of 30: 8): times"
+        " are divided by N before all else",
+    )
     add("--id", type=int, metavar="N", help="only this person")
     add("--angles", action="store_true", help="add the joint angles")
     add("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args(argv)
     if args.median < 0 or (args.median and args.median % 2 == 0):
         raise UsageError(f"--median {args.median}: expected an odd number")
+    if not 0.01 <= args.slow_motion <= 1000:
+        raise UsageError(f"--slow-motion {args.slow_motion:g}: expected 0.01 to 1000")
     for name in ("fill", "butterworth", "least_score"):
         if not 0 <= getattr(args, name) < float("inf"):
             raise UsageError(
@@ -63,6 +74,7 @@ def _run(args: argparse.Namespace) -> None:
     for target in targets:
         check_not_input(target.path, [args.input])
     frames, notes = load(args.input), list[str]()
+    frames = [frame._replace(time=frame.time / args.slow_motion) for frame in frames]
     if args.id is not None:
         sought = Sought(args.id)
         for frame in frames:

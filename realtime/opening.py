@@ -132,7 +132,8 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     targets = [parse_target(text) for text in settings.data]
     sinks: list[Sink] = []
     if settings.output:
-        options: dict[str, Any] = {} if settings.crf is None else {"crf": settings.crf}
+        asked = {"crf": settings.crf, "segment": settings.segment}
+        options: dict[str, Any] = {name: n for name, n in asked.items() if n is not None}
         recorder = Recorder(
             settings.output,
             overwrite=settings.overwrite,

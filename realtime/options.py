@@ -114,6 +114,12 @@ def _add_output(add: Any) -> None:
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
     _switch(add, "--record-required", "end the run (exit 4) when an output cannot be written")
     add(
+        "--segment",
+        type=float,
+        metavar="S",
+        help="a new recording file every S seconds: NAME.mp4, NAME_2.mp4, ... (3600: each hour)",
+    )
+    add(
         "--min-free",
         type=int,
         metavar="MIB",

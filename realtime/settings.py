@@ -44,6 +44,7 @@ class Settings:
     status_file: Path | None
     overwrite: bool
     crf: int | None
+    segment: float | None
     record_required: bool
     min_free: int
     show: bool
@@ -151,6 +152,8 @@ def validate(s: Settings) -> None:
         )
     if s.json and SUFFIXES.get(Path(s.json).suffix.lower(), "jsonl") not in ("jsonl", "json"):
         raise UsageError(f"--json {s.json}: writes JSON Lines (.jsonl); give it as --data {s.json}")
+    if s.segment is not None and not (s.output and 1 <= s.segment < float("inf")):
+        raise UsageError(f"--segment {s.segment:g}: takes 1 second or more, and goes with --output")
     if s.screenshot is not None and s.screenshot.suffix.lower() != ".png":
         raise UsageError(f"--screenshot {s.screenshot}: expected a name ending in .png")
     _ = s.span

@@ -94,7 +94,12 @@ def test_what_is_drawn_is_asked_for(tmp_path: Path, film: Path) -> None:
 
 
 def test_what_is_written_or_served_is_for_a_run(film: Path) -> None:
-    files = {"output": "x.mp4", "json": "x.jsonl", "data": ["x.csv"], "screenshot": "x.png"}
+    files: dict[str, Any] = {
+        "output": "x.mp4",
+        "json": "x.jsonl",
+        "data": ["x.csv"],
+        "screenshot": "x.png",
+    }
     files["pictures"] = "x"
     files |= {"report": "x.json", "status_file": "x.json", "explain": "steps", "serve": "8000"}
     for name in NOT_STREAMED:

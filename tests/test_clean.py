@@ -152,3 +152,14 @@ def test_a_pause_without_frames_is_a_gap_for_the_filter(tmp_path: Path, format_:
     assert main([str(start.path), "--out", str(out), "--butterworth", "10"]) == 0
     for frame in load(out):
         assert places([frame])[0] == pytest.approx(swing[frame.frame], abs=1)
+
+
+def test_slow_motion_gets_its_true_times(tmp_path: Path) -> None:
+    """Before all else: the filter's cutoff is one of real movement."""
+    to = target(tmp_path, "jsonl")
+    write(to, [posed(f.frame, f.time, f.poses) for f in walk([float(x) for x in range(60)])])
+    out = tmp_path / "o.jsonl"
+    asked = [str(to.path), "--out", str(out), "--slow-motion", "8", "--butterworth", "100"]
+    assert main(asked) == 0  # more than half of 30 frames a second, less than half of 240
+    assert [f.time for f in load(out)] == pytest.approx([i / 240 for i in range(60)], abs=1e-5)
+    assert main([*asked[:4], "0", "--overwrite"]) == 2

@@ -265,6 +265,31 @@ def test_another_size_goes_on_in_the_next_file(tmp_path: Path, overwrite: bool) 
     assert "5.333 s, 64x96" in recorder.notes[0]
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_segments(tmp_path: Path, old: bool) -> None:
+    """Each of as many seconds, without a frame twice or lost; only the last two stay open, and the
+    file that took the place of an old one."""
+    if old:
+        (tmp_path / "v.mp4").write_text("old")
+    recorder = Recorder(
+        tmp_path / "v.mp4", overwrite=old, rate=30, time_base=Fraction(1, 90000), segment=2
+    )
+    for index in range(250):
+        recorder.write(posed(index, 7 + round(index / 30, 6), noise(index)))
+    files = [file for file in recorder._done if not file.raw.closed]
+    assert len(files) == 1 + old
+    recorder.close()
+    names = ["v.mp4", "v_2.mp4", "v_3.mp4", "v_4.mp4", "v_5.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    numbers: list[int] = []
+    for name in names:
+        times, frames = video(tmp_path / name)
+        assert times[0] == (7 if name == "v.mp4" else 0)
+        assert len(frames) == (10 if name == "v_5.mp4" else 60)
+        numbers += [int(f.to_ndarray(format="bgr24")[:16, :16].mean().round()) for f in frames]
+    assert np.abs(np.array(numbers) - np.arange(250) % 256).max() <= 4
+
+
 def test_a_pause_too_long_for_an_mp4_goes_on_in_the_next_file(tmp_path: Path) -> None:
     recorder = record(tmp_path / "v.mp4", [0, 1, 30000, 30001])
     assert video(tmp_path / "v.mp4")[0] == [0, 1] and video(tmp_path / "v_2.mp4")[0] == [0, 1]

@@ -19,7 +19,7 @@ OWN_PICTURES = (
 )  # fmt: skip
 """Options about an input, of which a benchmark has its own."""
 NOTHING_KEPT = (
-    "output", "json", "data", "format", "screenshot", "pictures", "status_file", "crf",
+    "output", "json", "data", "format", "screenshot", "pictures", "status_file", "crf", "segment",
     "record_required", "min_free", "show", "fullscreen", "serve", "explain", "explain_frame",
     "min_score", "compare",
 )  # fmt: skip

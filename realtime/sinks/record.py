@@ -33,7 +33,8 @@ class Recorder:
     rate only sets how long a single frame lasts. audio_from: the file whose sound goes along.
     A picture of another size, or one that comes hours later, starts the next file: NAME_2.mp4,
     NAME_3.mp4, whose times start at 0 again; a name that is taken is passed over, also with
-    overwrite. crf: 0 best to 51 smallest. min_free: bytes that the disk must have left, looked at
+    overwrite. segment: seconds after which the next file begins anyway; 0 for never. crf: 0 best to
+    51 smallest. min_free: bytes that the disk must have left, looked at
     every second; 0 for no limit.
 
     Raises UsageError for a bad crf, OutputError when the file cannot be created or grow, or the
@@ -54,6 +55,7 @@ class Recorder:
         audio_from: Path | None = None,
         aspect: Fraction = Fraction(1),
         start: float | None = 0.0,
+        segment: float = 0.0,
         min_free: int = 0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -63,7 +65,8 @@ class Recorder:
         self._path, self._crf = path, crf
         self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
         self._audio_from, self._aspect = audio_from, aspect
-        self._start = start
+        self._start, self._segment = start, segment
+        self._began = 0.0  # when the first frame of this part was
         self._part: Mp4 | None = None
         self._min_free, self._clock = min_free, clock
         self._check_free()
@@ -71,7 +74,8 @@ class Recorder:
         if self._encoder != "libx264":
             self.notes.append(f"{path}: recorded with {self._encoder}: no libx264 here")
         self._file = OutputFile(path, overwrite)
-        self._done: list[OutputFile] = []  # earlier parts
+        self._done: list[OutputFile] = []  # earlier parts that are not settled
+        self._parts = 1
         self._failed = False
         self._closed = False
         self._cut_at: float | None = None
@@ -100,11 +104,15 @@ class Recorder:
         if cut:
             self._cut_at = None
         if self._part is None:
-            self._part = self._open(picture, zero)
-        elif cut or not self._part.fits(picture, time - zero):
+            self._part, self._began = self._open(picture, zero), time
+        elif cut or self._full(time) or not self._part.fits(picture, time - zero):
             self._roll(picture, time)
             zero = time
         self._part.write(picture, time - zero)
+
+    def _full(self, time: float) -> bool:
+        """Whether a frame of this time belongs to the next segment."""
+        return bool(self._segment) and time - self._began > self._segment - 0.5 / self._rate
 
     def _check_free(self) -> None:
         """Raise OutputError, with the file finished, when the disk is nearly full."""
@@ -147,20 +155,30 @@ class Recorder:
         """End this file and go on in the next one."""
         if self._part:
             self._part.close()
+        self._settle()
         self._done.append(self._file)
         self._file = self._next_file()
+        self._parts += 1
         self._start = time
-        self._part = self._open(picture, time)
+        self._part, self._began = self._open(picture, time), time
         size = f"{picture.shape[1]}x{picture.shape[0]}"
         self.notes.append(
             f"{self._file.path}: the recording goes on here from {time:.3f} s, {size}"
         )
 
+    def _settle(self) -> None:
+        """Close the part before the last, which the disk has by now, so that waiting for it takes
+        no time. One that took the place of an old file waits for the end of the run."""
+        for file in self._done:
+            if not file.backup:
+                file.commit()
+        self._done = [file for file in self._done if file.backup]
+
     def _next_file(self) -> OutputFile:
         """The next free one of NAME_2.mp4, NAME_3.mp4, ...: one that is there may be the input, and
         that it would be replaced could not be known before."""
         stem, suffix = self._path.stem, self._path.suffix
-        names = (self._path.with_name(f"{stem}_{n}{suffix}") for n in count(len(self._done) + 1))
+        names = (self._path.with_name(f"{stem}_{n}{suffix}") for n in count(self._parts + 1))
         return OutputFile(next(name for name in names if not os.path.lexists(name)))
 
     def close(self, clean: bool = True) -> None:
