@@ -93,6 +93,7 @@ def _track(people: Sequence[Poses], number: int, least_score: float) -> _Track:
             scores[row, JOINT_COUNT:] = poses.scores[k]
             good[row] = scores[row] >= least_score
             good[row, JOINT_COUNT:] = True
+            good[row] &= np.isfinite(points[row]).all(1)
     return _Track(points, scores, good)
 
 

@@ -151,7 +151,12 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
         sinks.append(Screenshot(settings.screenshot, overwrite=settings.overwrite))
     if settings.pictures:
         stem = None if info.independent else Path(info.name).stem
-        pictures = Pictures(settings.pictures, overwrite=settings.overwrite, stem=stem)
+        pictures = Pictures(
+            settings.pictures,
+            overwrite=settings.overwrite,
+            stem=stem,
+            min_free=settings.min_free << 20,
+        )
         cleanup.callback(pictures.close, clean=False)
         sinks.append(pictures)
     if settings.json:

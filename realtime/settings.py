@@ -156,6 +156,8 @@ def validate(s: Settings) -> None:
         raise UsageError(f"--segment {s.segment:g}: takes 1 second or more, and goes with --output")
     if s.screenshot is not None and s.screenshot.suffix.lower() != ".png":
         raise UsageError(f"--screenshot {s.screenshot}: expected a name ending in .png")
+    if s.pictures is not None and not s.pictures.name:
+        raise UsageError(f"--pictures {s.pictures}: expected the name of a folder of its own")
     _ = s.span
     check_bench(s, DEFAULTS)
     if s.format and not s.data:

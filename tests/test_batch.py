@@ -189,6 +189,8 @@ def test_a_changed_file_has_another_mark(tmp_path: Path) -> None:
 def test_what_cannot_be_found(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="matches no file"):
         items.find([f"{tmp_path}/*.mp4"])
+    with pytest.raises(InputError):
+        items.find(["a" * 300 + ".mp4"])
     with pytest.raises(InputError, match="is a folder; give a pattern"):
         items.find([str(tmp_path)])
     put(tmp_path / "walk.mp4")
@@ -335,6 +337,24 @@ def test_results_of_others_are_kept(tmp_path: Path) -> None:
     book(place, overwrite=True).check_ours(ITEM)
 
 
+def test_results_of_other_options_are_ours_as_well(tmp_path: Path) -> None:
+    """However often they change."""
+    place = store.open_store(str(tmp_path))
+    for kind in ("csv", "jsonl", "csv"):
+        mine = manifest.Manifest(place, {}, Look((kind,)), False)
+        mine.check_ours(ITEM)
+        mine.finish(ITEM, {kind: b"x\n"}, {"frames": 1})
+
+
+@pytest.mark.parametrize("outputs", [None, [1], {"csv": 3}])
+def test_a_record_without_names_of_results(tmp_path: Path, outputs: object) -> None:
+    record = {"outputs": outputs, "written": outputs}
+    put(tmp_path / ".batch/x/a.mp4.json", json.dumps(record).encode())
+    put(tmp_path / "x/a.mp4.csv")
+    with pytest.raises(OutputError, match="use --overwrite"):
+        book(store.open_store(str(tmp_path))).check_ours(ITEM)
+
+
 def test_a_record_that_is_no_record(tmp_path: Path) -> None:
     put(tmp_path / ".batch/x/a.mp4.json", b"{half")
     assert not book(store.open_store(str(tmp_path))).is_done(ITEM)
@@ -428,6 +448,19 @@ def test_parts_are_joined_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "a.jsonl").read_bytes() == b"whole"
     assert (tmp_path / "long.1.jsonl").read_bytes() == b"0+2"
     assert [p.name for p in (tmp_path / ".batch").iterdir() if p.is_dir()] == []
+
+
+def test_a_damaged_segment_is_made_anew(tmp_path: Path) -> None:
+    """With the rest of its file, which is then worked on whole."""
+
+    def answer(worker: int, task: Any) -> Any:
+        if isinstance(task, JoinTask):
+            return Failure("join.npz: not a file of poses", 3, lasting=True)
+        return right(worker, task)
+
+    files, _ = schedule(tmp_path, answer, "long")
+    assert [f.state for f in files] == ["done"]
+    assert (tmp_path / "long.jsonl").read_bytes() == b"whole"
 
 
 def test_a_bad_file_stops_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,3 +163,14 @@ def test_slow_motion_gets_its_true_times(tmp_path: Path) -> None:
     assert main(asked) == 0  # more than half of 30 frames a second, less than half of 240
     assert [f.time for f in load(out)] == pytest.approx([i / 240 for i in range(60)], abs=1e-5)
     assert main([*asked[:4], "0", "--overwrite"]) == 2
+
+
+def test_joints_that_are_no_numbers_are_gaps(tmp_path: Path) -> None:
+    """Also where a time is missing (null in JSON)."""
+    frames = walk([float(x) for x in range(30)])
+    frames[12].poses.joints_xy[0, 3] = np.nan
+    (found,) = [f for f in clean(frames, Cleaning(fill=0.3, butterworth=6)) if f.frame == 12]
+    assert found.poses.joints_xy[0, 3, 0] == pytest.approx(12, abs=0.2)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"frame":0,"time":null,"people":[]}\n', encoding="utf-8")
+    assert np.isnan(load(path)[0].time) and main([str(path), "--out", str(tmp_path / "a.csv")]) == 0

@@ -57,6 +57,7 @@ def test_defaults_and_given_values() -> None:
         (["--output", "x.txt"], ".mp4"),
         (["--json", "x.csv"], "give it as --data x.csv"),
         (["--segment", "60"], "goes with --output"),
+        (["--pictures", "."], "a folder of its own"),
         (["--segment", "0.5", "--output", "x.mp4"], "1 second or more"),
         (["--segment", "nan", "--output", "x.mp4"], "1 second or more"),
         (["--output", "x.mp4", "--json", "x.mp4"], "same name"),

@@ -12,6 +12,7 @@ from test_run import fails
 
 from realtime.errors import OutputError
 from realtime.records import Frame, PosedFrame, Poses
+from realtime.sinks.folder import PART
 from realtime.sinks.pictures import Pictures
 
 
@@ -37,6 +38,9 @@ def test_images_keep_their_names_and_frames_have_numbers(tmp_path: Path) -> None
     write(tmp_path / "i", [posed(n, name) for n, name in enumerate(sources)], None)
     wanted = ["a_b_poses.jpg", "c_000002_poses.jpg", "c_poses.jpg", "\u00fc_poses.jpg"]
     assert names(tmp_path / "i") == wanted
+    sources = ("a.jpg", "a.png", "a_000001.jpg", "A.jpg", "b.jpg", "\u5b57" * 80 + ".jpg")
+    write(tmp_path / "e", [posed(n, name) for n, name in enumerate(sources)], None)
+    assert len(names(tmp_path / "e")) == len(sources)
     write(tmp_path / "v", [posed(n, "film") for n in (0, 7)], "my film")
     assert names(tmp_path / "v") == ["my_film_000000_poses.jpg", "my_film_000007_poses.jpg"]
     image = cv2.imread(str(tmp_path / "v" / "my_film_000007_poses.jpg"))
@@ -61,6 +65,24 @@ def test_nothing_but_results_is_replaced(tmp_path: Path) -> None:
         write(tmp_path / "none" / "p", [], "a")
     write(tmp_path / "empty", [], "a")
     assert not (tmp_path / "empty").exists()
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "empty", [], "a")
+    assert (tmp_path / "empty").exists()
+
+
+def test_what_a_kill_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    write(tmp_path / "p", [posed(0)], "a")
+    (tmp_path / "p" / PART).write_bytes(b"half")
+    write(tmp_path / "p", [posed(1)], "a", overwrite=True)
+    assert names(tmp_path / "p") == ["a_000001_poses.jpg"]
+
+
+def test_the_disk_is_not_filled(tmp_path: Path) -> None:
+    sink = Pictures(tmp_path / "p", overwrite=False, stem="a", min_free=1 << 60)
+    with pytest.raises(OutputError, match="--min-free"):
+        sink.write(posed(0))
+    sink.close(clean=False)
+    assert not names(tmp_path)
 
 
 def test_the_command_line(tmp_path: Path) -> None:

@@ -265,19 +265,17 @@ def test_another_size_goes_on_in_the_next_file(tmp_path: Path, overwrite: bool) 
     assert "5.333 s, 64x96" in recorder.notes[0]
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_segments(tmp_path: Path, old: bool) -> None:
-    """Each of as many seconds, without a frame twice or lost; only the last two stay open, and the
-    file that took the place of an old one."""
-    if old:
-        (tmp_path / "v.mp4").write_text("old")
-    recorder = Recorder(
-        tmp_path / "v.mp4", overwrite=old, rate=30, time_base=Fraction(1, 90000), segment=2
-    )
-    for index in range(250):
-        recorder.write(posed(index, 7 + round(index / 30, 6), noise(index)))
-    files = [file for file in recorder._done if not file.raw.closed]
-    assert len(files) == 1 + old
+def segments(path: Path, count: int, first: int = 0) -> Recorder:
+    recorder = Recorder(path, overwrite=True, rate=30, time_base=Fraction(1, 90000), segment=2)
+    for index in range(count):
+        recorder.write(posed(index, 7 + round(index / 30, 6), noise(first + index)))
+    return recorder
+
+
+def test_segments(tmp_path: Path) -> None:
+    """Each of as many seconds, without a frame twice or lost; only the last two stay open."""
+    recorder = segments(tmp_path / "v.mp4", 250)
+    assert len([file for file in recorder._done if not file.raw.closed]) == 1
     recorder.close()
     names = ["v.mp4", "v_2.mp4", "v_3.mp4", "v_4.mp4", "v_5.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -288,6 +286,16 @@ def test_segments(tmp_path: Path, old: bool) -> None:
         assert len(frames) == (10 if name == "v_5.mp4" else 60)
         numbers += [int(f.to_ndarray(format="bgr24")[:16, :16].mean().round()) for f in frames]
     assert np.abs(np.array(numbers) - np.arange(250) % 256).max() <= 4
+
+
+def test_segments_of_earlier_runs_stay(tmp_path: Path) -> None:
+    segments(tmp_path / "v.mp4", 130).close()
+    had = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    recorder = segments(tmp_path / "v.mp4", 70, 99)
+    recorder.close()
+    assert recorder.notes[0].endswith("the recording begins in " + str(tmp_path / "v_4.mp4"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*sorted(had), "v_4.mp4", "v_5.mp4"]
+    assert all((tmp_path / name).read_bytes() == data for name, data in had.items())
 
 
 def test_a_pause_too_long_for_an_mp4_goes_on_in_the_next_file(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def find(patterns: Sequence[str]) -> list[Item]:
     results.
     """
     found: list[Item] = []
-    plain = [p for p in patterns if not is_url(p) and (Path(p).is_file() or not _MAGIC.search(p))]
+    plain = [p for p in patterns if not is_url(p) and (not _MAGIC.search(p) or _is_file(Path(p)))]
     for pattern in patterns:
         if is_url(pattern):
             found += _remote(pattern)
@@ -57,6 +57,15 @@ def find(patterns: Sequence[str]) -> list[Item]:
                 "results; run them with an --out each"
             )
     return [by_name[name] for name in sorted(by_name)]
+
+
+def _is_file(path: Path, unknown: bool = False) -> bool:
+    """unknown: what to say where that may not be known (a folder without permission): such a file
+    counts, so that it is told as one that cannot be read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return unknown
 
 
 def _plain(paths: Sequence[str]) -> list[Item]:
@@ -76,7 +85,7 @@ def _matching(pattern: str) -> list[Item]:
     fixed = _fixed(pattern)
     root = Path(fixed).absolute()
     paths = root.glob(str(Path(pattern).relative_to(fixed)))
-    files = [_local(path, root) for path in paths if path.is_file()]
+    files = [_local(path, root) for path in paths if _is_file(path, unknown=True)]
     if not files:
         raise InputError(f"{pattern}: matches no file")
     return files

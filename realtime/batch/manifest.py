@@ -76,14 +76,23 @@ class Manifest:
         """Raise OutputError when a result is there that no batch has written."""
         if self._overwrite:
             return
-        ours = set(self.record(item).get("outputs", {}).values())
+        ours = self._written(item)
         for name in self.outputs(item).values():
             if name not in ours and self._store.has(name):
                 raise OutputError(f"{name}: exists; use --overwrite to replace it")
 
+    def _written(self, item: Item) -> set[str]:
+        """The results that batches with any options have written for an item."""
+        found = self.record(item)
+        outputs, written = found.get("outputs"), found.get("written")
+        names = [*(outputs.values() if isinstance(outputs, dict) else ())]
+        names += written if isinstance(written, list) else []
+        return {name for name in names if isinstance(name, str)}
+
     def finish(self, item: Item, files: dict[str, bytes], told: dict[str, Any]) -> None:
         """Write the results and then that they are there. Raises OutputError."""
         outputs = self.outputs(item)
+        told = {**told, "written": sorted(self._written(item) | set(outputs.values()))}
         record = {
             "input": item.where, "bytes": item.size, "mark": item.mark, "key": self.key(item),
             "settings": self._settings, "outputs": outputs, **told,

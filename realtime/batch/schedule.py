@@ -164,7 +164,10 @@ class Schedule:
         if job.plan != job.file.plan:
             return
         job.tries += 1
-        if failure.lasting or job.tries > self._wanted.retries:
+        if failure.lasting and isinstance(job.task, JoinTask):  # a segment that waited is damaged
+            self._progress.say(f"{job.file.file.item.name}: a kept segment is damaged; all anew")
+            self._uncut(job.file)
+        elif failure.lasting or job.tries > self._wanted.retries:
             times = f" ({job.tries} times)" if job.tries > 1 else ""
             self._give_up(job.file, failure.text + times, failure.code)
         elif job.file.file.state == "running":

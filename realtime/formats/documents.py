@@ -158,7 +158,8 @@ def _frame(record: dict[str, Any]) -> LoadedFrame:
         [person["score"] for person in people],
         [person["id"] for person in people],
     )
-    return LoadedFrame(record["frame"], record["time"], poses, record.get("file", ""))
+    time = float("nan") if record["time"] is None else record["time"]
+    return LoadedFrame(record["frame"], time, poses, record.get("file", ""))
 
 
 def _coco_frame(people: list[dict[str, Any]]) -> LoadedFrame:

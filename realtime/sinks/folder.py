@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from realtime.errors import OutputError
 from realtime.sinks.outfile import tell_kept
+
+PART = ".part"
+"""What a file is called until it is whole; a killed run leaves one."""
+LONGEST = 200
+"""Bytes of a plain name: number, ending and 255 at most."""
 
 
 class ResultFolder:
@@ -23,7 +30,9 @@ class ResultFolder:
         self._ending, self._closed = ending, False
         _check(folder, ending, overwrite)
         try:
+            (folder / PART).unlink(missing_ok=True)
             self._backup = _set_aside(folder) if folder.exists() and any(folder.iterdir()) else None
+            self._made = not folder.exists()
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
@@ -31,12 +40,13 @@ class ResultFolder:
     def write(self, stem: str, data: bytes) -> None:
         """Add STEM + ending. Raises OutputError."""
         path = self.folder / f"{stem}{self._ending}"
-        part = self.folder / f".{path.name}.part"
+        part = self.folder / PART
         try:
             part.write_bytes(data)
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         self.files += 1
 
@@ -46,7 +56,8 @@ class ResultFolder:
             return
         self._closed = True
         if not self.files:
-            self.folder.rmdir()
+            if self._made:
+                self.folder.rmdir()
             if self._backup:
                 self._backup.rename(self.folder)
         elif self._backup and not clean:
@@ -64,12 +75,13 @@ def files_in(folder: Path, ending: str) -> list[Path]:
 
 def plain(name: str) -> str:
     """A name for files: letters, digits, point, dash and underscore."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "poses"
+    text = re.sub(r"[^\w.-]+", "_", name).strip("._") or "poses"
+    return os.fsencode(text)[:LONGEST].decode(errors="ignore")
 
 
 def _check(folder: Path, ending: str, overwrite: bool) -> None:
     try:
-        names = [path.name for path in folder.iterdir()]
+        names = [path.name for path in folder.iterdir() if path.name != PART]
     except FileNotFoundError:
         if not folder.parent.is_dir():
             text = f"{folder}: there is no folder {folder.parent}; create it first"

@@ -23,6 +23,8 @@ from realtime.errors import OutputError, UsageError
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what the disk has left."""
 LONGEST_NAME = 255 - len("..part")
 """Bytes: what is put together at the end gets this around its name meanwhile."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 
 import cv2
 
+from realtime.errors import OutputError
 from realtime.records import PosedFrame
 from realtime.sinks.folder import ResultFolder, plain
+from realtime.sinks.outfile import LOOK_EVERY, free_bytes
 
 ENDING = "_poses.jpg"
 QUALITY = 92
@@ -18,30 +21,46 @@ class Pictures:
     """Writes NAME_poses.jpg for each image, NAME_000000_poses.jpg and so on for each frame of
     anything else; the number is that of the frame, also behind a name that comes a second time.
 
-    See ResultFolder. stem: NAME; None for images, whose own names are used. Raises OutputError.
+    See ResultFolder. stem: NAME; None for images, whose own names are used. min_free: bytes that
+    the disk must have left, looked at every second; 0 for no limit. Raises OutputError.
     """
 
     name, wants_picture = "pictures", True
 
-    def __init__(self, folder: Path, *, overwrite: bool, stem: str | None) -> None:
+    def __init__(
+        self, folder: Path, *, overwrite: bool, stem: str | None, min_free: int = 0
+    ) -> None:
         self.notes: list[str] = []
-        self._stem = stem
+        self._stem, self._min_free = stem, min_free
+        self._looked = -LOOK_EVERY
         self._taken: set[str] = set()
         self._results = ResultFolder(folder, ENDING, overwrite)
 
     def write(self, item: PosedFrame) -> None:
         assert item.picture is not None
+        self._check_free()
         data = cv2.imencode(".jpg", item.picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         self._results.write(self._name(item), data.tobytes())
 
     def close(self, clean: bool = True) -> None:
         self._results.close(clean)
 
+    def _check_free(self) -> None:
+        if not self._min_free or monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = monotonic()
+        free = free_bytes(self._results.folder)
+        if free is not None and free < self._min_free:
+            raise OutputError(
+                f"{self._results.folder}: pictures stopped, the disk has {free >> 20} MiB left"
+                f" (--min-free {self._min_free >> 20})"
+            )
+
     def _name(self, item: PosedFrame) -> str:
         if self._stem is not None:
             return f"{plain(self._stem)}_{item.frame.index:06d}"
         name = plain(Path(item.frame.source).stem)
-        if name in self._taken:
-            return f"{name}_{item.frame.index:06d}"
-        self._taken.add(name)
+        while name.casefold() in self._taken:
+            name = f"{name}_{item.frame.index:06d}"
+        self._taken.add(name.casefold())
         return name

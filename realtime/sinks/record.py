@@ -13,12 +13,10 @@ from realtime.errors import OutputError, UsageError
 from realtime.records import Image, PosedFrame
 from realtime.sinks.encode import DEFAULT_CRF, find_encoder
 from realtime.sinks.mp4 import Mp4, mp4_tick
-from realtime.sinks.outfile import OutputFile, free_bytes
+from realtime.sinks.outfile import LOOK_EVERY, OutputFile, free_bytes
 
 NOMINAL_RATE = 30.0
 """Frames per second assumed when the source does not know its rate."""
-LOOK_EVERY = 1.0
-"""Seconds between two looks at what the disk has left."""
 LATE_START = 10.0
 """Seconds; a recording whose first frame is later starts with it instead of with nothing to see
 (transport streams and clips cut without care start at any time)."""
@@ -73,9 +71,13 @@ class Recorder:
         self._encoder = find_encoder(crf)
         if self._encoder != "libx264":
             self.notes.append(f"{path}: recorded with {self._encoder}: no libx264 here")
-        self._file = OutputFile(path, overwrite)
-        self._done: list[OutputFile] = []  # earlier parts that are not settled
         self._parts = 1
+        if segment and overwrite and path.is_file():  # segments of earlier runs stay
+            self._file = self._next_file()
+            self.notes.append(f"{path}: is there; the recording begins in {self._file.path}")
+        else:
+            self._file = OutputFile(path, overwrite)
+        self._done: list[OutputFile] = []  # earlier parts that are not settled
         self._failed = False
         self._closed = False
         self._cut_at: float | None = None
