@@ -129,6 +129,12 @@ def load(
             notes.append(str(error))
             if len(tries) > 1:
                 logger.warning("engine %s cannot be used: %s", name, error)
+        except Exception as error:
+            if place == "cpu":
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            notes.append(f"engine {name} on {place}: {reason}")
+            logger.warning("engine %s cannot be used: %s", name, reason)
         else:
             network.why = _why(network, engine, notes)
             return network

@@ -45,7 +45,9 @@ class OnnxruntimeNetwork:
         self.precision = "f32"
         self.device, providers = _providers(options.compute)
         try:
-            self._session = ort.InferenceSession(data, _settings(options), providers)
+            self._session = ort.InferenceSession(
+                data, _settings(options), providers, enable_fallback=0
+            )
         except FAILURES as error:
             raise ModelError(
                 f"model {spec.path}: ONNX Runtime refuses it: {_reason(error)}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Condition, Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Arrays, ModelSpec, Network, check_batch, size_step_of
+from realtime.records import Float
 
 MOST = 16
 """Pictures of several callers in one call; one caller's own batch is never divided."""
@@ -40,6 +42,7 @@ class Shared:
         self.engine, self.precision = network.engine, network.precision
         self.device, self.why = network.device, network.why
         self.size_step = size_step_of(network)
+        self.locate = self._locate if getattr(network, "locate", None) else None
         self._users = users
         self._waiting: list[_Asked] = []
         self._changed = Condition()
@@ -65,6 +68,14 @@ class Shared:
             raise mine.failure
         assert mine.outputs is not None
         return mine.outputs
+
+    def _locate(self, *asked: Any) -> tuple[Float, Float]:
+        """See engines.torch_locate.Locate; one caller after the other."""
+        try:
+            with self._turn:
+                return self._network.locate(*asked)  # type: ignore[attr-defined, no-any-return]
+        finally:
+            self._tell()
 
     def close(self) -> None:
         """Closes the network when everybody has."""

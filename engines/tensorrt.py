@@ -23,8 +23,8 @@ from engines.cache import cache_dir
 from engines.half import half
 from engines.tensorrt_build import Profile, build, built, make_logger
 from engines.torch import Prepared, device_of
-from engines.torch_locate import Locate, trusted
-from realtime.errors import ModelError, OutOfMemory
+from engines.torch_locate import Locate, explained, trusted
+from realtime.errors import ModelError
 
 PROFILE = Profile()
 logger = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class TensorrtNetwork:
         """Build the plan, look at what it finds, and keep it. Raises Unavailable."""
         spec = self.spec
         logger.warning("building the TensorRT plan of %s for %s, once", spec.name, key["gpu"])
-        plan, counts = build(trt, half(spec, data), PROFILE)
+        with torch.cuda.device(self._place):  # which a builder takes its GPU from
+            plan, counts = build(trt, half(spec, data), PROFILE)
         if not self._open(plan):
             raise Unavailable(f"TensorRT cannot load its own plan: {self._logger.reason()}")
         found = self._check()
@@ -100,16 +101,12 @@ class TensorrtNetwork:
         return len(self._inputs) == 1
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
-        try:
-            with torch.inference_mode(), torch.cuda.stream(self._stream):
-                pixels = torch.tensor(np.ascontiguousarray(batch), device=self._place)
-                images = self._prepared(pixels).contiguous()
-                outputs = self._execute(images)
-                # .cpu() waits for the stream, so images and outputs outlive the work on them.
-                return [output.cpu().numpy() for output in outputs]
-        except torch.OutOfMemoryError as error:
-            advice = "use a smaller batch or --compute cpu"
-            raise OutOfMemory(f"{self.spec.name}: GPU memory is full; {advice}") from error
+        with explained(self.spec), torch.inference_mode(), torch.cuda.stream(self._stream):
+            pixels = torch.tensor(np.ascontiguousarray(batch), device=self._place)
+            images = self._prepared(pixels).contiguous()
+            outputs = self._execute(images)
+            # .cpu() waits for the stream, so images and outputs outlive the work on them.
+            return [output.cpu().numpy() for output in outputs]
 
     def _execute(self, images: torch.Tensor) -> list[torch.Tensor]:
         context, (name,) = self._context, self._inputs

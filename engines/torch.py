@@ -57,8 +57,10 @@ class TorchNetwork:
         """Nothing to do: the network goes when the last reference to it goes."""
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
-        # inference_mode belongs to the thread, so it is entered in the thread that calls.
-        with explained(self.spec), torch.inference_mode():
+        # inference_mode belongs to the thread, so it is entered in the thread that calls; so does
+        # autocast, within which a teacher is asked.
+        own_precision = torch.autocast(self._place.type, enabled=False)
+        with explained(self.spec), torch.inference_mode(), own_precision:
             pixels = torch.tensor(np.ascontiguousarray(batch), device=self._place)
             parts = self._outputs(pixels)
             return [part.float().contiguous().cpu().numpy() for part in parts]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 
 import numpy as np
 import torch
@@ -112,8 +113,9 @@ class Locate:
             return np.zeros((0, JOINT_COUNT, 2), np.float32), np.zeros((0, JOINT_COUNT), np.float32)
         with explained(self._spec), torch.inference_mode(), self._working():
             crops = self._cut(pictures, geometry.invert(to_crop), picture_of)
+            found = None
             try:
-                cells, scores = self._read_all(crops, method)
+                found = self._read_all(crops, method)
             except torch.OutOfMemoryError:
                 if self._most < 2 or len(crops) < 2:
                     raise
@@ -121,7 +123,8 @@ class Locate:
                 self._graphs, self._use_graphs = {}, False
                 name = self._spec.name
                 logger.warning("%s: GPU memory is full; going on with %d at once", name, self._most)
-                cells, scores = self._read_all(crops, method)
+            # Not in the clause above: the exception holds all that was computed.
+            cells, scores = found or self._read_all(crops, method)
         in_crop = geometry.apply(self._cells_to_crop, cells.reshape(-1, 2))
         return in_crop.reshape(cells.shape), scores
 
@@ -136,7 +139,8 @@ class Locate:
         """Crops float32 (M, 3, H, W) of whole numbers 0..255, black outside of their pictures."""
         width, height = self._spec.input_wh
         parts = [torch.empty((0, 3, height, width), device=self._place)]
-        affines = torch.from_numpy(from_crop).to(self._place)
+        sizes = np.array([p.shape[1::-1] for p in pictures], np.float32)[picture_of]
+        affines = torch.from_numpy(_to_grid(from_crop, sizes)).to(self._place)
         for number, picture in enumerate(pictures):
             mine = np.flatnonzero(picture_of == number)
             if len(mine):
@@ -144,12 +148,10 @@ class Locate:
                 parts.append(self._warped(self._upload(picture), wanted))
         return torch.cat(parts)
 
-    def _warped(self, picture: Tensor, from_crop: Tensor) -> Tensor:
+    def _warped(self, picture: Tensor, to_grid: Tensor) -> Tensor:
         """Crops (n, 3, H, W) of a picture uint8 (H, W, 3), bilinear and rounded as cv2 does."""
-        size = torch.tensor([picture.shape[1], picture.shape[0]], device=self._place)
-        places = self._pixels @ from_crop.transpose(1, 2)  # (n, H * W, 2) in the picture
         width, height = self._spec.input_wh
-        grid = ((2 * places + 1) / size - 1).reshape(-1, height, width, 2)
+        grid = (self._pixels @ to_grid.transpose(1, 2)).reshape(-1, height, width, 2)
         planes = picture.permute(2, 0, 1).float()[None].expand(len(grid), -1, -1, -1)
         # With align_corners=True cuDNN would copy the expanded picture.
         return F.grid_sample(planes, grid, "bilinear", "zeros", align_corners=False).round()
@@ -192,6 +194,19 @@ class Locate:
         return self._peaks[method](heatmaps)
 
 
+def _to_grid(from_crop: Float, sizes_wh: Float) -> Float:
+    """Affines (M, 2, 3) from the pixels of crops to where grid_sample looks in pictures of these
+    sizes (M, 2), -1..1 from edge to edge. On the CPU, since a size that goes to the GPU by itself
+    waits for all that is on its way there."""
+    grid = from_crop * (2 / sizes_wh)[:, :, None]
+    grid[:, :, 2] += 1 / sizes_wh - 1
+    return grid.astype(np.float32)
+
+
+_CAPTURE = Lock()
+"""PyTorch records one graph at a time in a process."""
+
+
 class _Graph:
     """A function of batches of one size as a CUDA graph."""
 
@@ -203,8 +218,13 @@ class _Graph:
             run(self._input)
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads go on using the GPU meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        # Other threads go on using the GPU meanwhile. PyTorch's own stream for this is that of the
+        # GPU which recorded first.
+        stream = torch.cuda.Stream(like.device)
+        with (
+            _CAPTURE,
+            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+        ):
             self._outputs = run(self._input)
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:

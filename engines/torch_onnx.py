@@ -38,6 +38,11 @@ class OnnxNet(nn.Module):
         if len(inputs) != 1:
             raise Unavailable(f"model {spec.path}: engine torch needs one input")
         self._input, self._outputs = inputs[0], [result.name for result in graph.output]
+        last = {name: n for n, (_, names, _) in enumerate(self._steps) for name in names if name}
+        self._done: list[list[str]] = [[] for _ in self._steps]
+        for name, n in last.items():
+            if name not in self._outputs:
+                self._done[n].append(name)
         self._numbers: dict[str, str] = {}
         self._integers: dict[str, Tensor] = {}
         wanted = {name for _, names, _ in self._steps for name in names}
@@ -54,8 +59,10 @@ class OnnxNet(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         values: dict[str, Any] = {**self._integers, self._input: images, "": None}
         values.update((name, getattr(self, place)) for name, place in self._numbers.items())
-        for operation, names, result in self._steps:
+        for (operation, names, result), done in zip(self._steps, self._done):
             values[result] = operation(*(values[name] for name in names))
+            for name in done:  # else a batch holds five times the memory
+                del values[name]
         return [values[name] for name in self._outputs]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from engines import cuda, selfcheck  # noqa: E402
 from engines.base import Options  # noqa: E402
 from engines.identify import identify, read  # noqa: E402
 from engines.load import find_tiny, load  # noqa: E402
+from engines.shared import Shared  # noqa: E402
 from engines.torch import TorchNetwork  # noqa: E402
 from engines.torch_decode import Peaks  # noqa: E402
 from engines.torch_locate import Locate, _Pinned, trusted  # noqa: E402
@@ -265,3 +269,76 @@ def test_pictures_go_up_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -
     locate = located(net)
     locate._pinned = pinned
     assert trusted(net, locate) is locate
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("no kernel image"), MemoryError(), OSError("x")])
+def test_a_gpu_that_cannot_be_used_leaves_the_cpu(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a driver or a library makes of it."""
+
+    def fails(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr("engines.torch.Prepared", fails)
+    path = find_tiny("pose")
+    assert path is not None
+    net = load(path, "pose")
+    assert net.device == "cpu" and "engine torch cannot be used: " in caplog.text
+
+
+def test_a_teacher_computes_as_it_was_asked_to() -> None:
+    """Also where those who learn from it compute in bf16."""
+    net, crops = network(), np.random.default_rng(0).integers(0, 255, (2, 256, 192, 3), np.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = net(crops)[0]
+    np.testing.assert_array_equal(within, net(crops)[0])
+
+
+def test_full_memory_is_free_when_half_is_tried() -> None:
+    """A tensor that the failed attempt had made."""
+    net = network()
+    held: list[Any] = []
+
+    def heatmaps(crops: torch.Tensor) -> torch.Tensor:
+        if not held:
+            large = crops * 2
+            held.append(weakref.ref(large))
+            raise torch.OutOfMemoryError("full")
+        assert held[0]() is None
+        return net._heatmaps(crops)
+
+    frames, found = people()
+    locate, one = Locate(net.spec, heatmaps, CPU), located(net)
+    asked = places(found, net.spec.input_wh, net.spec.padding)
+    images = [frame.image for frame in frames]
+    for mine, wanted in zip(locate(images, *asked, "udp"), one(images, *asked, "udp")):
+        np.testing.assert_allclose(mine, wanted, atol=1e-4)
+
+
+def test_several_sources_share_what_locates() -> None:
+    """One call after the other, as the network is not made for more."""
+
+    class Stub:
+        spec, engine, precision, device, why = network().spec, "torch", "f32", "cpu", ""
+        inside, most = 0, 0
+
+        def locate(self, *asked: Any) -> Any:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            time.sleep(0.01)
+            self.inside -= 1
+            return asked
+
+    stub = Stub()
+    shared = Shared(stub, 2)  # type: ignore[arg-type]
+    assert shared.locate
+    threads = [threading.Thread(target=lambda: [shared.locate(n) for n in range(5)]) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stub.most == 1 and Shared(network(), 1).locate is None

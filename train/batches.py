@@ -76,7 +76,13 @@ class Batches:
             return _checked(iter(self._loader), self._children)
 
     def close(self) -> None:
-        """End the processes at once, also where they are at work."""
+        """End the processes at once, also where they are at work; first the thread that reads what
+        they send, which an end in the middle would break or hang."""
+        made: Any = getattr(self._loader, "_iterator", None)
+        if thread := getattr(made, "_pin_memory_thread", None):
+            made._pin_memory_thread_done_event.set()
+            made._worker_result_queue.put((None, None))
+            thread.join(REAPED_S)
         for child in self._children:
             child.terminate()
         for child in self._children:

@@ -132,7 +132,10 @@ class Trainer:
 
     def _rescue(self) -> None:
         """A checkpoint after another process was lost, where that can still be made: a GPU that
-        waits for the other one gives nothing."""
+        waits for the other one gives nothing, and reading from it would wait as well."""
+        if self._team.device.type == "cuda":
+            log.warning("this moment cannot be saved: the GPU waits for the process that is gone")
+            return
         self._learner.take_back()
         try:
             self._save()
