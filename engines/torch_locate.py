@@ -220,7 +220,7 @@ class _Graph:
         self._graph = torch.cuda.CUDAGraph()
         # Other threads go on using the GPU meanwhile. PyTorch's own stream for this is that of the
         # GPU which recorded first.
-        stream = torch.cuda.Stream(like.device)
+        stream = torch.cuda.Stream(like.device)  # type: ignore[no-untyped-call]
         with (
             _CAPTURE,
             torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
