@@ -90,7 +90,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     for arguments, says in (
         (("--data", str(tmp_path / "a.xml")), ".jsonl, .json, .csv, .npz, .mat, .trc"),
         (("--data", path, "--data", twice), "same name"),
-        (("--json", path, "--data", path), "same name"),
+        (("--json", f"{path}.jsonl", "--data", f"{path}.jsonl"), "same name"),
         (("--data", path, "--data", f"csv-wide:{path}"), "same name"),
     ):
         with pytest.raises(UsageError, match=re.escape(says)) as caught:
