@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from realtime.angles import AT_JOINT
 from realtime.draw import tint
+from realtime.overlay import letter_height
 from realtime.records import Float, Image, Poses
 from realtime.skeleton import MIRROR
 from realtime.strokes import Visible
@@ -14,15 +17,16 @@ from realtime.text import text_size, write
 LEAST_SIZE = 150
 """Pixels of the longer side of a person's box below which there is no room for numbers."""
 SMALLEST, LARGEST = 9, 18
-"""Height of the digits in pixels."""
+"""Height of the digits in pixels; in pictures larger than 720p they may grow with it."""
 
 
 def draw_angles(picture: Image, people: Visible, poses: Poses, degrees: Float) -> None:
     """Write degrees (N, 8), see realtime.angles, at the joints of people as they are drawn; nan
-    and joints outside the picture are left out."""
+    and joints outside the picture are left out. No digit is cut off at the border."""
+    largest = max(LARGEST, letter_height(picture, 1 / 40))
     for n in np.flatnonzero(people.sizes >= LEAST_SIZE).tolist():
         size = float(people.sizes[n])
-        height = min(max(round(size / 36), SMALLEST), LARGEST)
+        height = min(max(round(size / 36), SMALLEST), largest)
         colour = tint(int(poses.ids[n]))
         for joint, angle in zip(AT_JOINT, degrees[n].tolist(), strict=True):
             x, y = people.joints_xy[n, joint].tolist()
@@ -32,5 +36,14 @@ def draw_angles(picture: Image, people: Visible, poses: Poses, degrees: Float) -
             text = str(round(angle))
             wide, high = text_size(text, height)
             aside = size / 40  # past the drawn joint, on the side away from its twin
-            left = x + aside if x >= people.joints_xy[n, MIRROR[joint], 0] else x - aside - wide
-            write(picture, text, (round(left), round(y - high / 2)), height, colour)
+            outward = x >= people.joints_xy[n, MIRROR[joint], 0]
+            sides = round(x + aside), round(x - aside - wide)
+            left = _inside(sides if outward else sides[::-1], picture.shape[1] - wide)
+            top = _inside([round(y - high / 2)], picture.shape[0] - high)
+            write(picture, text, (left, top), height, colour)
+
+
+def _inside(wanted: Sequence[int], last: int) -> int:
+    """The first of the wanted places from 0 to last, else the place nearest to the first one."""
+    free = (place for place in wanted if 0 <= place <= last)
+    return next(free, max(min(wanted[0], last), 0))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_formats_files import people
 
+from realtime import angle_marks
 from realtime.angles import ANGLES, AT_JOINT, joint_angles
-from realtime.records import Frame, Poses
+from realtime.records import Frame, Image, Poses
 from realtime.render import Style, draw
 from realtime.skeleton import JOINTS, MIRROR
+from realtime.text import text_size
 
 
 def standing(**moved: tuple[float, float]) -> Poses:
@@ -89,3 +93,25 @@ def test_they_are_written_beside_the_joints_when_asked_for(mirror: bool) -> None
     poses.joint_scores[:] = 0.1
     nothing = draw(frame, poses, Style(show_angles=True))
     assert np.array_equal(nothing, draw(frame, poses, Style()))
+
+
+def test_numbers_at_the_border_are_whole_and_those_of_4k_as_large_as_ids(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[tuple[int, int, int, int, int]] = []
+
+    def write(picture: Image, text: str, xy: tuple[int, int], height: int, _: object) -> None:
+        written.append((*xy, *text_size(text, height), height))
+
+    monkeypatch.setattr(angle_marks, "write", write)
+    at_border = standing(right_elbow=(2, 100), left_elbow=(198, 4), right_knee=(70, 248))
+    draw(Frame(0, 0.0, np.zeros((250, 200, 3), np.uint8)), at_border, Style(show_angles=True))
+    assert len(written) == len(AT_JOINT)
+    for x, y, wide, high, _ in written:
+        assert 0 <= x <= 200 - wide and 0 <= y <= 250 - high
+    assert written[1][0] > 2  # beside the joint, not on it
+    written.clear()
+    one = standing()
+    large = replace(one, joints_xy=8 * one.joints_xy, boxes_xyxy=8 * one.boxes_xyxy)
+    draw(Frame(0, 0.0, np.zeros((2160, 3840, 3), np.uint8)), large, Style(show_angles=True))
+    assert {height for *_, height in written} == {47}
