@@ -51,6 +51,10 @@ class Meter:
         """The present call gets on: it counts as hung only when nothing comes from now on."""
         self.busy_since = perf_counter()
 
+    def rested(self, seconds: float) -> None:
+        """So much of the present call was waiting for a frame to be due, and no work."""
+        self.seconds -= seconds
+
     def over(self, frames: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
         """Measure a generator of frames: the time it takes to make each one."""
         number = 0

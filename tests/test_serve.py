@@ -28,8 +28,12 @@ from commandline import ROOT, Result, finish, run, start
 from realtime.desk import Desk
 from realtime.draw import Style
 from realtime.errors import OutputError, UsageError
+from realtime.flow import Crew
+from realtime.ledger import Ledger
+from realtime.outputs import SinkWorker
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.serve.address import Address, listen, parse_address
+from realtime.stages import Meter
 from realtime.stop import Stop
 
 aiohttp = pytest.importorskip("aiohttp", reason='needs pip install "posestream[serve]"')
@@ -394,6 +398,24 @@ def test_a_watched_file_keeps_its_pace(stop: Stop) -> None:
     page.close()
 
 
+def test_waiting_until_a_frame_is_due_is_no_work(stop: Stop) -> None:
+    page = Page("0", stop, paced=True, min_joint_score=0.3)
+    worker = SinkWorker(page, Meter("page", "page"), 11)
+    desk = Desk(Style(), stop, live=False)
+    desk.checked = lambda item: item
+    page.follow(None, Ledger(False), None, [worker], desk)  # type: ignore[arg-type]
+    crew = Crew()
+    worker.start(crew)
+    before = time.perf_counter()
+    for number in range(11):
+        worker.offer(posed(number), 5)
+    worker.finish(clean=True)
+    assert worker.done(20)
+    assert time.perf_counter() - before > 0.39
+    assert worker.meter.frames == 11
+    assert worker.meter.seconds < 0.2
+
+
 def test_newest_keeps_only_the_newest() -> None:
     async def work() -> int:
         newest = Newest()
@@ -560,6 +582,24 @@ def test_the_picture_is_there_without_scripts(page: Page, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not find_chromium(), reason="no Chromium is installed")
+def test_a_browser_without_the_token_is_asked_for_it(guarded: Page, tmp_path: Path) -> None:
+    with chromium(tmp_path / "profile") as browser, Feed(guarded):
+        tab = browser.tab()
+        tab.size(390, 844, 2, phone=True)
+        tab.open(local(guarded, "?token=wrong"))
+        assert "is not the token" in tab.value("document.body.innerText")
+        tab.open(local(guarded))
+        assert "needs its token" in tab.value("document.body.innerText")
+        assert tab.value("document.documentElement.scrollWidth") <= 390
+        for letter in guarded.token:  # the field has the focus
+            tab("Input.insertText", text=letter)
+        tab.press("Enter")
+        tab.wait("typeof shown !== 'undefined' && shown.index > 0")
+        assert tab.value("location.search") == ""
+        assert tab.errors == []
+
+
+@pytest.mark.skipif(not find_chromium(), reason="no Chromium is installed")
 def test_in_a_real_browser(page: Page, stop: Stop, tmp_path: Path) -> None:
     """Pictures arrive in time, nothing breaks the page's own policy, the keyboard is enough."""
     with chromium(tmp_path / "profile") as browser, ExitStack() as feeding:
@@ -575,6 +615,15 @@ def test_in_a_real_browser(page: Page, stop: Stop, tmp_path: Path) -> None:
         ages = [when - 1e3 * feed.given[number] for when, number in read]
         assert min(ages) > 0
         assert median(ages) < 150
+        state = "document.getElementById('state')"
+        paused = '{...latest, state: "live", buttons: [{ name: "pause", on: true }]}'
+        assert tab.value(f"(setView({paused}), {state}.textContent)") == "paused"
+        stalled = '{...latest, state: "stalled 7 s"}'
+        assert tab.value(f"(setView({stalled}), document.getElementById('told').innerText)") == (
+            "stalled"  # once, and not each second
+        )
+        loud = "aside output, aside [role=status], aside [aria-live]"
+        assert tab.value(f"document.querySelectorAll('{loud}').length") == 0  # nor numbers
         tab.press("q")
         tab.wait("document.getElementById('confirm').open")
         tab.press("Enter")  # the harmless answer has the focus
@@ -591,6 +640,7 @@ def test_in_a_real_browser(page: Page, stop: Stop, tmp_path: Path) -> None:
         feeding.close()
         page.close()
         tab.wait("document.getElementById('message').textContent === 'The run has ended'")
+        assert tab.value(f"{state}.dataset.kind") == "over"  # which is not bad
         assert tab.errors == []
 
 

@@ -28,6 +28,19 @@ HEADERS = {
 }
 
 
+NO_TOKEN = "This page needs its token: open the address that the program has printed"
+NOT_THE_TOKEN = "This is not the token of this run: open the address that the program has printed"
+ASK = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>posestream</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"></head>
+<body><h1>posestream</h1><form action="/"><p>{why}, or enter what stands behind <b>token=</b> in it.
+</p><p><label>Token <input name="token" autocomplete="off" autofocus required></label>
+<button>Open</button></p></form></body></html>
+"""
+"""What a browser without the token shows."""
+
+
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """HEADERS on every answer, refusals too."""
     response.headers.update(HEADERS)
@@ -79,8 +92,11 @@ class Guard:
             return response
         if self._fits(given) or self._fits(request.cookies.get(self._cookie)):
             return None
+        why = NO_TOKEN if given is None else NOT_THE_TOKEN
+        browser = request.path == "/" and "text/html" in request.headers.get("Accept", "")
         raise web.HTTPUnauthorized(
-            text="This page needs its token: open the address that the program has printed.\n",
+            text=ASK.format(why=why) if browser else f"{why}.\n",
+            content_type="text/html" if browser else "text/plain",
             headers={"WWW-Authenticate": "Token"},
         )
 

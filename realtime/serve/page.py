@@ -36,6 +36,7 @@ class Page:
         self._pace = Pace(LONGEST) if paced else None
         self._checked: Callable[[PosedFrame], PosedFrame] = lambda item: item
         self._part: Callable[[], int] = lambda: 0  # of the newest frames
+        self._rested: Callable[[float], None] = lambda seconds: None
         self._figures, self._buttons = Figures(min_joint_score), Buttons(stop)
         self._board = OneBoard(self._figures, self._buttons)
         self._server = Server(address, self._board)
@@ -59,6 +60,8 @@ class Page:
         self._figures.follow(pipeline, ledger, source, others)
         self._buttons.follow(desk, ledger.live)
         self._checked, self._part = desk.checked, lambda: desk.part
+        own = (worker.meter for worker in workers if worker.sink is self)
+        self._rested = next(own).rested
 
     def write(self, item: PosedFrame) -> None:
         if not self._due(item.frame):
@@ -75,9 +78,11 @@ class Page:
     def _due(self, frame: Frame) -> bool:
         """Wait until this frame is due or the run is to stop; False when it is out of date."""
         early = self._pace.early(frame) if self._pace and frame.part == self._part() else 0.0
-        until = perf_counter() + early
+        begin = perf_counter()
+        until = begin + early
         while (early := until - perf_counter()) > 0 and not self._stop.reason:
             if frame.part != self._part():
                 break
             sleep(min(early, TICK))
+        self._rested(perf_counter() - begin)
         return frame.part == self._part()

@@ -80,7 +80,7 @@ function send(message) {
 
 function tell(news) {
   setButtons([...news.buttons.filter((one) => !one.ask), ...news.buttons.filter((one) => one.ask)]);
-  $("screenshot").hidden = false;
+  $("screenshot").hidden = shown.index < 0;
   sources = news.sources ?? [];
   latest = news;
   if ("fps" in news) {
@@ -93,11 +93,12 @@ function tell(news) {
 // The newest numbers, of the source that is looked at.
 function setView(news) {
   const view = { ...news, ...sources[choice - 1] };
-  setState(view.state, view.live === false);
+  const paused = news.buttons.some((one) => one.name === "pause" && one.on);
+  setState(paused && view.state === "live" ? "paused" : view.state, view.live === false);
   $("source").textContent = view.name ?? view.source ?? "";
   if (!("fps" in news)) return setMessage("Getting ready");
   const waits = !sources.length && news.state !== "live" && news.state !== "ended"; // else it is in the picture
-  setMessage(shown.index < 0 ? "Waiting for the first picture" : waits ? news.state : frozen ? "Frozen" : news.note);
+  setMessage(shown.index < 0 ? "Waiting for the first picture" : waits ? news.state : frozen ? "Frozen" : news.note, waits);
   $("stage").classList.toggle("old", waits && shown.index >= 0);
   setNumbers(view);
   setSources(news);
@@ -107,14 +108,21 @@ function setView(news) {
 
 function setState(state, file = false) {
   const text = file && state === "live" ? "running" : state;
-  if ($("state").textContent !== text) $("state").textContent = text;
+  setText("state", text);
+  setText("told", text.replace(/ \d+ s\b/, "")); // a screen reader need not count the seconds
   $("state").dataset.kind = kindOf(state);
 }
 
-const kindOf = (state) => (state === "live" ? "good" : /^(lost|ended|no conn)/.test(state) ? "bad" : "");
+const kindOf = (state) => (state === "live" ? "good" : /^(lost|no conn)/.test(state) ? "bad" : state === "ended" ? "over" : "");
 
-function setMessage(text) {
-  if ($("message").textContent !== text) $("message").textContent = text;
+function setMessage(text, silent = false) {
+  $("message").ariaLive = silent ? "off" : "polite";
+  setText("message", text);
+}
+
+// Only what has changed: the rest stays selected, and is not read out again.
+function setText(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
 }
 
 const rounded = (value, digits = 0) => (value === null || value === undefined ? "–" : value.toFixed(digits));
@@ -386,7 +394,7 @@ document.addEventListener("keydown", (event) => {
   const name = { " ": "space", "=": "+", _: "-", arrowleft: "left", arrowright: "right" }[key] ?? key;
   const action = actions.find((one) => one.key === name);
   if (action) act(action);
-  else if (key === "s") $("screenshot").click();
+  else if (key === "s" && !$("screenshot").hidden) $("screenshot").click();
   else if (key === "f") fullscreen();
   else if (key === " ") freeze();
   else if (/^\d$/.test(key) && sources.length) choose(Number(key));
