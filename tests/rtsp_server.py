@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A camera on 127.0.0.1: rtsp_server.py PORT [WIDTH HEIGHT RATE] serves rtsp://127.0.0.1:PORT/cam.
+"""A camera on 127.0.0.1: rtsp_server.py PORT [WIDTH HEIGHT RATE [udp]] serves
+rtsp://127.0.0.1:PORT/cam; with udp it sends its video in no other way.
 
 For the system's Python with GStreamer (Debian: python3-gi gir1.2-gst-rtsp-server-1.0
 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly). Faults: SIGSTOP and
@@ -12,7 +13,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 LAUNCH = (
     "( videotestsrc is-live=true pattern=ball ! "
@@ -24,7 +25,7 @@ LAUNCH = (
 
 def main() -> None:
     port, *mode = sys.argv[1:]
-    width, height, rate = mode or ("320", "240", "15")
+    width, height, rate, *udp = mode or ("320", "240", "15")
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_service(port)
@@ -32,6 +33,8 @@ def main() -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(LAUNCH.format(width=width, height=height, rate=rate))
     factory.set_shared(True)
+    if udp:
+        factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)
     print("ready", flush=True)

@@ -249,6 +249,20 @@ def test_times_strictly_increase_and_stay_near_the_arrival(steps: list) -> None:
     assert all(abs(t - (a - arrivals[0])) < 0.6 for t, a in zip(out, arrivals))
 
 
+def test_timestamps_that_run_slow_are_no_longer_believed() -> None:
+    arrivals = [n / 5 for n in range(100)]
+    out = times(arrivals, [n / 30 for n in range(100)])  # counted as if there were 30 a second
+    assert out[15:] == pytest.approx(arrivals[15:])
+
+
+def test_a_stall_is_no_reason_to_stop_believing_timestamps() -> None:
+    stamps: list[float | None] = [n * 0.04 for n in range(600)]
+    # Half of the time nothing comes and then all at once; at the end each second one is 10 ms late.
+    arrivals = [0.04 * (n if n % 100 > 50 else n - n % 100 + 50) for n in range(500)]
+    out = times([*arrivals, *(0.04 * n + 0.01 * (n % 2) for n in range(500, 600))], stamps)
+    assert np.diff(out[-50:]) == pytest.approx(0.04, abs=0.002)
+
+
 def test_a_new_connection_starts_at_its_arrival() -> None:
     clock = FakeClock()
     timeline = Timeline(clock)

@@ -54,3 +54,13 @@ def test_stall_death_and_another_size(server: Server) -> None:
     assert [f.index for f in got] == list(range(len(got)))
     assert all(a.time < b.time for a, b in zip(got, got[1:]))
     assert 1 <= source.status.reconnects <= 3
+
+
+def test_a_camera_that_sends_by_udp_alone(server: Server) -> None:
+    server.up("160 120 15 udp")
+    source = open_url(server.url, max_reconnects=0)
+    frames = source.frames()
+    got = [next(frames) for _ in range(20)]
+    source.close()
+    frames.close()
+    assert {f.size_wh for f in got} == {(160, 120)}

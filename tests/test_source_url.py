@@ -414,16 +414,56 @@ def test_without_a_length_it_is_live(clips: dict[str, bytes]) -> None:
         assert source.status.reconnects == 1
 
 
-def test_a_web_camera_that_sends_jpegs() -> None:
+def jpegs(count: int) -> bytes:
+    """What a web camera sends: JPEGs, one part of the answer each."""
     parts = []
-    for n in range(FRAMES):
+    for n in range(count):
         jpeg = cv2.imencode(".jpg", picture(n, (64, 48)))[1].tobytes()
         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
         parts.append(head.encode() + jpeg + b"\r\n")
-    with http_server({"/cam.mjpeg": b"".join(parts)}, live=True) as server:
+    return b"".join(parts)
+
+
+def test_a_web_camera_that_sends_jpegs() -> None:
+    with http_server({"/cam.mjpeg": jpegs(FRAMES)}, live=True) as server:
         with reading(open_url(f"{server.url}/cam.mjpeg", backoff=Soon())) as frames:
             got = list(itertools.islice(frames, FRAMES + 2))
     assert [number_of(f.image) for f in got[: FRAMES - 2]] == [n % 16 for n in range(FRAMES - 2)]
+
+
+def test_times_of_a_web_camera_are_those_of_its_pictures() -> None:
+    with http_server({"/cam.mjpeg": jpegs(40)}, live=True) as server:  # in half a second
+        with reading(open_url(f"{server.url}/cam.mjpeg", backoff=Soon())) as frames:
+            got = [(frame.time, time.monotonic()) for frame in itertools.islice(frames, 38)]
+    (first, began), (last, ended) = got[0], got[-1]
+    assert last - first == pytest.approx(ended - began, abs=0.1)  # not as if there were 25 a second
+
+
+def test_what_came_before_it_was_read_is_too_old(clips: dict[str, bytes]) -> None:
+    with tcp_server(clips["clip.ts"], "stall", 1.6) as server:
+        source = live(server.url, wait=False)
+        time.sleep(1.0)  # the networks are loaded
+        with reading(source) as frames:
+            first = next(frames)
+    assert number_of(first.image) > FRAMES // 3 and first.index == 0 and first.time == 0
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4", "libx264", "libx265"])
+def test_frames_that_are_sent_in_another_order(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "b.ts"
+    options = {"bf": "2", "b_strategy": "0", "q": "2"}
+    options |= {"x265-params": "bframes=2:b-adapt=0:log-level=none"} if codec == "libx265" else {}
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(15):
+            frame = av.VideoFrame.from_ndarray(picture(n, (64, 48)), format="bgr24")
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with tcp_server(path.read_bytes(), "stall", 0.6) as server:
+        with reading(live(server.url)) as frames:
+            got = [number_of(f.image) for f in itertools.islice(frames, 10)]
+    assert got == sorted(set(got))
 
 
 @pytest.mark.parametrize(

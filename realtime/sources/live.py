@@ -45,37 +45,53 @@ class Timeline:
     placed at its timestamp plus an offset that follows the arrivals slowly (DRIFT of the error per
     frame, which absorbs clocks that run at different speeds). When both disagree by more than
     SLACK seconds (a jump, a pause, a new connection), the arrival counts and the offset is new.
+    Timestamps that fall behind little by little, again and again (a camera that counts 30 frames a
+    second and sends 5), are not used any more until the next connection.
     """
 
     SLACK, DRIFT, STEP = 0.5, 0.02, 0.001
+    SLOW, SOON = 3, 100  # so often, so few frames apart: timestamps that run slow
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._start: float | None = None
-        self._offset: float | None = None
         self._last = -self.STEP
+        self.restart()
 
     def restart(self) -> None:
         """A new connection: its timestamps have nothing to do with the old ones."""
-        self._offset = None
+        self._offset: float | None = None
+        self._before = 0.0  # the offset that the frame before would have had
+        self._frames = 0  # since the offset is new
+        self._slow = 0
 
     def at(self, stamp: float | None) -> float:
         """The time of the frame that has just arrived with this timestamp in seconds."""
         now = self._clock()
         self._start = now if self._start is None else self._start
         time = now - self._start
-        if stamp is not None:
+        if stamp is not None and self._slow < self.SLOW:
             time = self._placed(stamp, time)
         self._last = max(time, self._last + self.STEP)
         return self._last
 
     def _placed(self, stamp: float, arrival: float) -> float:
         offset = arrival - stamp
+        self._frames += 1
         if self._offset is None or abs(offset - self._offset) > self.SLACK:
+            self._note_break(offset)
             self._offset = offset
+        self._before = offset
         placed = stamp + self._offset
         self._offset += self.DRIFT * (arrival - placed)
         return placed
+
+    def _note_break(self, offset: float) -> None:
+        """Count the times that the timestamps fell behind without a jump."""
+        crept = self._offset is not None and 0 < offset - self._before < self.SLACK
+        again = self._slow if self._frames <= self.SOON else 0
+        self._slow = again + 1 if crept else 0
+        self._frames = 0
 
 
 class LiveSource:

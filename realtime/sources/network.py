@@ -27,7 +27,8 @@ OPTIONS = {
     "protocol_whitelist": "rtsp,rtp,rtmp,rtmps,http,https,httpproxy,tcp,udp,tls,srt",
     "format_whitelist": f"{DEMUXERS},rtsp,mpjpeg,live_flv",
     "max_streams": "64",
-    "rtsp_transport": "tcp",  # UDP loses packets without saying so
+    "rtsp_transport": "tcp+udp",
+    "rtsp_flags": "prefer_tcp",  # UDP loses packets without saying so, but some cameras have no TCP
     "allowed_media_types": "video",  # RTSP: do not send the sound at all
     "overrun_nonfatal": "1",  # UDP: a full buffer loses pictures, not the connection
     "reconnect": "1",  # HTTP: take up a file where the connection broke

@@ -23,6 +23,23 @@ NO_PICTURE = 15.0
 """Seconds of data without a picture after which a connection is given up. Surveillance cameras
 send a keyframe, from which a picture can be built, only every 10 s."""
 
+IN_ORDER = ("h264", "hevc")
+"""Decoders that keep the order of frames with low_delay. Those of MPEG-1, 2 and 4 then give
+B-frames in the order in which they are sent."""
+
+UNSTAMPED = 0x80  # AVFMT_NOTIMESTAMPS
+"""Of formats without times (web cameras that send JPEGs): FFmpeg numbers their pictures as if there
+were 25 a second, however many there are."""
+
+OLD = 0.5
+"""Seconds that a connection may wait for its reader before what has come meanwhile is too old."""
+
+WAITED = 0.005
+"""Seconds in one read after which what it gives is new: nothing else was there to be read."""
+
+CATCH_UP = 3.0
+"""Seconds at most that old pictures are passed over for."""
+
 Container = av.container.InputContainer
 
 
@@ -43,6 +60,7 @@ class Stream:
         self._timeouts = timeouts
         self._ahead = Handover(ahead)
         self._clock = clock
+        self._opened = clock()
 
     def put_away(self) -> None:
         """Close the first connection if nobody reads it."""
@@ -53,30 +71,41 @@ class Stream:
     def connect(self, closed: Event) -> Generator[Picture, None, None]:
         """Pictures of one connection until it breaks, then Broken."""
         container = self._ahead.take()
+        # It was open while the networks were loaded.
+        old = container is not None and self._clock() - self._opened > OLD
         if container is None:
             container = open_address(self._url, self._timeouts, LIVE_OPTIONS)
         try:
-            yield from self._pictures(container, closed)
+            yield from self._pictures(container, closed, old)
         finally:
             container.close()
 
-    def _pictures(self, container: Container, closed: Event) -> Generator[Picture, None, None]:
+    def _pictures(
+        self, container: Container, closed: Event, old: bool
+    ) -> Generator[Picture, None, None]:
+        """The pictures of an open connection; old: not those that wait there to be read."""
         stream = self._prepared(container)
         decoder = Decoder(stream.codec_context, self.status)
         self._upright = Upright()
-        last = self._clock()
+        self._stamped = not container.format.flags & UNSTAMPED
+        began = last = self._clock()
         with closing(self._packets(container, stream)) as packets:
-            for packet in packets:
+            for packet, waited in packets:
+                old = old and waited < WAITED and self._clock() - began < CATCH_UP
                 for frame in decoder.decode(packet):
-                    yield from self._picture(frame)
+                    if not old:
+                        yield from self._picture(frame)
                     last = self._clock()
                 if closed.is_set():
                     return
                 if self._clock() - last > NO_PICTURE:
                     raise Broken(f"data comes, but no picture for {NO_PICTURE:g} s")
 
-    def _packets(self, container: Container, stream: Any) -> Generator[Any, None, None]:
-        """What is read, until it ends or there is nothing for the read timeout: then Broken."""
+    def _packets(
+        self, container: Container, stream: Any
+    ) -> Generator[tuple[Any, float], None, None]:
+        """What is read and the seconds that took, until it ends or there is nothing for the read
+        timeout: then Broken."""
         demuxed: Any = container.demux(stream)  # a generator, typed as an iterator
         with closing(demuxed) as packets:
             while True:
@@ -87,11 +116,12 @@ class Stream:
                     raise broken_by(error, self._timeouts) from None
                 if packet is None:
                     raise Broken("the sender closed the connection", down=True)
-                if self._clock() - start > self._timeouts.read:
+                waited = self._clock() - start
+                if waited > self._timeouts.read:
                     # At a timeout FFmpeg first gives the last packet, which it had held back until
                     # the next begins, and would then wait as long again.
                     raise no_data(self._timeouts)
-                yield packet
+                yield packet, waited
 
     def _prepared(self, container: Container) -> Any:
         """The video stream, set up for the shortest delay."""
@@ -105,7 +135,8 @@ class Stream:
                 other.discard = av.stream.Discard.all
         stream.codec_context.options = LIMITS
         stream.codec_context.thread_type = "SLICE"  # frame threads hold frames back
-        stream.codec_context.flags |= av.codec.context.Flags.low_delay
+        if stream.codec_context.name in IN_ORDER:
+            stream.codec_context.flags |= av.codec.context.Flags.low_delay
         return stream
 
     def _picture(self, frame: av.VideoFrame) -> Generator[Picture, None, None]:
@@ -114,6 +145,6 @@ class Stream:
         if image is None:
             return
         stamp = None
-        if frame.pts is not None and frame.time_base is not None:
+        if self._stamped and frame.pts is not None and frame.time_base is not None:
             stamp = float(frame.pts * frame.time_base)
         yield image, stamp
