@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import PAGESIZE
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -204,7 +205,7 @@ def rss_mb() -> float | None:
     """Resident memory of this process in MiB now; its peak on macOS; None where unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return round(pages * 4096 / 2**20, 1)
+        return round(pages * PAGESIZE / 2**20, 1)
     except (OSError, ValueError, IndexError):
         pass
     try:

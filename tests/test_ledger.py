@@ -1,6 +1,8 @@
 """Accounts, percentiles, meters and the fault hook."""
 
 from collections.abc import Generator
+from mmap import PAGESIZE
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from realtime.errors import InputError, StageError, UsageError
 from realtime.faults import parse_fault
-from realtime.ledger import Ledger, Percentiles, SinkCount, bottleneck
+from realtime.ledger import Ledger, Percentiles, SinkCount, bottleneck, rss_mb
 from realtime.records import Frame
 from realtime.stages import Meter, Watchdog
 
@@ -51,6 +53,14 @@ def test_frames_under_way_at_a_stop_are_counted() -> None:
     ledger, count = ledger_with(10, 7)
     assert ledger.settle({}, ended=False) == []
     assert count.dropped == {"stop.unfinished": 3}
+
+
+def test_what_failed_or_was_dropped_before_the_sinks_is_accounted_for() -> None:
+    ledger, count = ledger_with(10, 5, dropped=1)
+    ledger.failed, ledger.delivery.frames = 1, 6
+    assert ledger.settle({"grab.stale": 2, "seek.left_out": 1}, ended=True) == []
+    assert ledger.settle({"grab.stale": 1}, ended=False) == []
+    assert count.dropped == {"json.full": 1, "stop.unfinished": 2}
 
 
 def test_the_window_is_accounted_for_as_well() -> None:
@@ -153,3 +163,11 @@ def test_a_fault_trips_once_on_its_frame() -> None:
     fault.trip("crop", [50])
     with pytest.raises(RuntimeError, match="POSESTREAM_FAULT"):
         fault.trip("pose", [48, 49, 50])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_memory_is_counted_in_the_pages_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Raspberry Pi 5 has some of 16 KiB."""
+    here = rss_mb()
+    monkeypatch.setattr("realtime.ledger.PAGESIZE", 4 * PAGESIZE)
+    assert here and rss_mb() == pytest.approx(4 * here, rel=0.1)
