@@ -25,7 +25,8 @@ from realtime.similarity import assign
 LONGEST = 8
 """Frames a person may be missed for; so many are held, so that there may not be many."""
 KNOWN = 3
-"""Frames a person must have been found in before: a wrong box that comes again is not bridged."""
+"""Frames a person must have been found in before, with gaps of up to LONGEST between them: a wrong
+box that comes once or twice is not bridged."""
 TAKEN = 0.7
 """IoU with another box from which one is not added: that person is in front."""
 
@@ -33,9 +34,9 @@ TAKEN = 0.7
 def bridged(
     groups: Generator[list[Detected], None, None], batch: int, longest: int = LONGEST
 ) -> Generator[list[Detected], None, None]:
-    """The same frames with the boxes of people who are found in KNOWN frames in a row, then missed
-    for up to longest frames, then found again; interpolated and grown as by
-    realtime.schedule.interpolated, with the lower one of both scores.
+    """The same frames with the boxes of people who are found in KNOWN frames, then missed for up to
+    longest frames, then found again; interpolated and grown as by realtime.schedule.interpolated,
+    with the lower one of both scores.
 
     Yields lists of ``batch`` frames, the last one shorter; holds longest frames more than groups
     does. A PosestreamError of groups is raised after all frames that came before it.
@@ -64,7 +65,7 @@ def _flushed(
 @dataclass(frozen=True, slots=True)
 class _Lines:
     """T people who were found lately. boxes: (T, 4) and scores: (T,) of the last time, which was
-    in the frame number at: (T,), at time: (T,) seconds, after runs: (T,) frames in a row."""
+    in the frame number at: (T,), at time: (T,) seconds, runs: (T,) frames in all."""
 
     boxes: Float
     scores: Float
@@ -113,9 +114,7 @@ class _Bridge:
         here = _Lines.of(found, now, frame.time)
         rows, columns = _followed(lines, here, now)
         again = lines.at[rows] < now - 1
-        here.runs[columns[~again]] += lines.runs[rows[~again]]
-        # Somebody found again need not be found three times again to be bridged.
-        here.runs[columns[again]] += lines.runs[rows[again]]
+        here.runs[columns] += lines.runs[rows]  # of those found again as well, gaps left out
         for row, column in zip(rows[again].tolist(), columns[again].tolist(), strict=True):
             if lines.runs[row] >= KNOWN:
                 self._fill(lines[row : row + 1], here[column : column + 1], frame.size_wh)

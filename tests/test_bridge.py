@@ -52,7 +52,7 @@ def test_the_score_is_the_lower_one():
     ("case", "people"),
     [
         ("too long", [missed(walker(100, 0), *range(10, 11 + LONGEST))]),
-        ("too new", [missed(walker(100, 0), *range(KNOWN - 1), 9, *range(5, 9))]),
+        ("too new", [missed(walker(100, 0), 0, 1, 3, 4)]),
         ("at the end", [missed(walker(100, 0), *range(24, 30))]),
         ("at the start", [missed(walker(100, 0), *range(6))]),
         ("somewhere else", [lambda t: walker(50 if t < 0.3 else 500, 0)(t) if t > 0.4 or t < 0.3
@@ -61,13 +61,16 @@ def test_the_score_is_the_lower_one():
     ],
 )  # fmt: skip
 def test_what_is_no_gap_stays(case, people):
-    if case == "too new":
-        people = [missed(walker(100, 0), *range(3, 5))]
-        people = [lambda t, p=people[0]: None if t < 0.05 else p(t)]  # found in frame 2 alone
     film, detector = Film(30), Detector(*people)
     alone = [item for group in detect_sparsely(film.frames(), detector, 1, 4) for item in group]
     for (_, found), (_, kept) in zip(run(30, *people), alone, strict=True):
         np.testing.assert_array_equal(found.boxes_xyxy, kept.boxes_xyxy)
+
+
+def test_somebody_found_again_and_again_is_known_by_and_by():
+    found = run(14, missed(walker(100, 0), *(n for n in range(14) if n % 4)))
+    there = [frame.index for frame, people in found if len(people)]
+    assert there == [0, 4, *range(4 * (KNOWN - 1), 13)]
 
 
 @steady

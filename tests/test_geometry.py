@@ -148,6 +148,12 @@ def test_iou_by_hand():
     np.testing.assert_allclose(geometry.areas(b), [100, 100, 100, 4, 0])
 
 
+def test_within_by_hand():
+    a = np.float32([[0, 0, 10, 10], [0, 0, 4, 2], [3, 3, 3, 9]])
+    b = np.float32([[0, 0, 10, 10], [5, 0, 25, 10], [2, 1, 4, 40]])
+    np.testing.assert_allclose(geometry.within(a, b), [[1, 0.5, 0.18], [1, 0, 0.25], [0, 0, 0]])
+
+
 @steady
 @given(box_sets(), box_sets())
 def test_iou_is_symmetric_and_within_0_and_1(a, b):

@@ -111,6 +111,14 @@ def test_people_without_ids_and_nobody_stay_as_they_are() -> None:
     assert len(smooth(Poses.empty(), 1.0)) == 0
 
 
+def test_boxes_are_smoothed_as_joints_are() -> None:
+    smooth = Smoother()
+    smooth(one(0), 0.0)
+    found = smooth(one(50), 0.1)
+    x = float(found.joints_xy[0, 0, 0])
+    assert 0 < x < 50 and found.boxes_xyxy[0] == pytest.approx([x - 20, 0, x + 20, 100], abs=1e-3)
+
+
 def test_order_and_company_do_not_matter() -> None:
     """Each person is smoothed as if alone, and nothing of what came in is changed."""
     rng = np.random.default_rng(2)
