@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +120,6 @@ def load_openpose(folder: Path) -> list[LoadedFrame]:
     if not paths:
         raise InputError(f"{folder}: no file ending in {ENDING}")
     return sorted((_load(path, k) for k, path in enumerate(paths)), key=lambda frame: frame.frame)
-
-
-def _files(folder: Path) -> Sequence[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.endswith(ENDING))
 
 
 def _load(path: Path, order: int) -> LoadedFrame:
