@@ -108,6 +108,31 @@ def test_people_without_frames_and_frames_without_people(tmp_path: Path, format_
     assert list(nothing.path.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("format_", ["csv", "csv-wide", "coco"])
+def test_a_table_may_be_sorted_by_person(tmp_path: Path, format_: str) -> None:
+    items, to = scene(), target(tmp_path, format_)
+    write(to, items)
+    if format_ == "coco":
+        entries = json.loads(to.path.read_text())
+        to.path.write_text(json.dumps(sorted(entries, key=lambda entry: entry["track_id"])))
+    else:
+        head, *rows = to.path.read_text().splitlines()
+        to.path.write_text("\n".join([head, *sorted(rows, key=lambda r: int(r.split(",")[2]))]))
+    for loaded, item in zip(load(to.path), [i for i in items if len(i.poses)], strict=True):
+        order = np.argsort(item.poses.ids)
+        same(loaded, posed(item.frame.index, item.frame.time, item.poses[order]), False)
+
+
+@pytest.mark.parametrize("later", [0.0, 0.001])
+def test_tables_of_two_videos_are_not_one(tmp_path: Path, later: float) -> None:
+    """Whose people have the same ids, or whose frames have the same numbers at other times."""
+    to = target(tmp_path, "csv")
+    rng = np.random.default_rng(0)
+    write(to, [posed(i, t + i, people(rng, [1 + 9 * (t > 0)])) for t in (0, later) for i in (3, 4)])
+    with pytest.raises(InputError, match="frame 3 is there twice; is this more than one video"):
+        load(to.path)
+
+
 def test_trc_holds_one_person(tmp_path: Path) -> None:
     items, to = scene(), target(tmp_path, "trc")
     about = About("walk.mp4", least_score=0.3)

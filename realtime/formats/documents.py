@@ -20,6 +20,7 @@ from realtime.formats.rows import (
     TIME_DECIMALS,
     LoadedFrame,
     finite,
+    in_order,
     keypoints,
     rounded,
     to_poses,
@@ -146,7 +147,8 @@ def load_json(path: Path) -> list[LoadedFrame]:
     if isinstance(value, dict) and isinstance(value.get("frames"), list):
         return [_frame(record) for record in value["frames"]]
     if isinstance(value, list) and all(isinstance(v, dict) and "image_id" in v for v in value):
-        return [_coco_frame(list(g)) for _, g in groupby(value, key=lambda v: v["image_id"])]
+        images = groupby(value, key=lambda entry: entry["image_id"])
+        return in_order([_coco_frame(list(entries)) for _, entries in images])
     raise InputError(f"{path}: neither a document of poses nor COCO results")
 
 

@@ -4,6 +4,8 @@ back."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,27 @@ def to_poses(keypoints: Any, boxes_xyxy: Any, scores: Sequence[float], ids: Sequ
         np.asarray(scores, np.float32),
         np.asarray(ids, np.int64),
     )
+
+
+def in_order(parts: list[LoadedFrame]) -> list[LoadedFrame]:
+    """The frames of a table in the order of their numbers, each once, however the table was sorted:
+    by person, say, or by score. Raises ValueError for a table of several videos."""
+    if all(a.frame < b.frame for a, b in pairwise(parts)):
+        return parts
+    frames: dict[int, list[LoadedFrame]] = {}
+    for part in parts:
+        frames.setdefault(part.frame, []).append(part)
+    return [_together(same) for _, same in sorted(frames.items())]
+
+
+def _together(parts: list[LoadedFrame]) -> LoadedFrame:
+    """One frame with the people of all parts of it."""
+    columns = ([getattr(part.poses, field.name) for part in parts] for field in fields(Poses))
+    poses = Poses(*map(np.concatenate, columns))
+    ids = poses.ids[poses.ids >= 0]
+    if len({(str(part.time), part.file) for part in parts}) > 1 or len(set(ids)) < len(ids):
+        raise ValueError(f"frame {parts[0].frame} is there twice; is this more than one video?")
+    return parts[0]._replace(poses=poses)
 
 
 def box_around(joints_xy: Float, seen: NDArray[np.bool_]) -> list[float]:

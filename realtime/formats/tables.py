@@ -23,6 +23,7 @@ from realtime.formats.rows import (
     TIME_DECIMALS,
     LoadedFrame,
     finite,
+    in_order,
     keypoints,
     rounded,
     to_poses,
@@ -112,7 +113,7 @@ def load_csv(path: Path) -> list[LoadedFrame]:
             )
         wide = "joint" not in names
         frames = groupby(rows, key=lambda row: row["frame"])
-        return [_frame(list(group), wide) for _, group in frames]
+        return in_order([_frame(list(group), wide) for _, group in frames])
 
 
 def _frame(rows: list[dict[str, str]], wide: bool) -> LoadedFrame:
