@@ -101,8 +101,7 @@ def _cleaned(track: _Track, times: Floats, how: Cleaning) -> _Track:
     for point in range(JOINT_COUNT + 2):
         values, scores, good = track.points[:, point], track.scores[:, point], track.good[:, point]
         if how.median and good.any():
-            size = (min(how.median, int(good.sum())), 1)
-            values[good] = median_filter(values[good], size, mode="nearest")
+            values[good] = median_filter(values[good], (how.median, 1), mode="nearest")
         if how.fill and good.sum() > 1:
             new = _short_gaps(times, good, how.fill)
             values[new] = PchipInterpolator(times[good], values[good])(times[new])

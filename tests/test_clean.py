@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from test_smooth import one
 
 from realtime.clean import main
 from realtime.errors import InputError, UsageError
-from realtime.formats.registry import load
+from realtime.formats.registry import About, load
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import FORMATS
-from realtime.offline import Cleaning, clean, low_pass
+from realtime.offline import SHORTEST, Cleaning, clean, low_pass
 from realtime.records import Poses
 
 RATE = 30.0
+IMAGES = About("images", with_file=True)
 
 
 def walk(xs: list[float | None], uneven: bool = False) -> list[LoadedFrame]:
@@ -76,6 +78,25 @@ def test_median_takes_single_jumps_away() -> None:
     assert places(clean(walk(xs[:2]), Cleaning(median=5))) is not None
 
 
+def test_a_median_leaves_what_moves_evenly_as_it_is() -> None:
+    """At the ends as well, and where the window is longer than the recording."""
+    for count in range(1, 9):
+        xs: list[float | None] = [-3.0 * i for i in range(count)]
+        assert places(clean(walk(xs), Cleaning(median=5))) == xs
+
+
+def test_what_is_filled_in_is_as_sure_as_what_is_around_it() -> None:
+    frames = walk([float(x) if x != 5 else None for x in range(10)])
+    for frame in frames:
+        frame.poses.joint_scores[:] = 0.4 if frame.frame < 5 else 0.8
+    unsure = np.full(1, 0.1, np.float32)  # whose box counts all the same
+    frames = [f._replace(poses=replace(f.poses, scores=unsure[: len(f.poses)])) for f in frames]
+    found = clean(frames, Cleaning(fill=0.1))[5].poses
+    assert found.joint_scores[0] == pytest.approx(np.full(17, 0.6))
+    assert found.scores.tolist() == pytest.approx([0.1])
+    assert found.boxes_xyxy[0] == pytest.approx([-15, 0, 25, 100], abs=1e-3)
+
+
 def test_swaps_are_undone_and_people_without_ids_stay() -> None:
     frames = walk([100.0] * 30)
     for frame in frames:
@@ -88,6 +109,23 @@ def test_swaps_are_undone_and_people_without_ids_stay() -> None:
     strangers = [f._replace(poses=one(float(f.frame % 3), -1)) for f in frames]
     how = Cleaning(fix_swaps=True, median=5, fill=1, butterworth=3)
     assert places(clean(strangers, how)) == places(strangers)
+
+
+@pytest.mark.parametrize("rate", [2.0, 100.0])
+def test_a_stretch_ends_with_a_pause_for_this_frame_rate(rate: float) -> None:
+    """Not between the frames of a time lapse, nor where a fast camera drops some."""
+    frames = [f._replace(time=f.frame / rate) for f in walk([float(i % 2) for i in range(40)])]
+    if rate == 100:
+        frames = [f for f in frames if not 20 <= f.frame < 25]
+    times = np.array([f.time for f in frames])
+    wanted = low_pass(times, np.array(places(frames), float), rate / 10)
+    assert places(clean(frames, Cleaning(butterworth=rate / 10))) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3, SHORTEST - 1])
+def test_a_stretch_too_short_for_the_filter_stays(count: int) -> None:
+    xs: list[float | None] = [float(7 * i % 5) for i in range(count)]
+    assert places(clean(walk([*xs, None]), Cleaning(butterworth=3))) == [*xs, None]
 
 
 def test_what_cannot_be_filtered_is_said() -> None:
@@ -138,6 +176,19 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert main(words) == code
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1 and says in err
+
+
+def test_one_person_names_of_images_and_the_least_score(tmp_path: Path) -> None:
+    start, out = target(tmp_path, "jsonl"), tmp_path / "out.jsonl"
+    items = scene()
+    write(start, [replace(i, frame=replace(i.frame, source="a.png")) for i in items], IMAGES)
+    assert main([str(start.path), "--out", str(out), "--id", "3"]) == 0
+    assert [f.poses.ids.tolist() for f in load(out)] == [[3], [], [], [3], []]
+    assert {f.file for f in load(out)} == {"a.png"}
+    trc = tmp_path / "out.trc"
+    assert main([str(out), "--out", str(trc), "--least-score", "0.8"]) == 0
+    sure = items[0].poses.joint_scores[0] >= 0.8
+    assert load(trc)[0].poses.joint_scores[0].tolist() == sure.astype(float).tolist()
 
 
 @pytest.mark.parametrize("format_", ["csv", "coco"])
