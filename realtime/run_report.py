@@ -103,7 +103,10 @@ def model(network: Network) -> dict[str, str]:
 
 def _sinks(workers: Sequence[SinkWorker], window: SinkCount | None) -> dict[str, Any]:
     """What each output and the window took."""
-    rows = {worker.sink.name: _sink(worker.count, worker.error) for worker in workers}
+    rows = {
+        worker.sink.name: {**_sink(worker.count, worker.error), "notes": list(worker.sink.notes)}
+        for worker in workers
+    }
     return {**rows, "window": _sink(window, None)} if window else rows
 
 

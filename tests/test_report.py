@@ -86,9 +86,13 @@ class Reader(HTMLParser):
 
 def made(data: Path, *arguments: object) -> Reader:
     assert main([str(data), "--overwrite", *map(str, arguments)]) == 0
-    page = Reader(data.with_suffix(".html").read_text(encoding="utf-8"))
+    page = Reader(written(data))
     assert set(page.fetched) <= {"data:,"} and "script" not in page.tags
     return page
+
+
+def written(data: Path) -> str:
+    return data.with_suffix(".html").read_text(encoding="utf-8")
 
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -139,16 +143,18 @@ def test_drops_latency_and_remarks_are_told(tmp_path: Path) -> None:
     data = lines_file(tmp_path / "a.jsonl", [[person(1)]] * 9)
     report = report_file(
         tmp_path / "r.json", latency_ms={"p50": 31.0, "p95": 47.6}, bottleneck="pose",
-        dropped={"grab.stale": 7}, failed_people=2, damage="cut off", notes=["cut off", "rtsp://u:p@h"],
-        sinks={"record": {"frames": 4, "dropped": {"record.full": 5}, "error": "disk full"}},
+        dropped={"grab.stale": 7}, failed_people=2, damage="cut off",
+        notes=["cut off", "rtsp://u:p@h", "x.png shows frame 3", "y.png shows frame 4 late"],
+        sinks={"record": {"frames": 4, "dropped": {"record.full": 5}, "error": "disk full"},
+               "screenshot": {"frames": 9, "notes": ["x.png shows frame 3"]}},
     )  # fmt: skip
     text = made(data, "--run-report", report).text
     for words in (
         "48 ms", "12.3 ms", "slowest", "dropped 7 of 9 frames", "2 poses are left out",
-        "record.full 5, disk full", "://***@h",
+        "record.full 5, disk full", "://***@h", "y.png shows frame 4 late",
     ):  # fmt: skip
         assert words in text, words
-    assert text.count("cut off") == 1 and "u:p" not in text
+    assert text.count("cut off") == 1 and "u:p" not in text and "x.png" not in text
 
 
 def test_names_from_files_stay_text(tmp_path: Path) -> None:
@@ -170,6 +176,20 @@ def test_names_from_files_stay_text(tmp_path: Path) -> None:
 def test_nothing_to_show_is_said(tmp_path: Path, people: list[Any], said: str) -> None:
     page = made(lines_file(tmp_path / "a.jsonl", people))
     assert said in page.text and "Trajectories" not in page.text
+    assert "people (ids)0" in page.text
+
+
+def test_one_frame_stays_in_its_place(tmp_path: Path) -> None:
+    """A single frame has no length: its bar ends where the axis ends, and nothing has gaps."""
+    text = made(data := lines_file(tmp_path / "a.jsonl", [[person(1)]])).text
+    assert "count as unsure" not in text
+    bar = re.search(r'<rect class="bar[^>]* x="([\d.]+)"[^>]* width="([\d.]+)"', written(data))
+    assert bar and float(bar[1]) + float(bar[2]) <= 1000
+    slightly = [[person(1)]] * 99 + [[person(1, score=0.2)]]
+    for frame in slightly[:-1]:
+        frame[0]["keypoints"][0][2] = 0.9
+    slightly[-1][0]["keypoints"][3:] = slightly[0][0]["keypoints"][3:]
+    assert "Less than 1 % of all joints" in made(lines_file(tmp_path / "b.jsonl", slightly)).text
 
 
 def test_odd_recordings_have_a_page(tmp_path: Path) -> None:

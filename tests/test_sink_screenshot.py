@@ -76,6 +76,7 @@ def test_the_command_line_saves_one_with_hidden_faces(tmp_path: Path) -> None:
         pictures.append(cv2.imread(str(path)))
     report = json.loads(told.read_text())
     assert report["frames_captured"] == 2 and report["frames_written"] == 0
+    assert report["sinks"]["screenshot"]["notes"] == [f"{path} shows frame 40"]
     raw, heads = heads_of_frame(0, 40)
     assert heads and pictures[0].shape == raw.shape and (pictures[0] != raw).any()
     for head in heads.values():

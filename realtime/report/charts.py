@@ -177,7 +177,8 @@ def bars(
         names.append(f'<span style="top:{100 * (n + 0.5) / len(rows):.2f}%">{escape(name)}</span>')
         for first, last in stretches:
             left = 10 * across.share(first)
-            wide = max(10 * across.share(max(last, first + least)) - left, 1.5)
+            end = min(10 * across.share(max(last, first + least)), 1000)
+            wide = max(end - left, 1.5)
             parts.append(
                 f'<rect class="bar {css}" x="{left:.1f}" y="{top + 180 / len(rows):.1f}"'
                 f' width="{wide:.1f}" height="{640 / len(rows):.1f}"><title>{escape(name)}: '

@@ -117,8 +117,10 @@ def _network(task: str, model: Mapping[str, Any]) -> str:
 
 
 def _notes(value: Mapping[str, Any]) -> list[str]:
+    """What went wrong or is unsure; what --screenshot shows is neither."""
     lines = [value.get("damage"), *_list(value.get("ledger_errors")), *_list(value.get("notes"))]
-    return list(dict.fromkeys(line for line in map(_text, lines) if line))
+    picture = _list(_dict(_dict(value.get("sinks")).get("screenshot")).get("notes"))
+    return [line for line in dict.fromkeys(map(_text, lines)) if line and line not in picture]
 
 
 def _counts(value: Any) -> dict[str, int]:

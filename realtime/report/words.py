@@ -12,8 +12,6 @@ from realtime.report.runfile import RunFile
 from realtime.report.sections import lasting, told
 from realtime.skeleton import JOINTS
 
-PICTURE = ".png shows frame "
-"""In a note of --screenshot, which is no doubt."""
 SHORT = 1.0
 """Seconds; an id seen for less may be no person."""
 
@@ -27,7 +25,7 @@ def figures(recording: Recording, run: RunFile | None) -> list[tuple[str, str]]:
         ("frames", f"{len(recording.x):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")),
         ("length", charts.moment(seconds, 0.1 if seconds < 60 else 1) if rate else "not known"),
         ("fps of the source", f"{rate:.4g}" if rate else "not known"),
-        ("people (ids)", str(people) if people else "no ids"),
+        ("people (ids)", str(people) if people or not len(recording.everybody) else "no ids"),
         ("most at once", str(recording.counts.max(initial=0))),
     ]
     if run and run.fps is not None:
@@ -58,10 +56,12 @@ def _about_joints(recording: Recording, least_score: float) -> list[str]:
         lines.append("Every joint scores 1: the file has no scores to tell sure from unsure.")
         return lines
     sure = (scores >= least_score).mean(0)
-    lines.append(
-        f"{100 * (1 - sure.mean()):.0f} % of all joints score below {least_score:g} and count as"
-        " unsure: they are left out of trajectories and angles, which then have gaps."
-    )
+    if (unsure := 100 * (1 - sure.mean())) > 0:
+        share = f"{unsure:.0f} %" if unsure >= 1 else "Less than 1 %"
+        lines.append(
+            f"{share} of all joints score below {least_score:g} and count as"
+            " unsure: they are left out of trajectories and angles, which then have gaps."
+        )
     worst = [j for j in np.argsort(sure, kind="stable")[:3].tolist() if sure[j] < 0.8]
     if worst:
         names = ", ".join(f"{JOINTS[j].replace('_', ' ')} ({100 * sure[j]:.0f} %)" for j in worst)
@@ -121,7 +121,7 @@ def _about_run(run: RunFile) -> list[str]:
         lines.append(f"{_number(run.failed, 'frame')} failed.")
     if run.failed_people:
         lines.append(f"{_number(run.failed_people, 'pose')} left out: a joint was not finite.")
-    return lines + [note for note in run.notes if PICTURE not in note]
+    return lines + run.notes
 
 
 def _number(count: int, what: str) -> str:
