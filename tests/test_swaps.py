@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from commandline import demo
 from demo_truth import RATE, perfect
+from test_angles import standing
 from test_smooth import one
 
 from realtime.records import Poses
+from realtime.skeleton import JOINTS, MIRROR
 from realtime.swaps import SwapRepair
 
 NOISE = 0.005  # of a person's size
@@ -69,6 +72,20 @@ def test_scores_go_along_and_the_input_stays(measure: ModuleType) -> None:
     part = (found.joints_xy[k] != swapped.joints_xy[k]).any(1)
     assert np.array_equal(found.joints_xy[k][part], frames[40].joints_xy[k][part])
     assert np.array_equal(found.joint_scores[k][part], frames[40].joint_scores[k][part])
+
+
+@pytest.mark.parametrize("parts", [("upper",), ("lower",), ("upper", "lower")])
+def test_arms_and_legs_are_given_back_on_their_own(parts: tuple[str, ...]) -> None:
+    """Swapped for eight frames of somebody who faces us and walks; all else stays, to the bit."""
+    repair, start = SwapRepair(), standing()
+    legs = np.array([name.endswith(("hip", "knee", "ankle")) for name in JOINTS])
+    which = np.where(legs, "lower" in parts, "upper" in parts)
+    order = np.where(which, MIRROR, np.arange(len(JOINTS)))
+    for f in range(30):
+        truth = replace(start, joints_xy=start.joints_xy + np.float32([3 * f, 0]))
+        seen = replace(truth, joints_xy=truth.joints_xy[:, order]) if 10 <= f < 18 else truth
+        assert np.array_equal(repair(seen, f / RATE).joints_xy, truth.joints_xy), f
+    assert repair.changed == 8
 
 
 def test_nobody_strangers_and_gaps() -> None:

@@ -110,6 +110,15 @@ def test_visible_are_labelled_joints_inside_the_crop(picture: Path) -> None:
     assert set(np.flatnonzero(visible == 0)) == {4, 6, 7}
 
 
+def test_the_crop_ends_half_a_pixel_beyond_its_outermost_centres(picture: Path) -> None:
+    ends = np.float32([[-0.4, -0.4], [191.4, 255.4], [-0.6, 9], [9, -0.6], [191.6, 9], [9, 255.6]])
+    who = person(picture)
+    to_frame = geometry.invert(pose_sample(who, STILL, rng(0), train=False)["affine"])
+    who.joints[:6, :2] = geometry.apply(to_frame, ends)
+    visible = pose_sample(who, STILL, rng(0), train=False)["visible"]
+    assert visible[:6].tolist() == [1, 1, 0, 0, 0, 0]
+
+
 # ---- geometry -----------------------------------------------------------------------------------
 
 
