@@ -11,7 +11,7 @@ pytest.importorskip("onnx")
 from commandline import demo as run_demo
 from networks import pose_file
 
-from engines import build_command, calibrate_command, cuda
+from engines import build_command, calibrate, calibrate_command, cuda, selfcheck
 from engines.__main__ import main
 from engines.load import find_tiny, load
 from realtime.scene import Scene
@@ -56,7 +56,19 @@ def test_calibrate_writes_a_network_that_runs_in_int8(tiny, demo, tmp_path, caps
     assert "mean OKS 0.99" in printed
 
 
-def test_calibrate_takes_detectors(tiny, demo, tmp_path, capsys):
+def test_calibrate_takes_detectors(tiny, demo, tmp_path, capsys, monkeypatch):
+    """And measures on pictures that the ranges are not from."""
+    used = []
+
+    def noted(function, place):
+        def call(*given):
+            used.append({picture.tobytes() for picture in given[place]})
+            return function(*given)
+
+        return call
+
+    monkeypatch.setattr(calibrate, "calibrated", noted(calibrate.calibrated, 2))
+    monkeypatch.setattr(selfcheck, "boxes_agreement", noted(selfcheck.boxes_agreement, 2))
     output = tmp_path / "fast.onnx"
     asked = ["calibrate", str(tiny[1]), "--images", str(demo), "--output", str(output)]
     assert main([*asked, "--people", "23"]) == 0, capsys.readouterr().err
@@ -65,6 +77,7 @@ def test_calibrate_takes_detectors(tiny, demo, tmp_path, capsys):
     ), printed
     network = load(output, "detector", "openvino")
     assert (network.precision, network.spec.name) == ("int8", "tiny_detector")
+    assert [len(pictures) for pictures in used] == [12, 12] and not used[0] & used[1]
 
 
 def test_calibrate_refuses_what_it_cannot_measure_or_would_spoil(
