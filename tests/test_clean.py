@@ -134,6 +134,8 @@ def test_what_cannot_be_filtered_is_said() -> None:
         low_pass(times, times, 15)
     with pytest.raises(InputError, match="no rising times"):
         clean([f._replace(time=float("nan")) for f in walk([1.0, 2.0])], Cleaning(median=3))
+    with pytest.raises(InputError, match="no rising times"):
+        clean([f._replace(time=1.0) for f in walk([1.0, 2.0])], Cleaning(median=3))
 
 
 @pytest.mark.parametrize("format_", [f for f in FORMATS if f != "trc"])

@@ -151,6 +151,23 @@ def test_trc_holds_one_person(tmp_path: Path) -> None:
             assert not frame.poses.joints_xy[~seen].any()
 
 
+@pytest.mark.parametrize(("count", "rate"), [(1, 24.0), (1, None), (11, 24.0)])
+def test_the_header_of_trc(tmp_path: Path, count: int, rate: float | None) -> None:
+    """Frame numbers and times may begin anywhere; of people seen as long, the lower id."""
+    to = target(tmp_path, "trc")
+    rng = np.random.default_rng(2)
+    items = [posed(7 + i, 1.5 + i / 50, people(rng, [8, 5])) for i in range(count)]
+    assert write(to, items, About("a.mp4", rate=rate)) == ["TRC: person 5 only, 1 others left out"]
+    names, values = (line.split("\t") for line in to.path.read_text().splitlines()[1:3])
+    header = dict(zip(names, values, strict=True))
+    wanted = "50.0" if count > 1 else str(rate or 30.0)
+    assert header == {
+        "DataRate": wanted, "CameraRate": wanted, "NumFrames": str(count), "NumMarkers": "17",
+        "Units": "px", "OrigDataRate": wanted, "OrigDataStartFrame": "7",
+        "OrigNumFrames": str(count),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("number", [7, 0, -1])
 def test_trc_tells_who_it_holds(tmp_path: Path, number: int) -> None:
     to = target(tmp_path, "trc")

@@ -88,6 +88,14 @@ def test_arms_and_legs_are_given_back_on_their_own(parts: tuple[str, ...]) -> No
     assert repair.changed == 8
 
 
+def test_joints_that_are_not_sure_are_not_looked_at() -> None:
+    repair, start = SwapRepair(), standing()
+    for f in range(20):
+        xy = start.joints_xy[:, MIRROR] if 10 <= f < 14 else start.joints_xy
+        seen = replace(start, joints_xy=xy, joint_scores=np.full((1, 17), 0.29, np.float32))
+        assert repair(seen, f / RATE) is seen
+
+
 def test_nobody_strangers_and_gaps() -> None:
     repair = SwapRepair()
     assert len(repair(Poses.empty(), 0.0)) == 0

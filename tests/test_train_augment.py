@@ -196,6 +196,14 @@ def test_magnitudes_are_those_of_the_options(picture: Path) -> None:
     assert 0.095 < np.max(np.abs(shifts)) <= 0.1001
 
 
+def test_half_a_person_comes_as_often_as_asked_for(picture: Path) -> None:
+    who, config = person(picture), replace(STILL, half_body=0.5)
+    who.joints[:11, 1] = np.linspace(80, 150, 11)
+    affines = [augment.random_affine(who, config, rng(n)) for n in range(60)]
+    other = [not np.allclose(affine, augment.placed(BOX, config)) for affine in affines]
+    assert 0.3 < np.mean(other) < 0.7
+
+
 def test_half_a_person_is_the_box_of_its_joints(picture: Path) -> None:
     who, seen = person(picture), set()
     for n in range(30):
@@ -251,6 +259,23 @@ def test_changes_keep_shape_and_follow_the_generator(change: Any, crop: np.ndarr
         np.testing.assert_array_equal(changed, change(crop, rng(n)))
     different = {change(crop, rng(n)).tobytes() for n in range(30)}
     assert len(different) >= 25
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_each_is_done_as_often_as_asked_for(crop: np.ndarray, name: str) -> None:
+    config = replace(STILL, **{name: 0.5})
+    done = [not np.array_equal(disturb.disturb(crop, config, rng(n)), crop) for n in range(60)]
+    assert 0.3 < np.mean(done) < 0.7
+
+
+def test_other_colours_are_no_wild_ones() -> None:
+    """A middle grey stays about where it is, and what is red does not become green or blue."""
+    grey, red = np.full((8, 8, 3), 128, np.uint8), np.full((8, 8, 3), (60, 60, 190), np.uint8)
+    for n in range(60):
+        changed = disturb.recolour(grey, rng(n))
+        assert np.ptp(changed) == 0 and 96 <= changed[0, 0, 0] <= 160
+        blue, green, most = disturb.recolour(red, rng(n))[0, 0].tolist()
+        assert most >= max(blue, green)
 
 
 def test_dark_is_darker_and_noisy_and_not_black(crop: np.ndarray) -> None:

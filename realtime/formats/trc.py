@@ -49,7 +49,7 @@ class Trc:
         self._name, self._least_score, self._rate = name, least_score, rate or 30.0
         self._frames = 0
         self._span: list[float] = []
-        self._numbers: list[int] = []
+        self._first: int | None = None
         self._seen: Counter[int] = Counter()
 
     def add(self, item: PosedFrame) -> None:
@@ -68,7 +68,7 @@ class Trc:
         self._seen.update(set(poses.ids.tolist()))
         self._frames += 1
         self._span = [*self._span[:1], item.frame.time]
-        self._numbers = [*self._numbers[:1], item.frame.index]
+        self._first = item.frame.index if self._first is None else self._first
 
     def finish(self, out: BinaryIO) -> list[str]:
         most = max(self._seen.values(), default=0)
@@ -82,9 +82,8 @@ class Trc:
     def _header(self, who: int) -> str:
         span = self._span[-1] - self._span[0]
         rate = round((self._frames - 1) / span, 6) if span > 0 else self._rate
-        first = self._numbers[0]
         names = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame"
-        values = [rate, rate, self._frames, JOINT_COUNT, "px", rate, first, self._frames]
+        values = [rate, rate, self._frames, JOINT_COUNT, "px", rate, self._first, self._frames]
         axes = "\t".join(f"X{k}\tY{k}\tZ{k}" for k in range(1, JOINT_COUNT + 1))
         return (
             f"PathFileType\t4\t(X/Y/Z)\t{self._name}\tid {who}\n"
