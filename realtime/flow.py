@@ -7,6 +7,7 @@ without threads in a test.
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections import deque
 from collections.abc import Callable, Generator
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 from threading import Condition, Thread, current_thread
 from time import perf_counter
 from typing import Any, Generic, Literal, TypeVar
+from weakref import WeakSet
 
 from realtime.errors import PosestreamError, StageError
 
 A = TypeVar("A")
 B = TypeVar("B")
 WhenFull = Literal["wait", "drop_oldest"]
+
+EXIT_LIMIT = 10.0
+"""Seconds for which the end of Python waits for threads that were left behind."""
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +108,18 @@ class Edge(Generic[A]):
         return self._abandoned
 
 
+_started: WeakSet[Thread] = WeakSet()
+
+
+@atexit.register
+def _wait_for_all() -> None:
+    """What was left behind may still compute: a thread that comes back from a library written in
+    C++ while Python ends aborts the process. One that never does cannot."""
+    deadline = perf_counter() + EXIT_LIMIT
+    for thread in tuple(_started):
+        thread.join(max(0.0, deadline - perf_counter()))
+
+
 class Crew:
     """The threads of one run. Joining them shares one deadline, so that one thread blocked in a
     driver cannot hold up the end of the run for longer than that."""
@@ -115,6 +132,7 @@ class Crew:
         """Run work in a daemon thread called name."""
         thread = Thread(target=work, name=name, daemon=True)
         self._threads.append(thread)
+        _started.add(thread)
         thread.start()
         return thread
 

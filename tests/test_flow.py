@@ -1,6 +1,8 @@
 """The flow core: order, drops, failures, early ends and deadlines, in many random runs."""
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -140,6 +142,21 @@ def test_a_source_blocked_in_read_does_not_hold_up_the_end() -> None:
     assert time.perf_counter() - start < 1
     release.set()
     assert crew.join(2) == ()
+
+
+def test_python_ends_after_the_threads_that_were_left_behind() -> None:
+    """One that comes back from OpenVINO meanwhile would abort the process."""
+    script = """
+import time
+from realtime.flow import Crew
+crew = Crew()
+crew.start("slow", lambda: (time.sleep(0.3), print("came back", flush=True)))
+assert crew.join(0.0) == ("slow",)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "came back\n")
 
 
 def test_tick_wakes_the_consumer_when_nothing_comes() -> None:
