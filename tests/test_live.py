@@ -199,6 +199,13 @@ def test_the_part_of_a_live_source(span: Span, kept: list[int]) -> None:
     assert indices == kept and sender.open == 0
 
 
+def test_the_end_comes_while_the_source_is_away() -> None:
+    clock = FakeClock()
+    sender = Sender([20, *[refused()] * 100], clock)
+    frames = list(live(sender, clock, span=Span(end=10.0)).frames())
+    assert len(frames) == 20 and sender.times[-1] < 110.0 <= clock.now < 110.2
+
+
 # Frame.time
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Event
@@ -65,11 +66,15 @@ class Timeline:
         self._frames = 0  # since the offset is new
         self._slow = 0
 
+    @property
+    def now(self) -> float:
+        """Seconds since the first frame; 0 before it."""
+        return 0.0 if self._start is None else self._clock() - self._start
+
     def at(self, stamp: float | None) -> float:
         """The time of the frame that has just arrived with this timestamp in seconds."""
-        now = self._clock()
-        self._start = now if self._start is None else self._start
-        time = now - self._start
+        self._start = self._clock() if self._start is None else self._start
+        time = self.now
         if stamp is not None and self._slow < self.SLOW:
             time = self._placed(stamp, time)
         self._last = max(time, self._last + self.STEP)
@@ -137,7 +142,8 @@ class LiveSource:
         self._put_away()
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Frames for ever, until close() or the end of the span.
+        """Frames for ever, until close() or the end of the span. Seconds of the span count from
+        the first frame, also while the source is away.
 
         Raises SourceLost after max_reconnects attempts in a row without a frame.
         """
@@ -147,11 +153,17 @@ class LiveSource:
             self.status.ended()
 
     def _everything(self) -> Generator[Frame, None, None]:
-        while not self._closed.is_set():
+        while self._remaining > 0 and not self._closed.is_set():
             try:
                 yield from self._connection()
             except Broken as broken:
                 self._pause(broken)
+
+    @property
+    def _remaining(self) -> float:
+        """Seconds to the end of the span, which comes also while there are no frames."""
+        end = self._span.end
+        return end - self._timeline.now if isinstance(end, float) else math.inf
 
     def _connection(self) -> Generator[Frame, None, None]:
         self._timeline.restart()
@@ -185,7 +197,7 @@ class LiveSource:
             self.status.connecting(reason)
         seconds = self._backoff.next(broken.down)
         self._log(reason, seconds)
-        self._wait(seconds)
+        self._wait(min(seconds, max(0.0, self._remaining)))
 
     def _give_up(self, reason: str, limit: int) -> None:
         self.status.lost(reason)
