@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 _SECRET_IN_QUERY = re.compile(
-    r"(?i)(?<![\w.-])([\w.-]*(?:pass?|pw|pwd|passw(?:or)?d|token|secret|key|auth|sig|signature)=)"
+    r"(?i)(?<![\w.-])([\w.-]*(?:pas|pass[a-z]*|pw|pwd|token|secret|key|auth|authbasic|credentials?|"
+    r"sig|signature)=)"
     r"[^&\s'\"]+?(?=:?(?:[&\s'\"]|$))"
 )
 
-_ADDRESS = re.compile(r"(://|\w\w:/(?!/))\S*@")
+_ADDRESS = re.compile(r"(://|\w\w:/(?!/))\S+@")
 """An address, also as a path of pathlib, which has made one slash of its two."""
 
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
 
 logger = logging.getLogger(__name__)
 
+STANDARD_INPUT = "/dev/stdin"
 KEEP = "--output and --json keep what is found"
 
 
@@ -73,6 +74,7 @@ def open_source(settings: Settings) -> Source:
         return open_url(
             name, span, wait=not settings.no_wait, max_reconnects=settings.max_reconnects
         )
+    name = STANDARD_INPUT if name == "-" else name
     path = Path(name)
     if not check_input(name) or path.is_dir() or is_image(path):
         if parse_choice(settings.select) != EVERYBODY and not settings.sequence:

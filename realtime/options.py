@@ -71,7 +71,12 @@ def _examples(name: str) -> str:
 
 def _add_input(add: Any) -> None:
     add("--device", type=_camera, action="append", metavar="N", help="camera number (default 0)")
-    add("--input", action="append", metavar="X", help="video, URL, folder, glob, image or 'demo'")
+    add(
+        "--input",
+        action="append",
+        metavar="X",
+        help="video, URL, folder, glob, image, 'demo', or - for a video on standard input",
+    )
     add("--start", metavar="T", help="first frame, as a frame number or as seconds with s (12.5s)")
     add("--end", metavar="T", help="stop before this frame or time")
     add("--stride", type=int, metavar="N", help="use every Nth frame (default 1)")

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,10 +48,22 @@ def write_video(
 
 
 @contextmanager
-def udp_sender(data: bytes, seconds: float = 1.0) -> Iterator[str]:
-    """The address that data is sent to again and again, within so many seconds each time."""
-    gone = threading.Event()
+def rtp_sender(data: bytes, payload: int) -> Iterator[str]:
+    """As udp_sender, in RTP packets of this kind: 33 is MPEG-TS (RFC 3551)."""
     pieces = [data[at : at + STEP] for at in range(0, len(data), STEP)]
+    heads = [struct.pack("!BBHII", 0x80, payload, n, n * 900, 1) for n in range(len(pieces))]
+    with udp_sender(pieces=[head + piece for head, piece in zip(heads, pieces)]) as address:
+        yield address.replace("udp", "rtp")
+
+
+@contextmanager
+def udp_sender(
+    data: bytes = b"", seconds: float = 1.0, pieces: Sequence[bytes] = ()
+) -> Iterator[str]:
+    """The address that data, or its pieces, is sent to again and again, within so many seconds each
+    time."""
+    gone = threading.Event()
+    pieces = pieces or [data[at : at + STEP] for at in range(0, len(data), STEP)]
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         place = probe.getsockname()

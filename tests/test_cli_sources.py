@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import media
 import numpy as np
 import pytest
 import servers
-from commandline import Result, demo, finish, lines, run, start, times
+from commandline import ROOT, Result, demo, finish, lines, run, start, times
 from rtsp import Server, available
 from test_run import fails, tiny, wait_for
 
@@ -307,6 +309,17 @@ def test_a_file_on_a_web_server_is_read_once_and_its_password_kept(tmp_path: Pat
     assert SECRET not in result.err
     for path in (*(tmp_path / "o").iterdir(), tmp_path / "log"):
         assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_video_on_standard_input(tmp_path: Path) -> None:
+    clip = servers.write_video(tmp_path / "clip.ts", 30)
+    command = [sys.executable, ROOT / "run_camera.py", *posed("-", tmp_path / "o")]
+    ran = subprocess.run(
+        [*map(str, command)], input=clip.read_bytes(), capture_output=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(lines(tmp_path / "o" / "d.jsonl")) == 30
+    assert report(tmp_path / "o")["source"] == "stdin"
 
 
 def test_a_stream_by_udp(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import media
 import numpy as np
 import pytest
 from fake_camera import Soon
-from servers import http_server, number_of, picture, tcp_server, write_video
+from servers import http_server, number_of, picture, rtp_sender, tcp_server, write_video
 
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
@@ -91,6 +91,7 @@ def test_is_url(text: str, expected: bool) -> None:
         ("concat://a.mp4|b.mp4", "concat:// is not a stream"),
         ("rtsp:///cam", "no host"),
         ("tcp://host", "no port"),
+        ("rtp://239.1.1.1", "no port"),
         ("tcp://u:p@host/x", "no port"),
         ("http://host/live/index.m3u8?x=1", "playlist"),
         ("https://host/a.MPD", "playlist"),
@@ -437,6 +438,17 @@ def test_times_of_a_web_camera_are_those_of_its_pictures() -> None:
             got = [(frame.time, time.monotonic()) for frame in itertools.islice(frames, 38)]
     (first, began), (last, ended) = got[0], got[-1]
     assert last - first == pytest.approx(ended - began, abs=0.1)  # not as if there were 25 a second
+
+
+@pytest.mark.parametrize(("payload", "says"), [(33, ""), (96, "only MPEG-TS can be read")])
+def test_rtp_without_a_description(clips: dict[str, bytes], payload: int, says: str) -> None:
+    with rtp_sender(clips["clip.ts"], payload) as address:
+        with reading(live(address, most=2, timeouts=Timeouts(2.0, 1.0))) as frames:
+            if not says:
+                assert next(frames).size_wh == (64, 48)
+                return
+            with pytest.raises(SourceLost, match=says):
+                next(frames)
 
 
 def test_what_came_before_it_was_read_is_too_old(clips: dict[str, bytes]) -> None:

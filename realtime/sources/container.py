@@ -106,7 +106,8 @@ def open_pipe(path: Path, stopped: Callable[[], bool]) -> Iterator[av.container.
             container = av.open(pipe, "r", options=OPTIONS, **TOLERANT)
         except (*DAMAGE, OSError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{shown(path)}: no video can be read from it: {reason}") from error
+            hint = "send MPEG-TS or Matroska (mp4 only with its index in front)"
+            raise InputError(f"{shown(path)}: no video in it: {reason}; {hint}") from error
         yield stack.enter_context(container)
 
 

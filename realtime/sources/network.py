@@ -20,12 +20,12 @@ from realtime.sources.container import DEMUXERS
 from realtime.sources.decode_video import DAMAGE, TOLERANT
 from realtime.sources.live import Broken
 
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt")
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "rtp", "srt")
 
 OPTIONS = {
     # Neither local files nor what reads them (concat, subfile, pipe, data), also by redirection.
     "protocol_whitelist": "rtsp,rtp,rtmp,rtmps,http,https,httpproxy,tcp,udp,tls,srt",
-    "format_whitelist": f"{DEMUXERS},rtsp,mpjpeg,live_flv",
+    "format_whitelist": f"{DEMUXERS},rtsp,rtp,mpjpeg,live_flv",
     "max_streams": "64",
     "rtsp_transport": "tcp+udp",
     "rtsp_flags": "prefer_tcp",  # UDP loses packets without saying so, but some cameras have no TCP
@@ -71,9 +71,9 @@ def check_address(url: str) -> None:
     if re.match(r"[^/?#@\[]*:[^/?#@]*[^0-9/?#@][^/?#@]*[/?#].*@", url[len(scheme) + 3 :]):
         raise InputError(f"{name}: write / ? # in a password as %2F %3F %23")
     place = url[len(scheme) + 3 :].rpartition("@")[2]
-    if not re.match(r"[^/?]", place) and scheme != "udp":
+    if not re.match(r"[^/?]", place) and scheme not in ("udp", "rtp"):
         raise InputError(f"{name}: no host in it; write {scheme}://HOST/...")
-    if scheme in ("tcp", "udp", "srt") and not re.search(r":\d+(/|\?|$)", place):
+    if scheme in ("tcp", "udp", "rtp", "srt") and not re.search(r":\d+(/|\?|$)", place):
         raise InputError(f"{name}: no port in it; write {scheme}://HOST:PORT")
     if place.partition("?")[0].lower().endswith((".m3u8", ".m3u", ".mpd")):
         raise InputError(f"{name}: is a playlist (HLS, DASH); give the stream itself")
@@ -102,6 +102,8 @@ def open_address(
     except DAMAGE as error:
         if monotonic() - start > 0.95 * timeouts.open:  # RTSP calls its timeout invalid data
             raise Broken(f"no answer for {timeouts.open:g} s", down=True) from None
+        if scheme == "rtp" and isinstance(error, av.error.InvalidDataError):
+            raise Broken("only MPEG-TS can be read from rtp:// (H.264 alone: by RTSP)") from None
         raise broken_by(error, timeouts) from None
 
 

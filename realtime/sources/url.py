@@ -1,4 +1,4 @@
-"""Streams and files behind an address: rtsp, rtmp, http, tcp, udp, srt."""
+"""Streams and files behind an address: rtsp, rtmp, http, tcp, udp, rtp, srt."""
 
 from __future__ import annotations
 
