@@ -16,6 +16,7 @@ from realtime.errors import PosestreamError
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 wrong usage, 5 the model cannot be used or fetched,
     130 stopped by Ctrl-C."""
+    console.secure()
     try:
         options = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help or the error

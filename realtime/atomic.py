@@ -7,10 +7,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter, sleep
 
 from realtime.errors import OutputError
 
 PARTIAL = ".part"
+SHARED = os.name != "nt"
+"""Whether a file that somebody has open can be replaced."""
+PATIENCE = 1.0
+"""Seconds that replacing a file is tried where not."""
 
 
 @contextmanager
@@ -52,6 +57,20 @@ def sync_folder(folder: Path) -> None:
         os.close(number)
 
 
+def move(partial: Path, path: Path) -> None:
+    """Give partial the name of path, which goes. On Windows that cannot be while a reader or a
+    virus scanner has one of them open, which does not last. Raises OSError."""
+    end = perf_counter() + PATIENCE
+    while True:
+        try:
+            partial.replace(path)
+            return
+        except PermissionError:
+            if SHARED or perf_counter() > end:
+                raise
+            sleep(PATIENCE / 50)
+
+
 def replace(path: Path, data: bytes) -> None:
     """Put data in the place of path, which holds the old or the new content at any moment.
 
@@ -66,7 +85,7 @@ def replace_by(path: Path, make: Callable[[Path], None]) -> None:
     with writing(path):
         try:
             make(partial)
-            partial.replace(path)
+            move(partial, path)
             sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)

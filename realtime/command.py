@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from realtime.console import complain
+from realtime.console import complain, secure
 from realtime.errors import PosestreamError, UsageError
 
 
@@ -77,6 +77,7 @@ def program(module: str = "") -> str:
 
 def exit_code(work: Callable[[], None]) -> int:
     """Do the work; 0, or the code of its error, which is told in one line on standard error."""
+    secure()
     try:
         work()
     except PosestreamError as error:

@@ -85,4 +85,10 @@ def _toml(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
+    return '"' + "".join(c if " " <= c <= "~" else _escaped(c) for c in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    """As ASCII, which any way of getting it into a file leaves as it is."""
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

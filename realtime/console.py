@@ -15,14 +15,27 @@ from realtime.masking import mask_credentials
 FORMAT = "posestream: %(levelname)s: %(message)s"
 
 
-class _Forgiving(io.FileIO):
-    """A file that takes everything; what cannot be written is lost."""
+class _Forgiving(io.RawIOBase):
+    """A file that takes everything; what cannot be written is lost. It writes by way of the file
+    that Python has opened: that of a Windows console turns UTF-8 into what the console shows."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
 
     def write(self, data: Any) -> int:
         try:
-            return super().write(data) or 0
+            return self._raw.write(data) or 0
         except OSError:
             return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return bool(self._raw.isatty())
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
 
 
 def secure() -> None:
@@ -30,20 +43,36 @@ def secure() -> None:
 
     A closed standard stream leaves its number (0, 1, 2) free, and the next file opened would get
     it together with all that libraries print; so the number is taken. sys.stdout stays None when
-    it was closed, because data that somebody asked for must not vanish.
+    it was closed, because data that somebody asked for must not vanish. A name that it cannot show
+    (Windows: what goes to a file or pipe is in an old code page) is escaped.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None or sys.stderr is sys.__stderr__:
+        buffer = getattr(sys.stderr, "buffer", None) or io.FileIO(2, "w", closefd=False)
         sys.stderr = io.TextIOWrapper(
-            _Forgiving(2, "w", closefd=False),
+            _Forgiving(getattr(buffer, "raw", buffer)),
             encoding=getattr(sys.stderr, "encoding", "utf-8"),
             errors="backslashreplace",
             write_through=True,
         )
+        _obey_escapes()
+
+
+def _obey_escapes() -> None:
+    """Have a Windows console carry out the sequence that clears a line instead of showing it."""
+    if sys.platform == "win32":
+        import ctypes
+
+        mode, console = ctypes.c_uint32(), ctypes.windll.kernel32
+        handle = console.GetStdHandle(-12)  # that of standard error
+        if console.GetConsoleMode(handle, ctypes.byref(mode)):
+            console.SetConsoleMode(handle, mode.value | 4)  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
 
 
 def drop_stdout() -> None:

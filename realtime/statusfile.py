@@ -15,6 +15,7 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
 
+from realtime.atomic import move
 from realtime.errors import OutputError, PosestreamError
 from realtime.ledger import Ledger
 from realtime.masking import mask_credentials
@@ -120,7 +121,7 @@ class StatusFile:
 
     def _write(self, told: dict[str, Any]) -> None:
         self._part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        self._part.replace(self._path)
+        move(self._part, self._path)
 
     def _told(self) -> dict[str, Any]:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -13,8 +13,11 @@ from time import monotonic
 from types import FrameType
 
 SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
 ]
+"""SIGBREAK is Ctrl-Break on Windows, where no other one can be sent to a process by another."""
 PATIENCE = 5.0
 """Seconds the main thread gets to end after a signal, before the process is ended around it."""
 
@@ -48,7 +51,7 @@ class Stop:
         self._mouth: socket.socket | None = None
 
     def install(self) -> None:
-        """Handle SIGINT, SIGTERM and SIGHUP until release(); call from the main thread."""
+        """Handle SIGNALS until release(); call from the main thread."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
         ear, self._mouth = socket.socketpair()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ else:
 def read_table(path: Path) -> dict[str, Any]:
     """The keys and values of a TOML file. Raises UsageError."""
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()
+        # What > of Windows PowerShell writes is UTF-16.
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+        table: dict[str, Any] = tomllib.loads(text)
         return table
     except OSError as error:
         raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None

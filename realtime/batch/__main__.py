@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from realtime import console
 from realtime.batch.options import Asked, parse
 from realtime.errors import ModelError, PosestreamError, StageError
+from realtime.stop import SIGNALS
 
 if TYPE_CHECKING:
     from realtime.batch.progress import Progress
@@ -39,15 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Signals:
-    """The first SIGINT, SIGTERM or SIGHUP asks for an end, the second does not ask."""
+    """The first of the signals that Stop handles asks for an end, the second does not ask."""
 
     def __init__(self) -> None:
         self.code: int | None = None
 
     def install(self) -> None:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._on_signal)
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
 
     def asked(self) -> bool:
         return self.code is not None

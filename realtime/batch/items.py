@@ -77,7 +77,10 @@ def _plain(paths: Sequence[str]) -> list[Item]:
     whole = [Path(os.path.normpath(Path(path).absolute())) for path in paths]
     if not whole:
         return []
-    root = Path(os.path.commonpath([path.parent for path in whole]))
+    try:
+        root = Path(os.path.commonpath([path.parent for path in whole]))
+    except ValueError:  # Windows
+        raise UsageError(f"{paths[0]}, ...: are on several drives; one batch for each") from None
     return [_local(path, root) for path in whole]
 
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.atomic import sync
+from realtime.atomic import move, sync
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
 from realtime.sinks.outfile import OutputFile, check_writable, set_aside, tell_kept
@@ -156,7 +156,7 @@ class SpooledSink:
                 sync(out.fileno())
             if os.path.lexists(self._path) and not (clean and self._overwrite):
                 self._keep(set_aside(self._path), clean)
-            part.replace(self._path)
+            move(part, self._path)
         except (OSError, ValueError) as error:
             part.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or error

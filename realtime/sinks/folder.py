@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from realtime.atomic import move
 from realtime.errors import OutputError
 from realtime.sinks.outfile import tell_kept
 
@@ -43,7 +44,7 @@ class ResultFolder:
         part = self.folder / PART
         try:
             part.write_bytes(data)
-            part.replace(path)
+            move(part, path)
         except OSError as error:
             with suppress(OSError):
                 part.unlink(missing_ok=True)

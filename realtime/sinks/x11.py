@@ -144,7 +144,7 @@ def _padded(data: bytes) -> bytes:
 
 def _cookies(number: bytes) -> Iterator[bytes]:
     """The keys to display :number in the user's Xauthority file."""
-    path = Path(os.environ.get("XAUTHORITY") or Path("~/.Xauthority").expanduser())
+    path = Path(os.environ.get("XAUTHORITY") or os.path.expanduser("~/.Xauthority"))  # noqa: PTH111
     try:
         data = path.read_bytes()
     except OSError:

@@ -7,6 +7,7 @@ blocked read is left behind by close().
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator
 from threading import Event
 
@@ -34,6 +35,11 @@ SILENT_FOR = 2.0
 """Seconds without a picture after which an open camera is opened again."""
 
 INSTEAD = "or try --input demo"
+PERMISSION = {
+    "darwin": ": allow this terminal in System Settings, Privacy & Security, Camera, and run again",
+    "win32": ": let desktop apps use it in Settings, Privacy, Camera",
+}
+"""Where users allow cameras. macOS asks at the first try, which fails."""
 
 __all__ = ["CameraMode", "Opener", "list_cameras", "open_camera"]
 
@@ -164,7 +170,11 @@ def _opened(index: int, opener: Opener, found: dict[int, str] | None) -> Opened:
             f"again, {INSTEAD}"
         ) from None
     if opened is None and found is None:
-        raise InputError(f"no camera {index}, or it is in use (found: {listed(None)}); {INSTEAD}")
+        where = PERMISSION.get(sys.platform, "")
+        raise InputError(
+            f"no camera {index}, it is in use, or not allowed{where} (found: {listed(None)});"
+            f" {INSTEAD}"
+        )
     if opened is None and opener.devices.busy(index):
         users = opener.devices.users(index)
         raise InputError(f"camera {index} is in use by {users}; close that program, {INSTEAD}")

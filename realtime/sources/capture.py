@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
-from time import monotonic
+from time import perf_counter
 from typing import Any, Protocol
 
 # Seconds that V4L2 waits for a picture, 10 by default. It must be less than OPEN_WITHIN, so that a
@@ -65,7 +65,7 @@ OpenCapture = Callable[[int, int], Capture]
 def backends() -> list[int]:
     """The OpenCV backends to try on this system, best first."""
     if sys.platform == "win32":
-        return [cv2.CAP_DSHOW, cv2.CAP_MSMF, cv2.CAP_ANY]
+        return [cv2.CAP_DSHOW, cv2.CAP_MSMF]
     return [cv2.CAP_AVFOUNDATION if sys.platform == "darwin" else cv2.CAP_V4L2]
 
 
@@ -92,7 +92,7 @@ class Opener:
     mode: CameraMode = CameraMode()
     capture: OpenCapture = cv2.VideoCapture
     devices: Devices = field(default_factory=Devices)
-    clock: Callable[[], float] = monotonic
+    clock: Callable[[], float] = perf_counter
     within: float = OPEN_WITHIN
 
     @property
@@ -179,8 +179,10 @@ def read_picture(capture: Capture) -> Image | None:
 
 
 def taken_at(capture: Capture, now: float) -> float | None:
-    """When the picture read last was taken, in seconds of the monotonic clock, which says now; None
-    where the driver does not say or goes by another clock."""
+    """When the picture read last was taken, in seconds of the clock that says now, which on Linux
+    is the one of V4L2; None where the driver does not say or goes by another clock."""
+    if not sys.platform.startswith("linux"):  # 0, or from the camera's start
+        return None
     stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     return stamp if 0.0 <= now - stamp < OLDEST else None
 

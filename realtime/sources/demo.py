@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from fractions import Fraction
 from math import ceil
 from threading import Event
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from realtime.errors import UsageError
 from realtime.records import Frame
@@ -49,7 +49,7 @@ class DemoSource:
         scene: Scene,
         span: Span = WHOLE,
         live: bool = False,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = perf_counter,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         self.scene = scene

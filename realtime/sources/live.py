@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Event
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from realtime.errors import SourceLost
 from realtime.records import Frame, Image
@@ -41,19 +41,20 @@ class Broken(Exception):
 class Timeline:
     """Frame.time of a live source: seconds since its first frame, strictly increasing.
 
-    The arrival of a frame is the truth (the computer's monotonic clock), but packets arrive in
-    bursts. Where the sender gives timestamps, the distance of two frames is theirs: a frame is
-    placed at its timestamp plus an offset that follows the arrivals slowly (DRIFT of the error per
-    frame, which absorbs clocks that run at different speeds). When both disagree by more than
-    SLACK seconds (a jump, a pause, a new connection), the arrival counts and the offset is new.
-    Timestamps that fall behind little by little, again and again (a camera that counts 30 frames a
-    second and sends 5), are not used any more until the next connection.
+    The arrival of a frame is the truth (by perf_counter: before Python 3.13 the monotonic clock of
+    Windows goes in steps of 16 ms), but packets arrive in bursts. Where the sender gives
+    timestamps, the distance of two frames is theirs: a frame is placed at its timestamp plus an
+    offset that follows the arrivals slowly (DRIFT of the error per frame, which absorbs clocks that
+    run at different speeds). When both disagree by more than SLACK seconds (a jump, a pause, a new
+    connection), the arrival counts and the offset is new. Timestamps that fall behind little by
+    little, again and again (a camera that counts 30 frames a second and sends 5), are not used any
+    more until the next connection.
     """
 
     SLACK, DRIFT, STEP = 0.5, 0.02, 0.001
     SLOW, SOON = 3, 100  # so often, so few frames apart: timestamps that run slow
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
         self._start: float | None = None
         self._last = -self.STEP
@@ -118,7 +119,7 @@ class LiveSource:
         put_away: Callable[[], None] = lambda: None,
         span: Span | None = None,
         max_reconnects: int | None = None,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = perf_counter,
         wait: Callable[[float], bool] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
