@@ -15,6 +15,8 @@ from engines.registry import BY_SHA256, NAMES
 from realtime.errors import ModelError
 
 METADATA_KEY = "posestream"
+OF_TRAINING = "model.onnx"
+"""The file to run in the folder of a training, see train.products."""
 MAX_BYTES = 1 << 30
 FORMATS = {"detector": ("rtmdet", "yolox", "nanodet", "centers"), "pose": ("heatmaps",)}
 
@@ -32,7 +34,9 @@ def read(path: Path) -> bytes:
     """The bytes of a model file; raises ModelError."""
     try:
         if path.is_dir():
-            raise ModelError(f"model {path}: a folder, not a file")
+            made = path / OF_TRAINING
+            hint = f"; give {made}" if made.is_file() else ""
+            raise ModelError(f"model {path}: a folder, not a file{hint}")
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"model {path}: larger than {MAX_BYTES >> 20} MiB")
         return path.read_bytes()
@@ -54,6 +58,11 @@ def describe(path: Path, data: bytes) -> ModelSpec:
         raise ModelError(f"model {path}: {error}") from error
     if contents.external_data:
         raise ModelError(f"model {path}: keeps weights in other files; export it as one file")
+    if METADATA_KEY not in contents.metadata and "config" in contents.metadata:
+        raise ModelError(
+            f"model {path}: weights of a training; give the {OF_TRAINING} that it wrote, or what "
+            "posestream-train export makes of them"
+        )
     if METADATA_KEY not in contents.metadata:
         raise ModelError(
             f"model {path}: {contents.container} of an unknown network (SHA-256 {sha256[:16]}...) "

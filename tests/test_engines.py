@@ -97,6 +97,16 @@ def test_missing_files_and_folders_are_refused(tmp_path):
         identify(tmp_path)
 
 
+def test_what_to_run_of_a_training_is_said(tmp_path):
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(ModelError, match=r"a folder, not a file; give .*model\.onnx"):
+        identify(tmp_path)
+    header = b'{"__metadata__":{"config":"{}","epoch":"3"}}'
+    (tmp_path / "best.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelError, match=r"weights of a training; give the model\.onnx"):
+        identify(tmp_path / "best.safetensors")
+
+
 def test_unknown_networks_are_refused(tmp_path):
     graph = onnx.load(pose_file(tmp_path / "a.onnx")).graph
     with pytest.raises(ModelError, match="without 'posestream' metadata"):

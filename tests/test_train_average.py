@@ -92,13 +92,16 @@ def test_another_normalisation_is_brought_into_the_weights(tmp_path: Path) -> No
     assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
-def test_crops_of_another_padding(networks: Networks, tmp_path: Path) -> None:
+def test_crops_of_another_padding(
+    networks: Networks, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The engines cut as the training did; networks of different crops need a word."""
     about = {"config": Config("pose", input_wh=WH, padding=1.15).to_json()}
     tight = tmp_path / "tight.safetensors"
     tight.write_bytes(weights_bytes(load_weights(networks["a"])[0], about))
     assert identify_mean(tight, tight, out=tmp_path / "one.onnx").padding == 1.15
     assert average(networks["b"], tight, "--out", tmp_path / "none.onnx") == 5
+    assert "in its padding; give --padding" in capsys.readouterr().err
     mean = identify_mean(networks["b"], tight, "--padding", 1.2, out=tmp_path / "two.onnx")
     assert mean.padding == 1.2
     assert identify_mean(networks["a"], networks["b"], out=tmp_path / "old.onnx").padding == 1.25

@@ -79,7 +79,11 @@ WRONG: list[tuple[Change, str]] = [
     (lambda v: v["annotations"][1]["keypoints"].__setitem__(2, 0), "num_keypoints is 17, joints"),
     (lambda v: v["annotations"][1].pop("keypoints"), "there are no keypoints"),
     (lambda v: v.update(categories=[{"id": 1, "name": "dog"}]), "no category named person"),
-    (lambda v: v["categories"][0].update(keypoints=[]), "not the 17 of COCO"),
+    (lambda v: v["categories"][0].update(keypoints=["nose"]), "not the 17 of COCO: no left_eye"),
+    (lambda v: v["annotations"][1].update(category_id=5), "category_id 5 is not in the list"),
+    (lambda v: v["annotations"][1].update(category_id="1"), "category_id '1' is not in the list"),
+    (lambda v: v["annotations"][1].update(bbox=[0.1, 0.1, 0.5, 0.5]), "shares of the picture?"),
+    (lambda v: v["annotations"][1].update(keypoints=[0, 0, 2] * 17), "17 labelled joints at 0, 0"),
     (lambda v: v.update(images=5), 'no list "images"'),
     (lambda v: v.update(images=[], annotations=[]), "holds no image"),
 ]

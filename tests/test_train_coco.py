@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import InputError, PosestreamError, UsageError
+from realtime.skeleton import JOINTS
 from train import coco
 
 SHARED = Path(os.environ.get("POSESTREAM_SHARED", Path(__file__).parents[2] / "shared"))
@@ -87,6 +88,54 @@ def test_without_categories_one_is_person(tmp_path: Path) -> None:
     del values["categories"]
     values["annotations"][0]["category_id"] = 18
     assert len(coco.open_set(str(write(tmp_path, values))).people) == 1
+
+
+def test_without_categories_somebody_is_person(tmp_path: Path) -> None:
+    values = content()
+    del values["categories"]
+    for entry in values["annotations"]:
+        entry["category_id"] = 0
+    with pytest.raises(InputError, match="category_id 1.*first has 0"):
+        coco.open_set(str(write(tmp_path, values)))
+
+
+def test_two_categories_of_people(tmp_path: Path) -> None:
+    """As Roboflow writes them where a project is called person."""
+    values = content()
+    values["categories"].insert(0, {"id": 0, "name": "person", "supercategory": "none"})
+    values["annotations"][0]["category_id"] = 0
+    assert len(coco.open_set(str(write(tmp_path, values))).people) == 2
+
+
+@pytest.mark.parametrize("name", ["Person", "skeleton"])
+def test_joints_are_known_by_their_names(tmp_path: Path, name: str) -> None:
+    file = write(tmp_path, content(1))
+    (wanted,) = coco.open_set(str(file)).people
+    values = content(1)
+    names = ["Neck", *(joint.replace("_", " ").title() for joint in reversed(JOINTS))]
+    values["categories"] = [{"id": 4, "name": name, "keypoints": names}]
+    points = np.reshape(values["annotations"][0]["keypoints"], (17, 3))[::-1]
+    keypoints = [99, 99, 2, *points.ravel().tolist()]
+    values["annotations"][0].update(category_id=4, keypoints=keypoints, num_keypoints=18)
+    (person,) = coco.open_set(str(write(tmp_path, values))).people
+    np.testing.assert_array_equal(person.joints, wanted.joints)
+
+
+def test_names_written_on_windows(tmp_path: Path) -> None:
+    values = content(1)
+    values["images"][0]["file_name"] = "a/b/x.png"
+    file = write(tmp_path, values)
+    values["images"][0]["file_name"] = "a\\b\\x.png"
+    file.write_text(json.dumps(values))
+    assert coco.open_set(str(file)).pictures[0].path == tmp_path / "a/b/x.png"
+
+
+def test_nothing_is_cut_from_a_box_without_size(tmp_path: Path) -> None:
+    values = content()
+    values["annotations"][0]["bbox"] = [0, 0, 0, 0]
+    data = coco.open_set(str(write(tmp_path, values)))
+    assert len(data.people) == 2
+    assert [person.annotation_id for person in data.with_joints(1).people] == [11]
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -179,6 +228,10 @@ WRONG: list[tuple[Change, str]] = [
     (lambda v: v.update(categories=[]), "no category"),
     (lambda v: v.update(categories=5), "no category"),
     (lambda v: v["categories"][0].update(keypoints=["nose"]), "not the 17"),
+    (lambda v: v["categories"][0].update(name="dog", keypoints=[]), "no category.*'dog'"),
+    (lambda v: v["annotations"][0].update(category_id=5), "10: category_id 5 is not in the list"),
+    (lambda v: v["annotations"][0].update(category_id="1"), "category_id '1' is not in the list"),
+    (lambda v: v["annotations"][0].update(iscrowd="0"), "iscrowd '0'"),
     (lambda v: v["images"].append(5), r"images\[2\]"),
     (lambda v: v["images"][1].update(id=1), r"images\[1\]"),
     (lambda v: v["images"][1].update(id=HUGE), r"images\[1\]"),

@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     ]
     for other, source in zip(about, sources):
         if strange := [name for name in other if other[name] != about[0][name]]:
-            raise ModelError(f"model {source}: unlike {sources[0]} in its {strange[0]}")
+            advice = "; give --padding" if strange == ["padding"] else ""
+            raise ModelError(f"model {source}: unlike {sources[0]} in its {strange[0]}{advice}")
     pose = about[0]["task"] == "pose"
     networks = [renormalised(weights, known) if pose else weights for weights, known in loaded]
     mean = mean_weights(networks, shares, sources)

@@ -13,8 +13,10 @@ from typing import Any
 
 from realtime.errors import InputError
 from train import coco
+from train.coco_categories import Categories, Layout, categories_of
 from train.coco_values import (
     box_problem,
+    is_flag,
     is_id,
     is_number,
     joints_problem,
@@ -77,16 +79,16 @@ def problems(file: Path, images: str, counts: Counts) -> Iterator[str]:
     except InputError as error:
         yield str(error).removeprefix(f"{file}: ")
         return
-    category: int | None = None
+    categories: Categories | None = None
     try:
-        category = coco.person_category(content)
+        categories = categories_of(content)
     except InputError as error:
         yield str(error)
     folder = Path(images) if images else coco.default_images(file, content)
     sizes: dict[int, Any] = {}
     yield from _images(content["images"], folder, sizes)
     counts.images += len(content["images"])
-    yield from _annotations(content["annotations"], category, sizes, counts)
+    yield from _annotations(content["annotations"], categories, sizes, counts)
 
 
 # ---- images -------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ def _images(entries: list[Any], folder: Path, sizes: dict[int, Any]) -> Iterator
         yield from (f"images[{number}]: {problem}" for problem in (name, size) if problem)
         if name is None:
             stated = None if size else (entry["width"], entry["height"])
-            readable.append((folder / entry["file_name"], stated))
+            readable.append((coco.image_path(folder, entry["file_name"]), stated))
     names = Counter(path for path, _ in readable)
     yield from (f"{path}: named by {n} images" for path, n in names.items() if n > 1)
     yield from _files(readable)
@@ -146,7 +148,7 @@ def _file_problem(item: tuple[Path, Any]) -> str | None:
 
 
 def _annotations(
-    entries: list[Any], category: int | None, sizes: dict[int, Any], counts: Counts
+    entries: list[Any], categories: Categories | None, sizes: dict[int, Any], counts: Counts
 ) -> Iterator[str]:
     """Problems of the annotations of people; sizes: of the images by id, None where unknown."""
     seen: set[int] = set()
@@ -154,11 +156,16 @@ def _annotations(
         if not isinstance(entry, dict):
             yield f"annotations[{number}] is not an object"
             continue
-        if category is not None and entry.get("category_id", category) != category:
-            continue
-        counts.people += 1
         ident, size = entry.get("id"), None
         where = f"annotation {ident}" if is_id(ident) else f"annotations[{number}]"
+        try:
+            layout = categories.layout(entry) if categories else Layout()
+        except InputError as error:
+            yield f"{where}: {error}"
+            continue
+        if layout is None:
+            continue
+        counts.people += 1
         if not is_id(ident):
             yield f"{where}: id {short(ident)} is not a whole number"
         elif ident in seen:
@@ -170,12 +177,12 @@ def _annotations(
             yield f"{where}: is of image {short(image)}, which is not in the file"
         else:
             size = sizes[image]
-        found = (*_plain(entry), *_box(entry.get("bbox"), size), *_joints(entry, size))
+        found = (*_plain(entry), *_box(entry.get("bbox"), size), *_joints(entry, size, layout))
         yield from (f"{where}: {problem}" for problem in found)
 
 
 def _plain(entry: dict[str, Any]) -> Iterator[str]:
-    if entry.get("iscrowd", 0) not in (0, 1):
+    if not is_flag(entry.get("iscrowd", 0)):
         yield f"iscrowd {short(entry['iscrowd'])} is not 0 or 1"
     area = entry.get("area", 0)
     if not is_number(area) or area < 0:
@@ -189,24 +196,28 @@ def _box(box: Any, size: tuple[int, int] | None) -> Iterator[str]:
         return
     if min(box[2:]) == 0:
         yield f"bbox {short(box)} has no size"
+    elif max(box) <= 1:
+        yield f"bbox {short(box)} is less than a pixel; are these shares of the picture?"
     ends = (box[0] + box[2], box[1] + box[3])
     if size and (min(box[:2]) < -ROOM or any(e > n + ROOM for e, n in zip(ends, size))):
         yield f"bbox {short(box)} reaches out of the picture of {size[0]}x{size[1]}"
 
 
-def _joints(entry: dict[str, Any], size: tuple[int, int] | None) -> Iterator[str]:
+def _joints(entry: dict[str, Any], size: tuple[int, int] | None, layout: Layout) -> Iterator[str]:
     values, stated = entry.get("keypoints"), entry.get("num_keypoints")
     if values is None:
         if stated:
             yield f"num_keypoints is {short(stated)} and there are no keypoints"
         return
-    problem = joints_problem(values)
+    problem = joints_problem(values, layout.count)
     if problem:
         yield problem
         return
     labelled = [(x, y) for x, y, v in zip(values[::3], values[1::3], values[2::3]) if v > 0]
     if stated is not None and stated != len(labelled):
         yield f"num_keypoints is {short(stated)}, joints with v > 0 are {len(labelled)}"
+    if (corner := labelled.count((0, 0))) > 1:
+        yield f"{corner} labelled joints at 0, 0; joints without a label have v = 0"
     outside = [p for p in labelled if size and not _inside(p, size)]
     if size and outside:
         shown = f"{len(outside)} labelled joint{'s' if len(outside) > 1 else ''}"

@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from realtime.errors import InputError, UsageError
 from realtime.records import Float
 from realtime.skeleton import JOINT_COUNT, JOINTS, LIMBS
+from train.coco_categories import PERSON, Categories, Layout, categories_of
 from train.coco_values import (
     box_problem,
+    is_flag,
     is_id,
     is_number,
     joints_problem,
@@ -35,9 +37,6 @@ from train.coco_values import (
     short,
     size_problem,
 )
-
-PERSON = 1
-"""Category id of people in COCO, where a file does not say."""
 
 FILLED = 0.5
 """Of a box, about the share that its person covers; COCO's areas are those of outlines."""
@@ -74,6 +73,11 @@ class Person:
         """How many joints have a label."""
         return int(np.count_nonzero(self.joints[:, 2]))
 
+    @property
+    def has_size(self) -> bool:
+        """Whether there is a box to cut out: some tools write [0, 0, 0, 0] beside joints."""
+        return bool((self.box_xyxy[2:] > self.box_xyxy[:2]).all())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
@@ -101,11 +105,13 @@ class DataSet:
         return [person for picture in self.pictures for person in picture.people]
 
     def with_joints(self, least: int) -> DataSet:
-        """The set without crowds and people of fewer labelled joints, and without the pictures in
-        which nobody is left."""
+        """The set without crowds, people of fewer labelled joints or without a box, and without the
+        pictures in which nobody is left."""
         kept = []
         for picture in self.pictures:
-            people = tuple(p for p in picture.people if not p.crowd and p.labelled >= least)
+            people = tuple(
+                p for p in picture.people if not p.crowd and p.labelled >= least and p.has_size
+            )
             if people:
                 complete = picture.complete and len(people) == len(picture.people)
                 kept.append(replace(picture, people=people, complete=complete))
@@ -206,43 +212,34 @@ def default_images(file: Path, content: dict[str, Any]) -> Path:
     folders = (file.parent, file.parent / part, file.parent.parent / part)
     if isinstance(name, str) and name_problem(name) is None:
         for folder in folders:
-            if (folder / name).is_file():
+            if image_path(folder, name).is_file():
                 return folder
     return file.parent
 
 
-def person_category(content: dict[str, Any]) -> int:
-    """The category id of people. Raises InputError where there is none, or of other joints."""
-    categories = content.get("categories")
-    if categories is None:
-        return PERSON
-    entries = [c for c in categories if isinstance(c, dict)] if isinstance(categories, list) else []
-    for entry in entries:
-        if entry.get("name") == "person" and is_id(entry.get("id")):
-            names = entry.get("keypoints", JOINTS)
-            if not isinstance(names, (list, tuple)) or tuple(names) != JOINTS:
-                raise InputError("the keypoints of its person are not the 17 of COCO")
-            return int(entry["id"])
-    raise InputError("has no category named person")
+def image_path(folder: Path, name: str) -> Path:
+    """The image that a file names, also where it was written on Windows."""
+    path = folder / name
+    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
 # ---- content ------------------------------------------------------------------------------------
 
 
 def _pictures(content: dict[str, Any], folder: Path) -> tuple[Picture, ...]:
-    category = person_category(content)
+    categories = categories_of(content)
     images: dict[int, dict[str, Any]] = {}
     for number, entry in enumerate(content["images"]):
         ident = entry.get("id") if isinstance(entry, dict) else None
         if not is_id(ident) or ident in images:
-            raise InputError(f"images[{number}] has no id of its own")
+            raise InputError(f"images[{number}] has no whole number of its own as id")
         problem = name_problem(entry.get("file_name")) or size_problem(entry)
         if problem:
             raise InputError(f"image {ident}: {problem}")
         images[ident] = entry
-    paths = {ident: folder / entry["file_name"] for ident, entry in images.items()}
+    paths = {ident: image_path(folder, entry["file_name"]) for ident, entry in images.items()}
     people: dict[int, list[Person]] = {ident: [] for ident in images}
-    for person in _people(content["annotations"], category, paths):
+    for person in _people(content["annotations"], categories, paths):
         people[person.image_id].append(person)
     complete = _complete(content, [len(found) for found in people.values()])
     return tuple(
@@ -265,22 +262,26 @@ def _complete(content: dict[str, Any], counts: Sequence[int]) -> bool:
     return not (len(counts) >= SINGLE and set(counts) == {1})
 
 
-def _people(entries: list[Any], category: int, paths: dict[int, Path]) -> Iterable[Person]:
+def _people(entries: list[Any], categories: Categories, paths: dict[int, Path]) -> Iterable[Person]:
     """The people of a file's annotations. Raises InputError for the first that cannot be used."""
     kept = []
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise InputError(f"annotations[{number}] is not an object")
-        if entry.get("category_id", category) == category:
+        try:
+            layout = categories.layout(entry)
+        except InputError as error:
+            raise InputError(f"annotation {entry.get('id', number)}: {error}") from error
+        if layout:
             of = entry.get("image_id")
             if not is_id(of) or of not in paths:
                 raise InputError(f"annotations[{number}] is of image {short(of)}, not in the file")
-            kept.append((number, entry))
-    boxes = from_coco_boxes(_array([_box(n, e) for n, e in kept], 4))
-    joints = _array([_joints(n, e) for n, e in kept], 3 * JOINT_COUNT).astype(np.float32)
+            kept.append((number, entry, layout))
+    boxes = from_coco_boxes(_array([_box(n, e) for n, e, _ in kept], 4))
+    joints = _array([_joints(*each) for each in kept], 3 * JOINT_COUNT).astype(np.float32)
     joints = joints.reshape(-1, JOINT_COUNT, 3)
     joints[joints[..., 2] == 0] = 0
-    for (number, entry), box, points in zip(kept, boxes, joints):
+    for (number, entry, _), box, points in zip(kept, boxes, joints):
         ident = entry.get("id")
         yield Person(
             paths[entry["image_id"]],
@@ -301,17 +302,20 @@ def _box(number: int, entry: dict[str, Any]) -> list[float]:
     problem = box_problem(entry.get("bbox"))
     if problem:
         raise InputError(f"annotation {entry.get('id', number)}: {problem}")
-    if not is_number(entry.get("area", 0)):
-        raise InputError(f"annotation {entry.get('id', number)}: area {short(entry['area'])}")
+    for name, usable in (("area", is_number), ("iscrowd", is_flag)):
+        if not usable(entry.get(name, 0)):
+            shown = short(entry[name])
+            raise InputError(f"annotation {entry.get('id', number)}: {name} {shown} is no number")
     box: list[float] = entry["bbox"]
     return box
 
 
-def _joints(number: int, entry: dict[str, Any]) -> list[float]:
+def _joints(number: int, entry: dict[str, Any], layout: Layout) -> list[float]:
+    """x, y, v of the 17 joints, one after the other."""
     if not entry.get("keypoints"):
         return [0.0] * (3 * JOINT_COUNT)
-    problem = joints_problem(entry["keypoints"])
+    problem = joints_problem(entry["keypoints"], layout.count)
     if problem:
         raise InputError(f"annotation {entry.get('id', number)}: {problem}")
     values: list[float] = entry["keypoints"]
-    return values
+    return [value for place in layout.places for value in values[3 * place : 3 * place + 3]]

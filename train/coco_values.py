@@ -27,6 +27,11 @@ def is_number(value: object) -> TypeGuard[float]:
     return abs(value) < 1e9
 
 
+def is_flag(value: object) -> bool:
+    """Whether a value is 0 or 1, or false or true."""
+    return isinstance(value, (int, float)) and value in (0, 1)
+
+
 def name_problem(name: object) -> str | None:
     """What is wrong with a file name of a data set, which must stay inside the image folder."""
     if not isinstance(name, str) or not name.isprintable() or not name.strip("./ "):
@@ -35,7 +40,7 @@ def name_problem(name: object) -> str | None:
         return f"file_name {short(name)} is too long"
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.anchor or ".." in path.parts:
-            return f"file_name {short(name)} leads out of the image folder"
+            return f"file_name {short(name)} leads out of the image folder; write it from there"
     return None
 
 
@@ -56,11 +61,12 @@ def box_problem(box: object) -> str | None:
     return None
 
 
-def joints_problem(values: object) -> str | None:
-    """What makes keypoints unusable: not 51 finite numbers, or a v that is not 0, 1 or 2."""
-    if not isinstance(values, list) or len(values) != 3 * JOINT_COUNT:
-        count = len(values) if isinstance(values, list) else "no"
-        return f"keypoints are {count} numbers instead of {3 * JOINT_COUNT}"
+def joints_problem(values: object, count: int = JOINT_COUNT) -> str | None:
+    """What makes count keypoints unusable: not three finite numbers each, or a v that is not 0, 1
+    or 2."""
+    if not isinstance(values, list) or len(values) != 3 * count:
+        there = len(values) if isinstance(values, list) else "no"
+        return f"keypoints are {there} numbers instead of {3 * count}"
     if not all(map(is_number, values)):
         return "keypoints are not all finite numbers"
     if any(v not in (0, 1, 2) for v in values[2::3]):

@@ -116,7 +116,8 @@ def labelled(
     images: the folder that file names are relative to. options: sure, doubt and joint of the
     command. Raises InputError, ModelError.
     """
-    from train.coco import PERSON, category
+    from train.coco import category
+    from train.coco_categories import PERSON
 
     people, doubtful = _not_labelled(pictures, detector, options.doubt, options.sure)
     poses = _poses(pictures, people, pose)
