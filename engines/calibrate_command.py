@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.asked import check_output
 from engines.base import ModelSpec, Network, Options
 from engines.identify import identify, read
 from engines.load import find_default, load
 from realtime import atomic
-from realtime.errors import InputError, ModelError, OutputError
+from realtime.errors import InputError, ModelError
 
 Pictures = list[NDArray[np.uint8]]
 
@@ -50,8 +51,7 @@ def calibrate(options: argparse.Namespace) -> None:
     spec = identify(options.file)
     if spec.container != "onnx":
         raise ModelError(f"model {spec.path}: calibrate takes an .onnx file")
-    if options.output.exists() and not options.overwrite:
-        raise OutputError(f"{options.output}: exists; give --overwrite to replace it")
+    check_output(options.output, options.overwrite)
     seen = _people(options, spec) if spec.task == "pose" else _whole(options, spec)
     pictures = list(seen)
     if len(pictures) < LEAST_COUNT:

@@ -102,6 +102,19 @@ def test_calibrate_refuses_what_it_cannot_measure_or_would_spoil(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("command", ["calibrate", "describe"])
+def test_where_nothing_can_be_written_is_told_at_once(tmp_path, capsys, command):
+    file = pose_file(tmp_path / "a.onnx")
+    given = [command, str(file), *(["--images", str(tmp_path)] if command == "calibrate" else [])]
+    for output, part in (
+        (tmp_path / "none" / "b.onnx", "there is no folder"),
+        (tmp_path, "is a folder"),
+        (file, "exists; give --overwrite"),
+    ):
+        assert main([*given, "--output", str(output)]) == 4
+        assert part in capsys.readouterr().err
+
+
 def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
     path = str(pose_file(tmp_path / "a.onnx"))
     assert main(["bench", path, "--rounds", "2", "--compute", "cpu", "--threads", "1"]) == 0

@@ -147,6 +147,21 @@ def test_what_has_no_mean_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_no_source_is_replaced(
+    networks: Networks, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a file that is given nor that of a training whose folder is."""
+    file, run = tmp_path / "a.safetensors", tmp_path / "run"
+    run.mkdir()
+    data = networks["a"].read_bytes()
+    for path in (file, run / "best.safetensors"):
+        path.write_bytes(data)
+    for out in (file, run / "best.safetensors"):
+        assert average(file, run, "--out", out) == 2
+        assert f"{out}: this is the input" in capsys.readouterr().err
+        assert out.read_bytes() == data
+
+
 def test_shares_are_relative() -> None:
     one, two = {"w": torch.tensor([1.0])}, {"w": torch.tensor([5.0])}
     paths = [Path("a"), Path("b")]

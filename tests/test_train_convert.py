@@ -196,6 +196,17 @@ def test_wrong_use_is_one_line(
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("kind", ["onnx", "safetensors", "mat"])
+def test_a_file_is_not_exported_onto_itself(
+    exported: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for another --padding, in the folder that the file is in."""
+    source = exported / f"net.{kind}"
+    before = source.read_bytes()
+    assert main(["export", str(source), "--out", str(exported), "--padding", "1.1"]) == 2
+    assert "this is the input" in capsys.readouterr().err and source.read_bytes() == before
+
+
 def test_a_detector_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     about = {"config": Config(task="detector").to_json()}

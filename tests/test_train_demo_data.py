@@ -111,3 +111,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="file"):
         demo_data.write_set(tmp_path / "file", 1, None, SMALL)
     assert main(["demo-data", "--out", str(tmp_path / "file" / "x"), "--images", "1"]) == 4
+
+
+def test_labels_that_are_there_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "people.json"
+    file.write_text("mine")
+    command = ["demo-data", "--out", str(tmp_path), "--images", "1", "--size", "64x64"]
+    assert main(command) == 4
+    assert "exists; use --overwrite" in capsys.readouterr().err and file.read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert len(coco.open_set(str(file)).pictures) == 1

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     sources, shares = options.sources, options.shares or [1.0] * len(options.sources)
     if len(sources) < 2 or len(shares) != len(sources):
         raise UsageError(f"{len(sources)} networks and {len(shares)} shares; give two or more each")
-    written.check_name(options.out)
+    written.check_name(options.out, sources)
     from train.pose_weights import renormalised
     from train.weights import load_weights
 

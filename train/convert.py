@@ -13,6 +13,7 @@ from typing import Any
 
 from realtime.command import between
 from realtime.errors import UsageError
+from train.written import check_not_source
 
 FORMATS = ("onnx", "safetensors", "mat")
 GRIDS = ("corner", "pixel_centre", "udp")
@@ -73,10 +74,13 @@ def _export(options: argparse.Namespace) -> int:
 
     weights, metadata = load_weights(options.source)
     source = conversion.network_of(weights, metadata, options.source, _given(options))
+    files = [options.out / f"{source.metadata['name']}.{kind}" for kind in options.formats]
+    for file in files:
+        check_not_source(file, [options.source])
     with atomic.writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
-    for kind in options.formats:
-        print(conversion.write(source, options.out / f"{source.metadata['name']}.{kind}"))
+    for file in files:
+        print(conversion.write(source, file))
     return 0
 
 
@@ -87,6 +91,7 @@ def _import(options: argparse.Namespace) -> int:
 
     if options.out.suffix.lower().removeprefix(".") not in FORMATS:
         raise UsageError(f"--out {options.out}: name it .onnx, .safetensors or .mat")
+    check_not_source(options.out, [options.source])
     weights, metadata = read_public(options.source)
     source = conversion.network_of(weights, metadata, options.source, _given(options))
     with atomic.writing(options.out):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realtime.errors import UsageError
+from realtime.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from train.tiny_data import Render
@@ -36,6 +36,7 @@ def add_command(commands: Any) -> None:
     demo.add_argument("--size", type=_size, help="of the images as WxH; default: it varies")
     demo.add_argument("--seed", type=int, default=0, help="which scenes")
     demo.add_argument("--format", choices=("png", "jpg"), default="png")
+    demo.add_argument("--overwrite", action="store_true", help="replace the set that is there")
     demo.set_defaults(run=_run)
 
 
@@ -47,6 +48,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if (options.out / FILE).exists() and not options.overwrite:
+        raise OutputError(f"{options.out / FILE}: exists; use --overwrite to replace it")
     file = write_set(
         options.out, options.images, options.people, options.size, options.seed, options.format
     )

@@ -51,7 +51,12 @@ def run(options: argparse.Namespace) -> int:
     if bool(options.results) == bool(options.pose or options.detector):
         raise UsageError("give --pose and / or --detector, or --results alone")
     from train import coco, coco_ap
+    from train.written import check_not_source
 
+    if options.json:
+        read = [coco.split(text)[0] for text in options.data]
+        models = [Path(given) for given in (options.pose, options.detector) if given]
+        check_not_source(options.json, [*read, *models, *filter(None, [options.results])])
     sets = [coco.open_set(text) for text in options.data]
     if options.json and not options.json.parent.is_dir():
         raise OutputError(f"{options.json}: its folder does not exist")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     people = len(content["annotations"]) - crowds
     print(
         f"{options.out}: {len(pictures)} images, {people} people, {crowds} in doubt or crowds; "
-        f"look at them, then --data {options.out},{images}"
+        f"look at them, then --data {shlex.quote(f'{options.out},{images}')}"
     )
     return 0
 

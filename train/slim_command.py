@@ -49,7 +49,7 @@ def _crop_count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Write the smaller network; the exit code. Raises PosestreamError."""
-    written.check_name(options.out)
+    written.check_name(options.out, [options.source])
     from engines.torch_nets import widths_of
     from train.pose_weights import pose_net, renormalised
     from train.slim import slimmed

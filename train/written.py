@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,23 @@ GRID = "pixel_centre"
 """Where heatmaps of our own trainings lie, see engines.base.ModelSpec."""
 
 
-def check_name(path: Path) -> None:
-    """Raise UsageError unless write() can write such a file."""
+def check_name(path: Path, sources: Sequence[Path]) -> None:
+    """Raise UsageError unless write() can write such a file, which none of the sources is."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out {path}: name it .safetensors or .onnx")
+    check_not_source(path, sources)
+
+
+def check_not_source(path: Path, sources: Sequence[Path]) -> None:
+    """Raise UsageError where a file to be written is one that is read, or what is read of the
+    folder of a training."""
+    from realtime.sinks.outfile import check_not_input
+
+    check_not_input(path, sources)
+    if folders := [source for source in sources if source.is_dir()]:
+        from train.weights import IN_FOLDER
+
+        check_not_input(path, [folder / name for folder in folders for name in IN_FOLDER])
 
 
 def described(known: Metadata, source: Path) -> Metadata:
