@@ -7,30 +7,36 @@ person.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from scipy.ndimage import median_filter
 from scipy.signal import butter, sosfiltfilt
 
 from realtime.errors import InputError, UsageError
-from realtime.formats.rows import LoadedFrame
+from realtime.formats.rows import TIME_DECIMALS, LoadedFrame
 from realtime.records import Poses
 from realtime.skeleton import JOINT_COUNT
 from realtime.swaps import MAX_GAP, SwapRepair
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 ORDER = 2
 """Of the Butterworth filter; there and back it is a filter of order 4 without delay (Winter,
 Biomechanics and Motor Control of Human Movement, section 2.2.4)."""
+TWICE = (2**0.5 - 1) ** 0.25
+"""What a second pass leaves of the cutoff of one pass (the same section, with order 2)."""
 SHORTEST = 12
 """Samples a stretch needs to be filtered."""
+ROUNDED = 2 * 10.0**-TIME_DECIMALS
+"""Seconds by which the length of a gap may be too long because a file's times are rounded."""
+_FIELDS = [field.name for field in fields(Poses)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,9 @@ class Cleaning:
 
 @dataclass(slots=True)
 class _Track:
-    """One person in T frames: points (T, 19, 2), the joints and the corners of the box; scores
-    (T, 19), that of the person at the corners; good (T, 19), what is known or has been filled."""
+    """One person in T frames, from the first to the last one with the person: points (T, 19, 2),
+    the joints and the corners of the box; scores (T, 19), that of the person at the corners; good
+    (T, 19), what is known or has been filled."""
 
     points: Floats
     scores: Floats
@@ -60,9 +67,9 @@ class _Track:
 
 
 def clean(frames: Sequence[LoadedFrame], how: Cleaning) -> list[LoadedFrame]:
-    """The same frames with cleaned people; those without an id stay as they are, as do joints that
-    do not count. Raises InputError for frames without rising times, UsageError for a cutoff that
-    the frame rate does not allow."""
+    """The same frames with cleaned people, and those filled in after them; people without an id
+    stay as they are, as do joints that do not count. Raises InputError for frames without rising
+    times, UsageError for a cutoff that the frame rate does not allow."""
     times = np.array([frame.time for frame in frames])
     if not (np.diff(times) > 0).all():
         raise InputError("the frames have no rising times, so they cannot be filtered")
@@ -70,64 +77,126 @@ def clean(frames: Sequence[LoadedFrame], how: Cleaning) -> list[LoadedFrame]:
     if how.fix_swaps:
         repair = SwapRepair()
         people = [repair(poses, time) for poses, time in zip(people, times.tolist(), strict=True)]
-    tracks = {
-        number: _cleaned(_track(people, number, how.least_score), times, how)
-        for number in sorted({int(i) for poses in people for i in poses.ids if i >= 0})
-    }
+    rows, everybody = _joined(people)
+    filled = [(rows, everybody)]
+    pause = _pause(times)
+    for which in _by_id(everybody.ids, rows):
+        first, last = int(rows[which[0]]), int(rows[which[-1]])
+        here, number = rows[which] - first, int(everybody.ids[which[0]])
+        track = _track(everybody[which], here, last - first + 1, how.least_score)
+        _clean(track, times[first : last + 1], pause, how)
+        _put(everybody, which, _poses(track, here, number))
+        new = np.setdiff1d(np.flatnonzero(track.good[:, -2:].all(1)), here)
+        filled.append((first + new, _poses(track, new, number)))
     return [
-        frame._replace(poses=_frame(poses, row, tracks))
-        for row, (frame, poses) in enumerate(zip(frames, people, strict=True))
+        frame._replace(poses=poses)
+        for frame, poses in zip(frames, _parted(filled, len(frames)), strict=True)
     ]
 
 
-def _track(people: Sequence[Poses], number: int, least_score: float) -> _Track:
-    count = len(people)
-    points = np.zeros((count, JOINT_COUNT + 2, 2))
-    scores = np.zeros((count, JOINT_COUNT + 2))
-    good = np.zeros((count, JOINT_COUNT + 2), np.bool_)
-    for row, poses in enumerate(people):
-        for k in np.flatnonzero(poses.ids == number)[:1]:
-            points[row, :JOINT_COUNT] = poses.joints_xy[k]
-            points[row, JOINT_COUNT:] = poses.boxes_xyxy[k].reshape(2, 2)
-            scores[row, :JOINT_COUNT] = poses.joint_scores[k]
-            scores[row, JOINT_COUNT:] = poses.scores[k]
-            good[row] = scores[row] >= least_score
-            good[row, JOINT_COUNT:] = True
-            good[row] &= np.isfinite(points[row]).all(1)
-    return _Track(points, scores, good)
+def _joined(people: Sequence[Poses]) -> tuple[Rows, Poses]:
+    """All people of all frames as one, which may be written to, and the row of each one's frame."""
+    rows = np.repeat(np.arange(len(people)), [len(poses) for poses in people])
+    parts = [Poses.empty(), *people]
+    return rows, Poses(*(np.concatenate([getattr(p, n) for p in parts]) for n in _FIELDS))
 
 
-def _cleaned(track: _Track, times: Floats, how: Cleaning) -> _Track:
+def _parted(parts: Sequence[tuple[Rows, Poses]], count: int) -> Iterator[Poses]:
+    """The people of each of count frames, in the order of the parts: what _joined() put
+    together."""
+    rows = np.concatenate([rows for rows, _ in parts])
+    _, everybody = _joined([poses for _, poses in parts])
+    everybody = everybody[np.argsort(rows, kind="stable")]
+    ends = np.cumsum(np.bincount(rows, minlength=count))
+    return (everybody[a:b] for a, b in pairwise([0, *ends.tolist()]))
+
+
+def _by_id(ids: Rows, rows: Rows) -> Iterator[Rows]:
+    """Where each person with an id is, frame by frame, the lowest id first; of equal ids in a frame
+    the first one."""
+    order = np.lexsort((rows, ids))
+    order = order[ids[order] >= 0]
+    again = (np.diff(ids[order]) == 0) & (np.diff(rows[order]) == 0)
+    order = np.delete(order, np.flatnonzero(again) + 1)
+    cuts = np.flatnonzero(np.diff(ids[order])) + 1
+    return (which for which in np.split(order, cuts) if len(which))
+
+
+def _track(poses: Poses, here: Rows, count: int, least_score: float) -> _Track:
+    """Of the poses of one person, in these of count frames."""
+    track = _Track(
+        np.zeros((count, JOINT_COUNT + 2, 2)),
+        np.zeros((count, JOINT_COUNT + 2)),
+        np.zeros((count, JOINT_COUNT + 2), np.bool_),
+    )
+    corners = poses.boxes_xyxy.reshape(-1, 2, 2)
+    track.points[here] = np.concatenate([poses.joints_xy, corners], 1)
+    person = np.repeat(poses.scores[:, None], 2, 1)
+    track.scores[here] = np.concatenate([poses.joint_scores, person], 1)
+    track.good[here] = np.isfinite(track.points[here]).all(2)
+    track.good[here, :JOINT_COUNT] &= poses.joint_scores >= least_score
+    return track
+
+
+def _poses(track: _Track, here: Rows, number: int) -> Poses:
+    """The person in these frames."""
+    points, scores = track.points[here].astype(np.float32), track.scores[here].astype(np.float32)
+    return Poses(
+        points[:, :JOINT_COUNT],
+        scores[:, :JOINT_COUNT],
+        points[:, JOINT_COUNT:].reshape(-1, 4),
+        scores[:, -1],
+        np.full(len(here), number),
+    )
+
+
+def _put(everybody: Poses, which: Rows, poses: Poses) -> None:
+    for name in _FIELDS:
+        getattr(everybody, name)[which] = getattr(poses, name)
+
+
+def _clean(track: _Track, times: Floats, pause: float, how: Cleaning) -> None:
+    """times (T,) of the track's frames; pause: see _pause()."""
     for point in range(JOINT_COUNT + 2):
         values, scores, good = track.points[:, point], track.scores[:, point], track.good[:, point]
-        if how.median and good.any():
-            values[good] = median_filter(values[good], (how.median, 1), mode="nearest")
+        if how.median:
+            for piece in _pieces(times, good, pause):
+                values[piece] = median_filter(values[piece], (how.median, 1), mode="nearest")
         if how.fill and good.sum() > 1:
             new = _short_gaps(times, good, how.fill)
             values[new] = PchipInterpolator(times[good], values[good])(times[new])
             scores[new] = np.interp(times[new], times[good], scores[good])
             good |= new
         if how.butterworth:
-            for stretch in _stretches(times, good):
+            for stretch in _stretches(times, good, pause):
                 values[stretch] = low_pass(times[stretch], values[stretch], how.butterworth)
-    return track
+
+
+def _pause(times: Floats) -> float:
+    """Seconds from which a distance of two frames is none of usual frames, but a stalled camera, or
+    a format without frames that have nobody."""
+    return max(MAX_GAP, 3 * float(np.median(np.diff(times)))) if len(times) > 1 else MAX_GAP
+
+
+def _pieces(times: Floats, good: Flags, pause: float) -> list[Rows]:
+    """The good samples, parted where they are more than a pause apart."""
+    known = np.flatnonzero(good)
+    parts = np.split(known, np.flatnonzero(np.diff(times[known]) > pause) + 1)
+    return [part for part in parts if len(part)]
 
 
 def _short_gaps(times: Floats, good: Flags, longest: float) -> Flags:
     """The samples (T,) between good ones that are at most longest seconds apart."""
     known = np.flatnonzero(good)
-    new = np.zeros_like(good)
-    for a, b in zip(known[:-1], known[1:]):
-        new[a + 1 : b] = times[b] - times[a] <= longest
-    return new
+    short = np.diff(times[known]) <= longest + ROUNDED
+    after = np.searchsorted(known, np.arange(len(good)))
+    result: Flags = ~good & np.concatenate([[False], short, [False]])[after]
+    return result
 
 
-def _stretches(times: Floats, good: Flags) -> list[slice]:
-    """Runs of good samples long enough to be filtered. A pause in which there is no frame at all (a
-    stalled camera, a format without frames that have nobody) ends one as well."""
-    steps = np.diff(times)
-    pause = max(MAX_GAP, 3 * float(np.median(steps))) if len(steps) else MAX_GAP
-    fresh = np.concatenate([[True], steps > pause, [True]])
+def _stretches(times: Floats, good: Flags, pause: float) -> list[slice]:
+    """Runs of good samples, without a pause in them, long enough to be filtered."""
+    fresh = np.concatenate([[True], np.diff(times) > pause, [True]])
     known = np.concatenate([[False], good, [False]])
     begins = np.flatnonzero(good & (fresh[:-1] | ~known[:-2]))
     ends = np.flatnonzero(good & (fresh[1:] | ~known[2:])) + 1
@@ -138,8 +207,10 @@ def _stretches(times: Floats, good: Flags) -> list[slice]:
 def low_pass(times: Floats, values: Floats, cutoff: float) -> Floats:
     """values (T, ...) at rising times (T,) without what is faster than cutoff (Hz), without delay.
 
-    The filter needs even steps: values are read at even times in between, and back. Raises
-    UsageError when cutoff is not below half of the frame rate.
+    At the cutoff 0.707 of a movement is left (-3 dB), after both passes. The filter needs even
+    steps: values are read at even times in between, and back, by Akima's curve: straight lines
+    would take from quick movement, and a cubic spline swings where two frames are close together.
+    Raises UsageError when cutoff is not below half of the frame rate.
     """
     rate = (len(times) - 1) / (times[-1] - times[0])
     if not cutoff < rate / 2:
@@ -147,35 +218,8 @@ def low_pass(times: Floats, values: Floats, cutoff: float) -> Floats:
             f"--butterworth {cutoff:g}: expected less than half of {rate:.4g} frames/s"
         )
     even = np.linspace(times[0], times[-1], len(times))
-    sections = butter(ORDER, cutoff, fs=rate, output="sos")
-    flat = values.reshape(len(times), -1)
-    result = np.empty_like(flat)
-    for column, series in enumerate(flat.T):
-        smooth = sosfiltfilt(sections, np.interp(even, times, series))
-        result[:, column] = np.interp(times, even, smooth)
-    return result.reshape(values.shape)
-
-
-def _frame(poses: Poses, row: int, tracks: dict[int, _Track]) -> Poses:
-    """The people of one frame, cleaned, and those filled in after them."""
-    points, scores = _points(poses)
-    for k, number in enumerate(poses.ids.tolist()):
-        if number in tracks:
-            points[k], scores[k] = tracks[number].points[row], tracks[number].scores[row]
-    more = [n for n, t in tracks.items() if n not in poses.ids and t.good[row, -2:].all()]
-    points = np.concatenate([points, *(tracks[n].points[row : row + 1] for n in more)])
-    scores = np.concatenate([scores, *(tracks[n].scores[row : row + 1] for n in more)])
-    return Poses(
-        points[:, :JOINT_COUNT].astype(np.float32),
-        scores[:, :JOINT_COUNT].astype(np.float32),
-        points[:, JOINT_COUNT:].reshape(-1, 4).astype(np.float32),
-        scores[:, -1].astype(np.float32),
-        np.concatenate([poses.ids, np.array(more, np.int64)]),
-    )
-
-
-def _points(poses: Poses) -> tuple[Any, Any]:
-    corners = poses.boxes_xyxy.reshape(-1, 2, 2)
-    points = np.concatenate([poses.joints_xy, corners], 1).astype(np.float64)
-    person = np.repeat(poses.scores[:, None], 2, 1)
-    return points, np.concatenate([poses.joint_scores, person], 1).astype(np.float64)
+    once = rate / np.pi * np.arctan(np.tan(np.pi * cutoff / rate) / TWICE)
+    sections = butter(ORDER, once, fs=rate, output="sos")
+    smooth = sosfiltfilt(sections, Akima1DInterpolator(times, values)(even), axis=0)
+    result: Floats = Akima1DInterpolator(even, smooth)(times)
+    return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def test_butterworth_keeps_what_is_slow_without_delay(uneven: bool) -> None:
     assert np.abs(slow + fast - slow)[15:-15].max() > 4
 
 
+@pytest.mark.parametrize(("rate", "cutoff"), [(60, 1), (60, 6), (30, 6), (30, 14), (240, 12)])
+def test_the_cutoff_is_that_of_both_passes(rate: int, cutoff: float) -> None:
+    """Half of the power is left there (-3 dB); two passes of a filter with it would leave a quarter
+    (Winter, Biomechanics and Motor Control of Human Movement, section 2.2.4)."""
+    times = np.arange(40 * rate) / rate
+    found = low_pass(times, np.sin(2 * np.pi * cutoff * times + 0.5), cutoff)
+    middle = found[10 * rate : 30 * rate]
+    assert np.sqrt((middle**2).mean() * 2) == pytest.approx(np.sqrt(0.5), abs=0.003)
+
+
+def test_frames_that_were_dropped_cost_no_quick_movement() -> None:
+    rng = np.random.default_rng(0)
+    times = np.delete(np.arange(300) / RATE, rng.choice(np.arange(1, 299), 15, replace=False))
+    swing = 50 * np.sin(2 * np.pi * 3 * times)
+    found = low_pass(times, swing, 10)
+    assert np.sqrt(((found - swing)[10:-10] ** 2).mean()) < 1
+
+
 def test_short_gaps_are_filled_and_long_ones_are_not() -> None:
     line: list[float | None] = [float(x) for x in range(40)]
     for missing in (5, 6, 7, *range(20, 32)):
@@ -58,6 +77,14 @@ def test_short_gaps_are_filled_and_long_ones_are_not() -> None:
     (filled,) = [f for f in clean(walk(line), Cleaning(fill=0.2)) if f.frame == 6]
     assert filled.poses.ids.tolist() == [1] and filled.poses.scores.tolist() == [1]
     assert filled.poses.boxes_xyxy[0] == pytest.approx([-14, 0, 26, 100], abs=1e-3)
+
+
+def test_equal_gaps_fare_equally_where_a_file_has_rounded_times() -> None:
+    """0.9 s - 0.7 s is a little more than 0.2 s."""
+    line: list[float | None] = [0.0 if n % 6 == 0 else None for n in range(121)]
+    frames = [f._replace(time=round(f.time, 6)) for f in walk(line)]
+    assert places(clean(frames, Cleaning(fill=0.2))) == [0.0] * 121
+    assert places(clean(frames, Cleaning(fill=0.19))) == line
 
 
 def test_a_joint_that_is_not_sure_is_a_gap() -> None:
@@ -76,6 +103,25 @@ def test_median_takes_single_jumps_away() -> None:
     xs[0], xs[7], xs[19] = 90.0, 90.0, 10.0
     assert places(clean(walk(xs), Cleaning(median=5)))[1:] == [10] * 19
     assert places(clean(walk(xs[:2]), Cleaning(median=5))) is not None
+
+
+def test_median_does_not_look_across_a_long_absence() -> None:
+    there: list[float | None] = [30.0, 20.0, 10.0]
+    frames = walk([*there, *[None] * 30, *[500.0] * 9])
+    assert places(clean(frames, Cleaning(median=5)))[:3] == there
+
+
+def test_cleaning_takes_no_more_for_many_people_one_after_the_other() -> None:
+    """An hour has hundreds of ids; none is looked for in frames before and after the person."""
+    frames = [LoadedFrame(n, n / RATE, one(float(n), n // 2)) for n in range(400)]
+    tracemalloc.start()
+    try:
+        found = clean(frames, Cleaning(median=3))
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
+    assert places(found) == places(frames)
+    assert [f.poses.ids.tolist() for f in found] == [f.poses.ids.tolist() for f in frames]
 
 
 def test_a_median_leaves_what_moves_evenly_as_it_is() -> None:
