@@ -233,12 +233,13 @@ def _open_grid(members: Sequence[_Member], served: bool, stop: Stop) -> Grid | N
     if not tiles:
         return None
     alone = not (served or any(member.job.workers for member in members))
-    on_exit(lambda: _display_lost(members, alone, stop))
     try:
-        return Grid("posestream", tiles, alone, served)
+        grid = Grid("posestream", tiles, alone, served)
     except OSError as error:
         logger.warning("no window: %s", error)
         return None
+    on_exit(lambda: _display_lost(members, alone, stop))
+    return grid
 
 
 def _attend(

@@ -8,6 +8,7 @@ import signal
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from commandline import finish, lines, run, start, times
 from media import barcode, cut, number_in, video
 from xserver import needs_x, press, x_server
 
+from realtime import several
 from realtime.desk import Desk
 from realtime.draw import Style
 from realtime.grid import SIZE_WH, Grid, Tile, side_by_side
@@ -217,6 +219,21 @@ class LostWindow:
 
     def show(self, picture: object) -> None:
         raise AssertionError("there is no display")
+
+
+def test_a_window_that_does_not_open_leaves_the_end_of_the_process_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The guard ends the process with 1 unless the run leaves by os._exit, as with a window."""
+
+    def no_display(*_: object) -> None:
+        raise OSError("no display")
+
+    guards: list[object] = []
+    monkeypatch.setattr(several, "Grid", no_display)
+    monkeypatch.setattr(several, "on_exit", guards.append)
+    member: Any = SimpleNamespace(tile=object(), in_window=True, job=SimpleNamespace(workers=[]))
+    assert several._open_grid([member], False, Stop()) is None and guards == []
 
 
 @pytest.mark.parametrize("served", [False, True])
