@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from fake_camera import FakeCamera, FakeClock, Soon, linux_devices
 
-from realtime.errors import InputError, SourceLost
+from realtime.errors import InputError, SourceLost, UsageError
 from realtime.records import Frame
-from realtime.sources.base import Source
+from realtime.sources.base import Source, Span
 from realtime.sources.camera import CameraMode, list_cameras, open_camera
 from realtime.sources.capture import Opener, backends
 from realtime.sources.devices import Devices
@@ -98,6 +98,12 @@ def test_no_such_camera(tmp_path: Path) -> None:
     devices = linux_devices(tmp_path, {1: "HD Webcam", 3: "Capture Card"})
     with pytest.raises(InputError, match=r"\(found: 1 HD Webcam, 3 Capture Card\)"):
         open_camera(0, opener=opener(FakeCamera(), devices))
+
+
+@pytest.mark.parametrize("span", [Span(20.0, 10.0), Span(end=0), Span(stride=0)])
+def test_a_part_that_cannot_be_is_refused(span: Span) -> None:
+    with pytest.raises(UsageError, match="--end|--stride"):
+        open_camera(0, span=span)
 
 
 def test_the_metadata_node_of_a_webcam_is_no_camera(tmp_path: Path) -> None:

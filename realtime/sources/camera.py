@@ -28,6 +28,7 @@ from realtime.sources.capture import (
 from realtime.sources.devices import Devices, listed
 from realtime.sources.live import Broken, LiveSource, Picture
 from realtime.sources.picture_watch import PictureWatch
+from realtime.sources.span import check_span
 from realtime.sources.waiting import Backoff, Handover
 from realtime.status import SourceStatus
 
@@ -134,8 +135,10 @@ def open_camera(
     realtime.sources.live.
     max_reconnects limits the attempts in a row to get it back, then frames() raises SourceLost;
     None is no limit. Raises InputError when there is no such camera, it is in use, or may not be
-    opened.
+    opened, UsageError for a span that cannot be.
     """
+    span = span or Span()
+    check_span(span)
     opener = opener or Opener(mode or CameraMode())
     found = opener.devices.found()
     if found is not None and index not in found:
