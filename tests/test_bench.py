@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from commandline import ROOT, finish, run, start
 
-from realtime.bench import machine
+from realtime.bench import machine, measure
 from realtime.bench.machine import Others
 from realtime.bench.source import RATE, Clip, ClipSource, KnownDetector, Length, make_clip
 from realtime.bench.table import table
@@ -138,6 +139,20 @@ def test_a_failing_stage_ends_a_benchmark(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.code == 7 and result.out == "" and not path.exists()
     assert len(result.errors) == 1 and "stage 'track' failed on frame" in result.errors[0]
+
+
+def test_what_there_is_to_say_of_the_networks_is_said_once(monkeypatch) -> None:
+    """They are loaded twice: as several runs share them, and as one run on a file has them."""
+    quiet = []
+    network = SimpleNamespace(spec=None, engine="", precision="", device="", why="")
+
+    def load(settings, *_):
+        quiet.append(settings.quiet)
+        return SimpleNamespace(network=network), network
+
+    monkeypatch.setattr(measure, "load_networks", load)
+    measure.Bench(parse(["--bench"]), measure.Telling(False))
+    assert quiet == [False, True]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

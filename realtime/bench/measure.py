@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from datetime import datetime, timezone
 from statistics import median
 from time import perf_counter
@@ -74,15 +75,17 @@ class Bench:
         self._began = datetime.now(timezone.utc)
         self._fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
         tell("loading the networks")
-        self._nets = self._load(shared=True)
+        self._nets = self._load(settings, shared=True)
         shared = [Shared(network, users=1) for network in self._nets]
         self._networks = Networks(shared[0], shared[1], settings.detector_score)
-        # A run on a file has its networks in another form.
-        self._own = None if settings.streams else Networks(*self._load(), settings.detector_score)
+        self._own: Networks | None = None
+        if not settings.streams:  # a run on a file has its networks in another form
+            own = self._load(replace(settings, quiet=True))
+            self._own = Networks(*own, settings.detector_score)
 
-    def _load(self, shared: bool = False) -> tuple[Halving, Halving]:
+    def _load(self, settings: Settings, shared: bool = False) -> tuple[Halving, Halving]:
         info = SourceInfo("bench", "file", size_wh=SIZE_WH)
-        detector, pose = load_networks(self._settings, info, shared)
+        detector, pose = load_networks(settings, info, shared)
         return Halving(detector.network), Halving(pose)
 
     def close(self) -> None:
