@@ -131,7 +131,7 @@ def set_up_logging(path: Path | None, verbose: int, quiet: bool) -> None:
     handlers: list[logging.Handler] = [screen]
     if path:
         try:
-            file = LogFile(path, encoding="utf-8")
+            file = LogFile(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"--log-file {path}: {error.strerror}") from None
         file.setFormatter(_Masked(f"%(asctime)s {FORMAT}"))

@@ -130,7 +130,7 @@ def write_report(path: Path, report: dict[str, Any], overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; use --overwrite")
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    atomic.replace(path, text.encode())
+    atomic.replace(path, text.encode("utf-8", "backslashreplace"))
 
 
 def summary(report: dict[str, Any]) -> list[str]:

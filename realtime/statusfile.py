@@ -39,10 +39,11 @@ logger = logging.getLogger(__name__)
 class StatusFile:
     """Rewrites a JSON file every second, as a whole, from a thread of its own.
 
-    Its fields: schema_version, version, pid, updated (UTC, ISO 8601), state, detail, quality, fps
-    (of the last 10 s), age_s (since the last finished frame), frames_captured, frames_finished,
-    frames_dropped, frames_failed, people, people_failed, bad_packets, reconnects, reconnects_1h,
-    stalls_1h, outputs_lost, exit_code, error. Numbers not known yet are null.
+    Its fields: schema_version, posestream_status (our version), pid, updated (UTC, ISO 8601),
+    state, detail, quality, fps (of the last 10 s), age_s (since the last finished frame),
+    frames_captured, frames_finished, frames_dropped, frames_failed, people, people_failed,
+    bad_packets, reconnects, reconnects_1h, stalls_1h, outputs_lost, exit_code, error. Numbers not
+    known yet are null.
 
     state is starting, then that of the source (connecting, live, stalled, lost; a file is
     "running"), at the end done, stopped or failed; then exit_code is a number. quality is "good";
@@ -120,7 +121,8 @@ class StatusFile:
                 logger.warning("%s: cannot be written: %s", self._path, error.strerror)
 
     def _write(self, told: dict[str, Any]) -> None:
-        self._part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        self._part.write_text(text, "utf-8", "backslashreplace")
         move(self._part, self._path)
 
     def _told(self) -> dict[str, Any]:

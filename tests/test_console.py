@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -45,6 +46,47 @@ def test_errors_and_warnings_are_in_the_log_file_also_when_quiet(tmp_path: Path)
     result = demo("--end", 2, "--json", tmp_path / "a.jsonl", "--quiet", "-v", "--log-file", log)
     assert result.code == 0 and result.err == ""
     assert " posestream: INFO: " in log.read_text("utf-8")
+
+
+ODD = "m\udcffde"
+"""The name of a file from a system with another encoding, as Python has it."""
+needs_bytes = pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes on Linux")
+
+
+@needs_bytes
+def test_a_name_in_another_encoding_is_in_report_status_and_log(tmp_path: Path) -> None:
+    result = demo(
+        "--end", 2, "--screenshot", tmp_path / f"{ODD}.png", "--report", tmp_path / "r.json",
+        "--status-file", tmp_path / "s.json",
+    )  # fmt: skip
+    assert result.code == 0 and (tmp_path / f"{ODD}.png").exists()
+    report = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert any(ODD in note for note in report["notes"])
+    taken = tmp_path / f"{ODD}.csv"
+    taken.touch()
+    log = tmp_path / "log.txt"
+    fails(
+        demo("--data", taken, "--status-file", tmp_path / "s.json", "--log-file", log), 4, "exists"
+    )
+    told = json.loads((tmp_path / "s.json").read_text("utf-8"))
+    assert told["state"] == "failed" and ODD in told["error"]
+    assert "m\\udcffde.csv: exists" in log.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from realtime.command import exit_code; exit_code(lambda: print('m\\udcffde'))",
+        "from engines import __main__ as engines; engines.COMMANDS['list'] = lambda _: print("
+        "'m\\udcffde'); engines.main(['list'])",
+    ],
+)
+def test_what_has_no_letters_is_printed_as_escapes(code: str) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "m\\udcffde\n", "")
 
 
 def test_media_foundation_is_told_before_opencv_is_loaded() -> None:
