@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from engines import containers, int8
 from engines.base import ModelSpec
 from engines.identify import CHECKS, METADATA_KEY
-from engines.openvino import reason, with_uint8_input
-from engines.quiet_openvino import ov
+from engines.openvino import with_uint8_input
+from engines.quiet_openvino import ov, reason
 from realtime.errors import ModelError
 
 PERCENT = 0.01

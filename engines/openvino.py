@@ -17,7 +17,7 @@ from engines.base import Arrays, Begin, ModelSpec, Options, check_batch
 from engines.batches import blank, in_steps
 from engines.openvino_ahead import Ahead
 from engines.planar import planes_first
-from engines.quiet_openvino import ov
+from engines.quiet_openvino import ov, reason
 from engines.signal_stack import kept_signal_stack
 from realtime.errors import ModelError
 
@@ -165,10 +165,3 @@ def with_uint8_input(model: ov.Model, spec: ModelSpec, size_step: int = 0) -> ov
         picture.preprocess().convert_element_type(ov.Type.f32)
         picture.preprocess().mean(list(spec.mean)).scale(list(spec.std))
     return steps.build()
-
-
-def reason(error: Exception) -> str:
-    """The telling line of OpenVINO's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (telling or lines or ["no reason given"])[-1][:200]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Arrays, ModelSpec, check_batch
-from engines.quiet_openvino import ov
+from engines.quiet_openvino import ov, reason
 from realtime.errors import ModelError
 
 
@@ -20,9 +20,13 @@ class Begun:
     """A batch on its way; see engines.base.Begun."""
 
     def __init__(
-        self, request: ov.InferRequest, batch: NDArray[np.uint8], idle: list[ov.InferRequest]
+        self,
+        name: str,
+        request: ov.InferRequest,
+        batch: NDArray[np.uint8],
+        idle: list[ov.InferRequest],
     ) -> None:
-        self._request, self._idle = request, idle
+        self._name, self._request, self._idle = name, request, idle
         self._arrays: Arrays | None = None
         self._failure = ""
         self._batch = np.ascontiguousarray(batch)  # read while it is computed
@@ -54,7 +58,7 @@ class Begun:
                 self._request.wait()
                 self._arrays = [np.array(t.data, np.float32) for t in self._request.output_tensors]
             except RuntimeError as error:
-                self._failure = f"OpenVINO failed: {error}"
+                self._failure = f"{self._name}: OpenVINO failed: {reason(error)}"
             self._idle.append(self._request)
 
 
@@ -71,7 +75,7 @@ class Ahead:
         check_batch(self._spec, batch)
         while self._running and (self._running[0].finished or not self._idle):
             self._running.popleft().finish()
-        begun = Begun(self._idle.pop(), batch, self._idle)
+        begun = Begun(self._spec.name, self._idle.pop(), batch, self._idle)
         self._running.append(begun)
         return begun
 

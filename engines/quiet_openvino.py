@@ -1,4 +1,4 @@
-"""OpenVINO without its telemetry: the only place that imports it."""
+"""OpenVINO without its telemetry, and in one line: the only place that imports it."""
 
 from __future__ import annotations
 
@@ -16,4 +16,11 @@ else:
         del sys.modules[_ABSENT]
 from openvino import opset13 as ops  # noqa: E402
 
-__all__ = ["ops", "ov"]
+__all__ = ["ops", "ov", "reason"]
+
+
+def reason(error: Exception) -> str:
+    """The telling line of OpenVINO's message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (telling or lines or ["no reason given"])[-1][:200]

@@ -72,6 +72,29 @@ def test_wrong_batches_are_refused(several: Network) -> None:
         several.begin(np.zeros((1, 64, 48, 3), np.uint8))
 
 
+class Unlucky:
+    """A compiled network, and its requests, that cannot compute."""
+
+    def create_infer_request(self) -> Unlucky:
+        return self
+
+    def start_async(self, *_: object, **__: object) -> None: ...
+
+    def wait(self) -> None:
+        raise RuntimeError(
+            "Exception from src/infer.cpp:79:\nCheck 'room' failed\nno memory left\n"
+        )
+
+
+def test_a_failure_is_one_line_with_the_name_of_the_network(several: Network) -> None:
+    from engines.openvino_ahead import Ahead
+
+    begun = Ahead(several.spec, Unlucky(), 2)(batches([1])[0])
+    with pytest.raises(ModelError) as failed:
+        begun.outputs()
+    assert str(failed.value) == f"{several.spec.name}: OpenVINO failed: no memory left"
+
+
 def test_one_thread_has_nothing_to_share() -> None:
     for streams, threads in ((2, 1), (1, 2)):
         assert tiny(streams, threads).begin is None

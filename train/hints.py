@@ -41,8 +41,8 @@ class Hints:
     def __init__(
         self, path: Path, tasks: Collection[str], size_wh: tuple[int, int], threads: int
     ) -> None:
-        from engines.openvino import reason, with_uint8_input
-        from engines.quiet_openvino import ov
+        from engines.openvino import with_uint8_input
+        from engines.quiet_openvino import ov, reason
 
         spec = identify(path)
         if spec.task not in tasks or spec.format not in PLACES:
