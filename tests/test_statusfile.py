@@ -20,7 +20,7 @@ from realtime.cli import parse
 from realtime.errors import InputError, OutputError, UsageError
 from realtime.ledger import ALARM, Ledger
 from realtime.records import Frame, PosedFrame, Poses
-from realtime.sinks import record as record_module
+from realtime.sinks import outfile
 from realtime.sinks.record import Recorder
 from realtime.sources.base import SourceInfo
 from realtime.status import SourceStatus
@@ -205,7 +205,7 @@ def test_recording_stops_before_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free, clock = [9 << 20], FakeClock()
-    monkeypatch.setattr(record_module, "free_bytes", lambda folder: free[0])
+    monkeypatch.setattr(outfile, "free_bytes", lambda folder: free[0])
     with pytest.raises(OutputError, match="9 MiB left .*smaller --min-free"):
         Recorder(tmp_path / "v.mp4", rate=10, time_base=None, min_free=10 << 20)
     assert not list(tmp_path.iterdir())

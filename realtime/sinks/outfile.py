@@ -14,9 +14,11 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 from realtime.atomic import sync
 from realtime.errors import OutputError, UsageError
@@ -142,6 +144,26 @@ class OutputFile:
         if self.backup:
             self.backup.rename(self.path)
             self.backup = None
+
+
+class Room:
+    """What the disk of a folder has left, looked at every second. least: bytes that must be left,
+    0 for no limit."""
+
+    def __init__(self, folder: Path, least: int, clock: Callable[[], float] = monotonic) -> None:
+        self._folder, self._least, self._clock = folder, least, clock
+        self._looked = -inf
+
+    def lacking(self) -> str:
+        """What is wrong when there is less; "" while there is not, and between two looks."""
+        now = self._clock()
+        if not self._least or now - self._looked < LOOK_EVERY:
+            return ""
+        self._looked = now
+        free = free_bytes(self._folder)
+        if free is None or free >= self._least:
+            return ""
+        return f"the disk has {free >> 20} MiB left (--min-free {self._least >> 20})"
 
 
 def free_bytes(folder: Path) -> int | None:

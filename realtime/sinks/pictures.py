@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
 
 import cv2
 
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
 from realtime.sinks.folder import ResultFolder, plain
-from realtime.sinks.outfile import LOOK_EVERY, free_bytes
+from realtime.sinks.outfile import Room
 
 ENDING = "_poses.jpg"
 QUALITY = 92
@@ -31,30 +30,19 @@ class Pictures:
         self, folder: Path, *, overwrite: bool, stem: str | None, min_free: int = 0
     ) -> None:
         self.notes: list[str] = []
-        self._stem, self._min_free = stem, min_free
-        self._looked = -LOOK_EVERY
+        self._stem, self._room = stem, Room(folder, min_free)
         self._taken: set[str] = set()
         self._results = ResultFolder(folder, ENDING, overwrite)
 
     def write(self, item: PosedFrame) -> None:
         assert item.picture is not None
-        self._check_free()
+        if lacking := self._room.lacking():
+            raise OutputError(f"{self._results.folder}: pictures stopped, {lacking}")
         data = cv2.imencode(".jpg", item.picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         self._results.write(self._name(item), data.tobytes())
 
     def close(self, clean: bool = True) -> None:
         self._results.close(clean)
-
-    def _check_free(self) -> None:
-        if not self._min_free or monotonic() - self._looked < LOOK_EVERY:
-            return
-        self._looked = monotonic()
-        free = free_bytes(self._results.folder)
-        if free is not None and free < self._min_free:
-            raise OutputError(
-                f"{self._results.folder}: pictures stopped, the disk has {free >> 20} MiB left"
-                f" (--min-free {self._min_free >> 20})"
-            )
 
     def _name(self, item: PosedFrame) -> str:
         if self._stem is not None:

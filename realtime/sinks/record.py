@@ -13,7 +13,7 @@ from realtime.errors import OutputError, UsageError
 from realtime.records import Image, PosedFrame
 from realtime.sinks.encode import DEFAULT_CRF, find_encoder
 from realtime.sinks.mp4 import Mp4, mp4_tick
-from realtime.sinks.outfile import LOOK_EVERY, OutputFile, free_bytes
+from realtime.sinks.outfile import OutputFile, Room
 
 NOMINAL_RATE = 30.0
 """Frames per second assumed when the source does not know its rate."""
@@ -66,8 +66,8 @@ class Recorder:
         self._start, self._segment = start, segment
         self._began = 0.0  # when the first frame of this part was
         self._part: Mp4 | None = None
-        self._min_free, self._clock = min_free, clock
-        self._check_free()
+        self._room = Room(path.parent, min_free, clock)
+        self._check_room()
         self._encoder = find_encoder(crf)
         if self._encoder != "libx264":
             self.notes.append(f"{path}: recorded with {self._encoder}: no libx264 here")
@@ -89,8 +89,7 @@ class Recorder:
         if self._failed:
             return
         try:
-            if self._clock() - self._looked >= LOOK_EVERY:
-                self._check_free()
+            self._check_room()
             self._write(item.picture, item.frame.time)
         except OutputError:
             self._failed = True
@@ -116,19 +115,15 @@ class Recorder:
         """Whether a frame of this time belongs to the next segment."""
         return bool(self._segment) and time - self._began > self._segment - 0.5 / self._rate
 
-    def _check_free(self) -> None:
+    def _check_room(self) -> None:
         """Raise OutputError, with the file finished, when the disk is nearly full."""
-        self._looked = self._clock()
-        free = free_bytes(self._path.parent) if self._min_free else None
-        if free is None or free >= self._min_free:
+        lacking = self._room.lacking()
+        if not lacking:
             return
         if self._part:
             self._part.close()
         rest = "what is there plays" if self._part else "free some, or give a smaller --min-free"
-        raise OutputError(
-            f"{self._path}: recording stopped, the disk has {free >> 20} MiB left"
-            f" (--min-free {self._min_free >> 20}); {rest}"
-        )
+        raise OutputError(f"{self._path}: recording stopped, {lacking}; {rest}")
 
     def _zero(self, time: float) -> float:
         """What second 0 of the recording is in the source; time is that of the frame to write."""
