@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from realtime.opening import (
     wants_window,
 )
 from realtime.outputs import SinkWorker
-from realtime.pipeline import Options, Pipeline
+from realtime.pipeline import Pipeline
 from realtime.progress import Progress
 from realtime.run_report import build_report, model
 from realtime.screen import Display, Screen
@@ -93,7 +92,7 @@ class Job:
         self.desk.redraw, self.desk.checked = hud.again, hud.checked
         pictures = show is not None or any(sink.wants_picture for sink in sinks)
         drawer = hud.draw if pictures else None
-        options = _options(settings, show is not None)
+        options = pipeline_options(settings, show is not None)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
         self.compare = None
         if settings.compare:
@@ -179,14 +178,6 @@ def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> 
         writing=any(sink.name != "page" for sink in sinks),
         fullscreen=settings.fullscreen,
     )
-
-
-def _options(settings: Settings, shown: bool) -> Options:
-    """How the pipeline is to work, with heads where faces may be blurred: with a window or a page
-    somebody may switch that on at any time."""
-    heads = settings.blur_faces or shown or settings.serve is not None
-    options = replace(pipeline_options(settings), find_heads=heads)
-    return replace(options, detect_every=1) if settings.blur_faces else options
 
 
 def open_job(

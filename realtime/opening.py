@@ -196,15 +196,18 @@ def open_page(
     return page
 
 
-def pipeline_options(settings: Settings) -> Options:
-    """How the pipeline is to work on the frames."""
+def pipeline_options(settings: Settings, shown: bool = False) -> Options:
+    """How the pipeline is to work on the frames, with heads where faces may be blurred: with a
+    window (shown) or a page somebody may switch that on at any time."""
+    blur = settings.blur_faces
     return Options(
-        settings.detect_every,
+        1 if blur else settings.detect_every,
         cast(Method, settings.decode),
         settings.min_score,
         settings.batch,
         cast(Where, settings.smooth),
         settings.fix_swaps,
+        find_heads=blur or shown or settings.serve is not None,
         select=parse_choice(settings.select),
     )
 

@@ -44,9 +44,7 @@ class Line:
         self.cpu = 0.0
         style = style_of(settings)
         hud = Hud(self.ledger, source, lambda: style, lambda: False)
-        options = replace(pipeline_options(settings), min_score=0.0, find_heads=settings.blur_faces)
-        if settings.blur_faces:
-            options = replace(options, detect_every=1)
+        options = replace(pipeline_options(settings), min_score=0.0)
         detector = KnownDetector(networks.detector, networks.min_score, source.clip)
         self.pipeline = Pipeline(
             source, detector, networks.pose, hud.draw, self.ledger, options, fault
