@@ -10,6 +10,7 @@ from typing import Any
 from realtime.sources.container import open_container, shown, video_stream
 from realtime.sources.images import is_image
 from realtime.sources.seek import WORTH_IT, Packets, all_entries
+from realtime.sources.span import believable
 
 WORTH_CUTTING = 1.5
 """Files up to so many segments long stay whole."""
@@ -47,9 +48,8 @@ def plan(path: Path, seconds: float) -> Plan:
         return Plan(None, (WHOLE,))
     with open_container(path) as container:
         stream: Any = video_stream(container, shown(path))
-        base, rate = float(stream.time_base), stream.average_rate
+        base, rate = float(stream.time_base), believable(stream.average_rate)
         length = container.duration / 1e6 if container.duration else math.inf  # not known
-    rate = float(rate) if rate and 1 <= rate <= 240 else None
     packets = all_entries(path) if length > WORTH_CUTTING * seconds else None
     return Plan(rate, segments(packets, seconds, base) if packets else (WHOLE,))
 

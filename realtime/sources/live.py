@@ -12,6 +12,7 @@ from time import perf_counter
 from realtime.errors import SourceLost
 from realtime.records import Frame, Image
 from realtime.sources.base import SourceInfo, Span
+from realtime.sources.span import reached
 from realtime.sources.waiting import Backoff
 from realtime.status import SourceStatus
 
@@ -219,14 +220,10 @@ def within(frames: Generator[Frame, None, None], span: Span) -> Generator[Frame,
     with closing(frames):
         kept = 0
         for frame in frames:
-            if span.end is not None and _position(frame, span.end) >= span.end:
+            if reached(span.end, frame.index, frame.time):
                 return
-            if _position(frame, span.start) < span.start:
+            if not reached(span.start, frame.index, frame.time):
                 continue
             if kept % span.stride == 0:
                 yield frame
             kept += 1
-
-
-def _position(frame: Frame, like: int | float) -> int | float:
-    return frame.index if isinstance(like, int) else frame.time

@@ -39,14 +39,14 @@ def reached(limit: int | float | None, index: int, time: float) -> bool:
 
 def described(info: SourceInfo, container: Any, stream: Any, span: Span) -> SourceInfo:
     """info with what the container says, where that can be true."""
-    rate = next((r for r in map(_rate, (stream.average_rate, stream.guessed_rate)) if r), None)
+    rate = next((r for r in map(believable, (stream.average_rate, stream.guessed_rate)) if r), None)
     total = total_frames(container, stream, rate)
     origin = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
     frames = _count(span, total, rate, origin) if total > 0 else None
     return replace(info, rate=rate, frames=frames, time_base=stream.time_base)
 
 
-def _rate(rate: Any) -> float | None:
+def believable(rate: Any) -> float | None:
     """Frames per second when they can be true."""
     return float(rate) if rate and 1 <= rate <= 240 else None
 

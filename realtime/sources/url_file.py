@@ -19,6 +19,7 @@ from realtime.sources.container import LIMITS, video_stream
 from realtime.sources.decode_video import DAMAGE, FrameClock, Upright, decoded
 from realtime.sources.live import Broken, within
 from realtime.sources.network import Timeouts, broken_by
+from realtime.sources.span import believable
 from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
 
@@ -52,12 +53,11 @@ class UrlFile:
             container.close()
             raise
         self._declared: int = stream.frames
-        rate = stream.average_rate
         self.info = SourceInfo(
             name,
             "url",
             frames=stream.frames if stream.frames > 0 and span == Span() else None,
-            rate=float(rate) if rate and 1 <= rate <= 240 else None,
+            rate=believable(stream.average_rate),
             time_base=stream.time_base,
         )
 
