@@ -82,7 +82,7 @@ def check(options: argparse.Namespace) -> None:
     x = noise(spec, max(options.batch, 1))
     outputs = network(x)
     print(f"input uint8 {x.shape} BGR, outputs {', '.join(f'float32 {a.shape}' for a in outputs)}")
-    best = min(_seconds(network, x) for _ in range(RUNS))
+    best = min(call_seconds(network, x) for _ in range(RUNS))
     print(f"{1e3 * best / len(x):.2f} ms a picture (best of {RUNS} calls, noise)")
     if spec.task == "pose" and network.precision != "f32":
         _compare(spec, network)
@@ -113,7 +113,7 @@ def bench(options: argparse.Namespace) -> None:
             network(x)
     for round_times in times:
         for row, network in zip(round_times, networks):
-            row[:] = [_seconds(network, x) / len(x) for x in inputs]
+            row[:] = [call_seconds(network, x) / len(x) for x in inputs]
     print(f"{spec.name}: median ms a picture of {options.rounds} rounds in turns, and times faster")
     head = "".join(f"  {f'batch {count}':>16}" for count in options.batch)
     print(f"{'engine':<12} {'precision':<9} {'device':<7}{head}")
@@ -148,7 +148,8 @@ def noise(spec: ModelSpec, count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
 
 
-def _seconds(network: Network, x: NDArray[np.uint8]) -> float:
+def call_seconds(network: Network, x: NDArray[np.uint8]) -> float:
+    """That one call takes."""
     start = perf_counter()
     network(x)
     return perf_counter() - start

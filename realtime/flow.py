@@ -103,10 +103,6 @@ class Edge(Generic[A]):
             self._items.clear()
             self._changed.notify_all()
 
-    @property
-    def abandoned(self) -> bool:
-        return self._abandoned
-
 
 _started: WeakSet[Thread] = WeakSet()
 

@@ -26,7 +26,6 @@ class Overlay:
     fps: pictures per second; latency_ms: age of this one in milliseconds.
     dropped: frames left out so far, written only when above 0.
     state: of the source (SourceStatus.describe()), written large unless "" or "live".
-    note: one line at the bottom.
     recording: a red dot at the top right.
     """
 
@@ -34,7 +33,6 @@ class Overlay:
     latency_ms: float | None = None
     dropped: int = 0
     state: str = ""
-    note: str = ""
     recording: bool = False
 
 
@@ -97,7 +95,7 @@ def _head_top(joints_xy: Array, shown: Array, size: float) -> tuple[float, float
 
 
 def draw_overlay(picture: Image, overlay: Overlay) -> None:
-    """The numbers at the top left, the state below them, the note at the bottom."""
+    """The numbers at the top left, the state below them."""
     height = letter_height(picture, 1 / 42)
     edge, line = height // 2, round(height * 1.7)
     numbers = []
@@ -115,10 +113,6 @@ def draw_overlay(picture: Image, overlay: Overlay) -> None:
         _draw_recording(picture, height, edge)
     if overlay.state not in ("", "live"):
         _draw_state_line(picture, overlay.state, edge + 2 * line)
-    if overlay.note:
-        note = shortened(overlay.note, height, picture.shape[1] - 2 * edge)
-        below = picture.shape[0] - edge - text_size(note, height)[1]
-        write(picture, note, (edge, below), height, LIGHT)
 
 
 def _draw_recording(picture: Image, height: int, edge: int) -> None:

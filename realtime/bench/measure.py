@@ -7,13 +7,12 @@ import platform
 from dataclasses import replace
 from datetime import datetime, timezone
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from engines.base import Network
-from engines.build_command import BATCHES, RUNS, noise
+from engines.build_command import BATCHES, RUNS, call_seconds, noise
 from engines.shared import MOST as MOST_AT_ONCE
 from engines.shared import Shared
 from realtime.bench.line import Line, Networks
@@ -204,7 +203,7 @@ class Bench:
         for size in BATCHES:
             x = noise(spec, size)
             network(x)  # the first call of a size prepares
-            calls[size] = 1e3 * median(_seconds(network, x) for _ in range(RUNS))
+            calls[size] = 1e3 * median(call_seconds(network, x) for _ in range(RUNS))
         return {
             "task": spec.task,
             "name": spec.name,
@@ -232,12 +231,6 @@ def _cost(rows: list[dict[str, Any]]) -> dict[str, float]:
         costs[f"{name}_per_person"] = round(float(slope), 3)
         costs[f"{name}_nobody"] = round(float(base), 3)
     return costs
-
-
-def _seconds(network: Network, x: Any) -> float:
-    start = perf_counter()
-    network(x)
-    return perf_counter() - start
 
 
 def _share(cpu: float, wall: float) -> float:

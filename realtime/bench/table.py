@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 SHOWN = ("grab", "detect", "crop", "pose", "decode", "track", "render")
@@ -22,12 +21,7 @@ class Telling:
     def __enter__(self) -> Telling:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._write("")
 
     def __call__(self, text: str) -> None:

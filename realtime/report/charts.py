@@ -62,12 +62,12 @@ def time_axis(low: float, high: float, timed: bool) -> Axis:
     return Axis(low, high, _ticks(low, high, step, lambda v: moment(v, step)))
 
 
-def value_axis(high: float, unit: str = "", whole: bool = False) -> Axis:
+def value_axis(high: float, whole: bool = False) -> Axis:
     """From 0 to at least high, with two to four ticks above 0."""
     step = nice(max(high, 1e-3) / 4)
     step = max(1.0, step) if whole else step
     top = max(step * math.ceil(high / step - 1e-9), step)
-    return Axis(0, top, _ticks(0, top, step, lambda v: f"{v:.6g}{unit}"))
+    return Axis(0, top, _ticks(0, top, step, lambda v: f"{v:.6g}"))
 
 
 def nice(step: float) -> float:

@@ -34,7 +34,6 @@ class RunFile:
     start: str = ""
     live: bool = False
     fps: float | None = None
-    wall_s: float | None = None
     size_wh: tuple[int, int] | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
@@ -82,7 +81,6 @@ def read(path: Path) -> RunFile:
         _text(value.get("start_utc")),
         value.get("live") is True,
         _number(value.get("fps")),
-        _number(value.get("wall_s")),
         (size[0], size[1]) if len(size) == 2 and min(size) > 0 else None,
         {key: n for key, v in _dict(value.get("latency_ms")).items() if (n := _number(v))},
         _stages(_dict(value["stages"])),
