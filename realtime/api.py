@@ -87,11 +87,20 @@ class RunOptions(TypedDict, total=False):
     strict: bool
 
 
+COMMAND_LINE = ("explain", "list_cameras", "bench", "version", "print_config", "log_file")
+"""Options that stream() and run() would leave undone."""
 NOT_STREAMED = (
     "output", "json", "data", "screenshot", "pictures", "report", "status_file", "angles", "serve",
-    "show", "fullscreen", "explain", "list_cameras", "record_required",
+    "show", "fullscreen", "record_required",
 )  # fmt: skip
-"""Options that stream() would leave undone."""
+"""Those that stream() would as well."""
+
+
+def _refuse(settings: Settings, names: Sequence[str], why: str) -> None:
+    """Raise UsageError where one of the options is given."""
+    for name in names:
+        if getattr(settings, name):
+            raise UsageError(f"{name} {why}")
 
 
 class _Parts:
@@ -141,17 +150,15 @@ class Stream:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.blur_faces:
-            raise UsageError("blur_faces is for what run() writes; stream() gives raw frames")
+        _refuse(settings, COMMAND_LINE, "is for the command line")
+        _refuse(settings, NOT_STREAMED, "is for run(); stream() gives poses and writes nothing")
+        _refuse(settings, ["blur_faces"], "is for what run() writes; stream() gives raw frames")
         drawing = {"compare": settings.compare, "mirror": settings.mirror}
         drawing["overlay"] = settings.overlay != OVERLAYS[0]
         drawing["crf"] = settings.crf is not None
         for name, asked in drawing.items():
             if asked:
                 raise UsageError(f"{name} is for what run() draws; stream() draws nothing")
-        for name in NOT_STREAMED:
-            if getattr(settings, name):
-                raise UsageError(f"{name} is for run(); stream() gives poses and writes nothing")
         parts = _Parts(settings)
         self.info: SourceInfo = parts.source.info
         self._parts = parts
@@ -210,6 +217,7 @@ def run(
         screenshot=screenshot, pictures=pictures, report=report, overwrite=overwrite, angles=angles,
         record_required=record_required, headless=True, quiet=True, **options,
     )  # fmt: skip
+    _refuse(settings, COMMAND_LINE, "is for the command line")
     told, failure, _ = perform(settings, Stop())
     if settings.report:
         told["exit_code"] = failure.exit_code if failure else 0

@@ -24,7 +24,7 @@ from commandline import ROOT
 
 import realtime
 from realtime import load, run, stream
-from realtime.api import NOT_STREAMED, RunOptions
+from realtime.api import COMMAND_LINE, NOT_STREAMED, RunOptions
 from realtime.cli import parse, settings_of
 from realtime.errors import InputError, OutputError, PosestreamError, UsageError
 from realtime.formats.target import Format
@@ -101,11 +101,27 @@ def test_what_is_written_or_served_is_for_a_run(film: Path) -> None:
         "screenshot": "x.png",
     }
     files["pictures"] = "x"
-    files |= {"report": "x.json", "status_file": "x.json", "explain": "steps", "serve": "8000"}
+    files |= {"report": "x.json", "status_file": "x.json", "serve": "8000"}
     for name in NOT_STREAMED:
         value = files.get(name, True)
         with pytest.raises(UsageError, match=f"^{name} is for run"):
             stream(film, **{name: value}, **TINY)
+
+
+@pytest.mark.parametrize("call", [run, stream])
+def test_what_is_no_run_is_for_the_command_line(call: Any, film: Path) -> None:
+    texts = {"explain": "steps", "log_file": "x.log"}
+    for name in COMMAND_LINE:
+        with pytest.raises(UsageError, match=f"^{name} is for the command line"):
+            call(*([] if name == "bench" else [film]), **{name: texts.get(name, True)})
+
+
+def test_no_option_is_left_undone_unsaid() -> None:
+    """A new option has its place in one of these."""
+    nothing_to_do = {"headless", "quiet", "verbose", "debug", "overwrite", "min_free"}
+    go_with_others = {"format", "segment", "explain_frame", "streams"}
+    known = {"input", "device", *get_type_hints(RunOptions), *NOT_STREAMED, *COMMAND_LINE}
+    assert {f.name for f in fields(Settings)} == known | nothing_to_do | go_with_others
 
 
 def test_a_damaged_file_is_an_error_of_a_strict_stream(tmp_path: Path) -> None:
