@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from realtime import console
 from realtime.errors import ModelError, OutputError, PosestreamError, StageError
+from realtime.sinks.exit_guard import guarded
 from realtime.sources.waiting import still_opening
 from realtime.stop import Stop, Stopped
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         stop.release()
         console.flush_stdout()
-    if still_opening():
+    if still_opening() or guarded():
         leave(code)
     return code
 

@@ -101,6 +101,23 @@ def test_media_foundation_is_told_before_opencv_is_loaded() -> None:
     assert done.stdout.strip() == "0"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="C's exit() is caught on Linux only")
+def test_a_mistake_of_ours_has_its_exit_code_also_with_a_window() -> None:
+    code = """
+import run_camera
+from realtime.sinks.exit_guard import on_exit
+
+def fails(*_):
+    on_exit(lambda: 4)
+    raise KeyError("nobody thought of this")
+
+run_camera.dispatch = fails
+raise SystemExit(run_camera.main(["--input", "demo"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 7 and "unexpected KeyError" in done.stderr
+
+
 def test_a_mistake_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """Not a traceback: those are for --debug."""
     import run_camera
