@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import sys
 from contextlib import closing
 from time import perf_counter, sleep
 
@@ -223,7 +222,7 @@ class Run:
                 f"{self._source.info.name}: no data for {HANG_LIMIT:.0f} s; is its writer alive?"
             )
         if stuck:
-            faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+            faulthandler.dump_traceback(file=2, all_threads=True)  # a notebook's sys.stderr is none
             text = f"stage {stuck.name!r} hangs: no result for {HANG_LIMIT:.0f} s"
             raise StageError(text, stuck.name)
 

@@ -1,8 +1,11 @@
 """Accounts, percentiles, meters and the fault hook."""
 
+import io
 from collections.abc import Generator
 from mmap import PAGESIZE
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from realtime.errors import InputError, StageError, UsageError
 from realtime.faults import parse_fault
 from realtime.ledger import Ledger, Percentiles, SinkCount, bottleneck, rss_mb
+from realtime.loop import Run
 from realtime.records import Frame
 from realtime.stages import Meter, Watchdog
 
@@ -112,6 +116,18 @@ def test_a_hung_stage_is_found() -> None:
         assert watchdog.look([idle, slow]) is None
     now[0] = 10.1
     assert watchdog.look([idle, slow]) is slow
+
+
+def test_a_hang_is_told_where_standard_error_is_no_file(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run: Any = SimpleNamespace(
+        _watchdog=SimpleNamespace(look=lambda meters: Meter("pose", "pose"), limit=10.0)
+    )
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with pytest.raises(StageError, match="stage 'pose' hangs"):
+        Run._check_hangs(run, [])
+    assert "test_ledger.py" in capfd.readouterr().err
 
 
 def test_a_long_call_that_gets_on_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
