@@ -120,11 +120,7 @@ def _leaves_something(settings: Settings) -> bool:
 
 def check_outputs(settings: Settings, inputs: Sequence[str]) -> None:
     """Raise UsageError when an output that is there is one of these inputs or a network."""
-    json = Path(settings.json) if settings.json and settings.json != "-" else None
-    data = (parse_target(text).path for text in settings.data)
-    told = settings.report, settings.status_file
-    outputs = (settings.output, settings.screenshot, settings.pictures, json, *data, *told)
-    check_no_input(outputs, inputs, settings.networks)
+    check_no_input(settings.outputs, inputs, settings.networks)
 
 
 def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list[Sink]:
@@ -132,48 +128,43 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     fails before the run. Raises OutputError or UsageError."""
     check_outputs(settings, settings.input)
     targets = [parse_target(text) for text in settings.data]
+    overwrite, least = settings.overwrite, settings.min_free << 20
     sinks: list[Sink] = []
+
+    def add(sink: Sink) -> None:
+        cleanup.callback(sink.close, clean=False)
+        sinks.append(sink)
+
     if settings.output:
-        asked = {"crf": settings.crf, "segment": settings.segment}
-        options: dict[str, Any] = {name: n for name, n in asked.items() if n is not None}
-        recorder = Recorder(
-            settings.output,
-            overwrite=settings.overwrite,
-            rate=info.rate,
-            time_base=info.time_base,
-            audio_from=_sound(info),
-            aspect=info.aspect,
-            start=None if settings.span.start else 0.0,  # a part of a file starts at 0
-            min_free=settings.min_free << 20,
-            **options,
-        )
-        cleanup.callback(recorder.close, clean=False)
-        sinks.append(recorder)
+        add(_recorder(settings.output, settings, info))
     if settings.screenshot:
-        sinks.append(Screenshot(settings.screenshot, overwrite=settings.overwrite))
+        add(Screenshot(settings.screenshot, overwrite=overwrite))
     if settings.pictures:
         stem = None if info.independent else Path(info.name).stem
-        pictures = Pictures(
-            settings.pictures,
-            overwrite=settings.overwrite,
-            stem=stem,
-            min_free=settings.min_free << 20,
-        )
-        cleanup.callback(pictures.close, clean=False)
-        sinks.append(pictures)
+        add(Pictures(settings.pictures, overwrite=overwrite, stem=stem, min_free=least))
     if settings.json:
         path = None if settings.json == "-" else Path(settings.json)
-        lines = JsonLines(
-            path,
-            overwrite=settings.overwrite,
-            with_file=info.independent,
-            angles=settings.angles,
-        )
-        cleanup.callback(lines.close, clean=False)
-        sinks.append(lines)
+        named, angles = info.independent, settings.angles
+        add(JsonLines(path, overwrite=overwrite, with_file=named, angles=angles))
     about = About(info.name, info.independent, settings.angles, settings.min_joint_score, info.rate)
-    sinks += open_data(targets, about, overwrite=settings.overwrite, cleanup=cleanup)
+    sinks += open_data(targets, about, overwrite=overwrite, cleanup=cleanup)
     return sinks
+
+
+def _recorder(path: Path, settings: Settings, info: SourceInfo) -> Recorder:
+    asked = {"crf": settings.crf, "segment": settings.segment}
+    options: dict[str, Any] = {name: n for name, n in asked.items() if n is not None}
+    return Recorder(
+        path,
+        overwrite=settings.overwrite,
+        rate=info.rate,
+        time_base=info.time_base,
+        audio_from=_sound(info),
+        aspect=info.aspect,
+        start=None if settings.span.start else 0.0,  # a part of a file starts at 0
+        min_free=settings.min_free << 20,
+        **options,
+    )
 
 
 def _sound(info: SourceInfo) -> Path | None:

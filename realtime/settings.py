@@ -92,6 +92,15 @@ class Settings:
         """What was given as networks: files, or names of fetched ones."""
         return self.detector, self.pose, self.compare
 
+    @property
+    def outputs(self) -> list[Path]:
+        """The files and folders that are written. Raises UsageError for --data that cannot be."""
+        json = Path(self.json) if self.json and self.json != "-" else None
+        pictures = self.output, self.screenshot, self.pictures
+        told = self.report, self.status_file, self.log_file
+        data = (parse_target(text).path for text in self.data)
+        return [*filter(None, (*pictures, json, *told)), *data]
+
 
 DEFAULTS: dict[str, Any] = {
     "device": (), "input": (), "start": "", "end": "", "stride": 1, "seed": 0, "json": None,
@@ -122,6 +131,30 @@ def _moment(text: str, name: str) -> int | float | None:
 
 def validate(s: Settings) -> None:
     """Ranges and combinations. Raises UsageError."""
+    _validate_numbers(s)
+    check_place(s.compute, s.threads)
+    if len(s.device) + len(s.input) > 1:
+        _validate_several(s)
+    if s.headless and (s.show or s.fullscreen):
+        raise UsageError("--headless excludes --show and --fullscreen")
+    check_no_input((s.log_file, s.status_file), s.input, s.networks)
+    _validate_outputs(s)
+    _ = s.span
+    check_bench(s, DEFAULTS)
+    if s.format and not s.data:
+        raise UsageError(f"--format {s.format} goes with --data FILE")
+    if s.explain and (s.output or s.json or s.data or s.report or s.screenshot or s.pictures):
+        raise UsageError("--explain works on one frame and leaves; give it without other outputs")
+    if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
+        raise UsageError("--compare takes one network, and goes without --explain and --select ID")
+    if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
+        raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
+    if len(set(map(_absolute, s.outputs))) < len(s.outputs):
+        names = ", ".join(sorted(map(str, s.outputs)))
+        raise UsageError(f"two outputs have the same name: {names}")
+
+
+def _validate_numbers(s: Settings) -> None:
     for name in ("detector_score", "min_score", "min_joint_score"):
         value = getattr(s, name)
         if not 0 <= value <= 1:
@@ -140,12 +173,10 @@ def validate(s: Settings) -> None:
         raise UsageError(f"--min-free {s.min_free}: expected 0 or more MiB")
     if s.seed < 0 or any(number < 0 for number in s.device):
         raise UsageError("--seed and --device take numbers from 0")
-    check_place(s.compute, s.threads)
-    if len(s.device) + len(s.input) > 1:
-        _validate_several(s)
-    if s.headless and (s.show or s.fullscreen):
-        raise UsageError("--headless excludes --show and --fullscreen")
-    check_no_input((s.log_file, s.status_file), s.input, s.networks)
+
+
+def _validate_outputs(s: Settings) -> None:
+    """What each output may be called, and --segment, which is about one."""
     if s.output is not None and s.output.suffix.lower() not in (".mp4", ".m4v", ".mov"):
         raise UsageError(
             f"--output {s.output}: expected a name ending in .mp4 (pictures: --pictures FOLDER)"
@@ -158,21 +189,6 @@ def validate(s: Settings) -> None:
         raise UsageError(f"--screenshot {s.screenshot}: expected a name ending in .png")
     if s.pictures is not None and not s.pictures.name:
         raise UsageError(f"--pictures {s.pictures}: expected the name of a folder of its own")
-    _ = s.span
-    check_bench(s, DEFAULTS)
-    if s.format and not s.data:
-        raise UsageError(f"--format {s.format} goes with --data FILE")
-    if s.explain and (s.output or s.json or s.data or s.report or s.screenshot or s.pictures):
-        raise UsageError("--explain works on one frame and leaves; give it without other outputs")
-    if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
-        raise UsageError("--compare takes one network, and goes without --explain and --select ID")
-    if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
-        raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
-    own = (s.output, s.json, s.screenshot, s.pictures, s.report, s.log_file, s.status_file)
-    outputs = [str(p) for p in own if p and str(p) != "-"]
-    outputs += [str(parse_target(text).path) for text in s.data]
-    if len({_absolute(p) for p in outputs}) < len(outputs):
-        raise UsageError("two outputs have the same name: " + ", ".join(sorted(outputs)))
 
 
 def _validate_several(s: Settings) -> None:
@@ -185,8 +201,8 @@ def _validate_several(s: Settings) -> None:
         raise UsageError("--json - takes one source; a file gets a number for each of several")
 
 
-def _absolute(path: str) -> str:
+def _absolute(path: Path) -> Path:
     try:
-        return str(Path(path).parent.resolve() / Path(path).name)
+        return path.parent.resolve() / path.name
     except OSError:  # the current folder is gone
         return path
