@@ -75,8 +75,9 @@ class Timeline:
 
     def at(self, stamp: float | None) -> float:
         """The time of the frame that has just arrived with this timestamp in seconds."""
-        self._start = self._clock() if self._start is None else self._start
-        time = self.now
+        now = self._clock()
+        self._start = now if self._start is None else self._start
+        time = now - self._start
         if stamp is not None and self._slow < self.SLOW:
             time = self._placed(stamp, time)
         self._last = max(time, self._last + self.STEP)
