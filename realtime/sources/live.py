@@ -68,8 +68,7 @@ class Timeline:
         self._frames = 0  # since the offset is new
         self._slow = 0
 
-    @property
-    def now(self) -> float:
+    def passed(self) -> float:
         """Seconds since the first frame; 0 before it."""
         return 0.0 if self._start is None else self._clock() - self._start
 
@@ -166,7 +165,7 @@ class LiveSource:
     def _remaining(self) -> float:
         """Seconds to the end of the span, which comes also while there are no frames."""
         end = self._span.end
-        return end - self._timeline.now if isinstance(end, float) else math.inf
+        return end - self._timeline.passed() if isinstance(end, float) else math.inf
 
     def _connection(self) -> Generator[Frame, None, None]:
         self._timeline.restart()
