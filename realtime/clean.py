@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,12 +84,31 @@ def _run(args: argparse.Namespace) -> None:
         frames = [f._replace(poses=f.poses[f.poses.ids == args.id]) for f in frames]
     how = Cleaning(args.fix_swaps, args.median, args.fill, args.butterworth, args.least_score)
     if how != Cleaning(least_score=how.least_score):
+        notes += _undone(frames, how)
         frames = clean(frames, how)
     named = any(frame.file for frame in frames)
     about = About(args.input.name, named, args.angles, args.least_score)
     notes += write(frames, targets, about, args.overwrite)
     for note in notes:
         print(f"posestream: note: {note}", file=sys.stderr)
+
+
+def _undone(frames: Sequence[LoadedFrame], how: Cleaning) -> list[str]:
+    """What cleaning cannot do to these frames, which nobody would see."""
+    ids = np.concatenate([np.zeros(0, np.int64), *(frame.poses.ids for frame in frames)])
+    if len(ids) and ids.max() < 0:
+        return ["nobody has an id, as in independent images: nothing was cleaned"]
+    missing = [
+        after.frame - before.frame - 1
+        for before, after in pairwise(frames)
+        if after.time - before.time <= how.fill
+    ]
+    if any(missing):
+        return [
+            f"{sum(missing)} frames that could be filled are not in the file and stay out (dropped"
+            " ones; in CSV and COCO those without people: clean JSON Lines, JSON or NPZ instead)"
+        ]
+    return []
 
 
 def write(

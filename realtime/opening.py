@@ -77,13 +77,25 @@ def open_source(settings: Settings) -> Source:
     name = STANDARD_INPUT if name == "-" else name
     path = Path(name)
     if not check_input(name) or path.is_dir() or is_image(path):
-        if parse_choice(settings.select) != EVERYBODY and not settings.sequence:
-            raise UsageError(
-                f"--select {settings.select}: independent images have nobody who could be"
-                " followed from one to the next; add --sequence if they are those of a video"
-            )
+        if not settings.sequence:
+            _check_independent(settings)
         return open_images(name, span, settings.sequence)
     return open_file(path, span)
+
+
+def _check_independent(settings: Settings) -> None:
+    """What needs people who are the same from picture to picture: refused where it would choose
+    somebody, told where it would do nothing. Raises UsageError."""
+    video = "add --sequence if they are those of a video"
+    if parse_choice(settings.select) != EVERYBODY:
+        raise UsageError(
+            f"--select {settings.select}: independent images have nobody who could be"
+            f" followed from one to the next; {video}"
+        )
+    idle = ["--fix-swaps"] if settings.fix_swaps else []
+    idle += [f"--smooth {settings.smooth}"] if settings.smooth in ("data", "all") else []
+    if idle:
+        logger.warning("%s: nothing is done to independent images; %s", " and ".join(idle), video)
 
 
 def wants_window(settings: Settings, info: SourceInfo) -> bool:

@@ -273,3 +273,22 @@ def test_joints_that_are_no_numbers_are_gaps(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"frame":0,"time":null,"people":[]}\n', encoding="utf-8")
     assert np.isnan(load(path)[0].time) and main([str(path), "--out", str(tmp_path / "a.csv")]) == 0
+
+
+def test_what_cleaning_cannot_do_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frames without people are not in CSV, and images have no ids."""
+    line = [1.0, 2.0, None, None, 5.0, 6.0]
+    out = ["--out", str(tmp_path / "o.jsonl"), "--overwrite", "--fill"]
+    for format_, long, said in (("csv", "0.2", "2 frames"), ("csv", "0.05", ""), ("npz", "1", "")):
+        to = target(tmp_path, format_)
+        to.path.unlink(missing_ok=True)
+        write(to, [posed(f.frame, f.time, f.poses) for f in walk(line)])
+        assert main([str(to.path), *out, long]) == 0
+        told = capsys.readouterr().err
+        assert told.startswith(f"posestream: note: {said}") if said else not told
+    to.path.unlink()
+    write(to, [posed(n, float(n), one(1.0, -1)) for n in range(3)])
+    assert main([str(to.path), *out, "1"]) == 0
+    assert "nobody has an id" in capsys.readouterr().err

@@ -264,6 +264,22 @@ def test_people_in_unrelated_images_have_no_ids(tmp_path: Path) -> None:
     assert ids[0] == {-1} and ids[1] and min(ids[1]) > 0
 
 
+def test_what_is_done_over_time_is_not_done_to_unrelated_images_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    asked = ["--input", str(tmp_path), "--headless"]
+    for words, told in (
+        (["--smooth", "data"], ["--smooth data: nothing is done"]),
+        (["--fix-swaps", "--smooth", "all"], ["--fix-swaps and --smooth all: nothing is done"]),
+        (["--smooth", "display"], []),
+        (["--smooth", "data", "--sequence"], []),
+    ):
+        caplog.clear()
+        open_source(parse([*asked, *words]))
+        assert [text.partition(" to ind")[0] for text in caplog.messages] == told
+
+
 def test_mistaken_inputs_say_what_may_have_been_meant(tmp_path: Path) -> None:
     media.video(tmp_path / "walk.mp4", 2)
     song = media.video(tmp_path / "song.mp4", audio="only")
