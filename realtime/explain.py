@@ -131,6 +131,9 @@ def find(source: Source, detector: Detector, number: int | None) -> tuple[Frame,
             looked += 1
             if number is not None and frame.index < number:
                 continue
+            if number is not None and frame.index > number and not source.info.live:
+                text = f"frame {number} is not among those that are read; see --start and --stride"
+                raise InputError(f"{source.info.name}: {text}")
             found = detector([frame])[0]
             if len(found):
                 return frame, found
@@ -250,10 +253,11 @@ def joints_page(steps: Steps, style: Style) -> Image:
         )
         tile = draw(Frame(0, 0.0, enlarged(steps.crops.pixels[n], steps.scale)), here, style)
         known = int((one.joint_scores >= style.min_joint_score).sum())
-        tiles.append(Tile(tile, f"person {n + 1}: {known} of {len(JOINTS)} joints"))
+        tiles.append(Tile(tile, f"person {n + 1}: {known} of {len(JOINTS)}"))
     text = (
         f"The peaks of all maps make a pose. Joints below a score of {style.min_joint_score:g} are"
-        f" hidden. Blue is the person's own left, orange the right. {_shown(steps)}"
+        f" hidden; below each how many are left. Blue is the person's own left,"
+        f" orange the right. {_shown(steps)}"
     )
     return page("4 One pose for each person", text, grid(tiles, COLUMNS))
 

@@ -143,8 +143,11 @@ def validate(s: Settings) -> None:
     check_bench(s, DEFAULTS)
     if s.format and not s.data:
         raise UsageError(f"--format {s.format} goes with --data FILE")
-    if s.explain and (s.output or s.json or s.data or s.report or s.screenshot or s.pictures):
-        raise UsageError("--explain works on one frame and leaves; give it without other outputs")
+    others = (s.output, s.json, s.data, s.report, s.screenshot, s.pictures)
+    if s.explain and any((*others, s.serve, s.status_file, s.show, s.fullscreen)):
+        raise UsageError(
+            "--explain works on one frame and leaves; give it without window, page, other outputs"
+        )
     if s.compare and (s.explain or str(s.compare) == "auto" or s.select.isdigit()):
         raise UsageError("--compare takes one network, and goes without --explain and --select ID")
     if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):

@@ -123,8 +123,8 @@ def test_frames_that_cannot_be_explained() -> None:
         def __call__(self, frames: list[Frame]) -> list[Detections]:
             return [Detections.empty() for _ in frames]
 
-    def look(number: int | None) -> None:
-        find(open_demo(0, Span(0, 3)), Blind(), number)  # type: ignore[arg-type]
+    def look(number: int | None, span: Span | None = None) -> None:
+        find(open_demo(0, span or Span(0, 3)), Blind(), number)  # type: ignore[arg-type]
 
     with pytest.raises(InputError, match="nobody was found in 3 frames"):
         look(None)
@@ -132,11 +132,17 @@ def test_frames_that_cannot_be_explained() -> None:
         look(1)
     with pytest.raises(InputError, match="there is no frame 9; 3 frames were read"):
         look(9)
+    for span in (Span(5, 8), Span(0, 8, 2)):
+        with pytest.raises(InputError, match="frame 3 is not among those that are read"):
+            look(3, span)
 
 
 def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
     for wrong in (
         ["--explain", "a", "--output", "b.mp4"],
+        ["--explain", "a", "--status-file", "b.json"],
+        ["--explain", "a", "--serve"],
+        ["--explain", "a", "--show"],
         ["--explain-frame", "3"],
         ["--explain", "a", "--explain-frame", "-1"],
     ):
