@@ -147,7 +147,8 @@ class Screen:
             self._refresh()
         now = perf_counter()
         if now - self._drawn > REDRAW and self._source.status.state not in ("live", "ended"):
-            self._window.show(draw_state(self._picture, self._source.status.describe()))
+            state = draw_state(self._picture, self._source.status.describe())
+            self._window.show(state, card=self._picture is None)
             self._drawn = now
 
     def _refresh(self) -> None:

@@ -71,7 +71,7 @@ class Window:
         self.pictures: list[np.ndarray] = []
         self.full: list[bool] = []
 
-    def show(self, picture: np.ndarray) -> None:
+    def show(self, picture: np.ndarray, card: bool = False) -> None:
         self.pictures.append(picture)
 
     def pump(self) -> str | None:

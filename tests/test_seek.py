@@ -196,7 +196,7 @@ class Window:
         self.keys: Script = iter(())  # type: ignore[assignment]
         self.pictures = 0
 
-    def show(self, picture: Image) -> None:
+    def show(self, picture: Image, card: bool = False) -> None:
         self.pictures += 1
 
     def pump(self) -> str | None:

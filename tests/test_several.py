@@ -217,7 +217,7 @@ class LostWindow:
     def fill_screen(self, on: bool) -> None:
         """There is no screen."""
 
-    def show(self, picture: object) -> None:
+    def show(self, picture: object, card: bool = False) -> None:
         raise AssertionError("there is no display")
 
 

@@ -166,6 +166,33 @@ def test_the_whole_screen_is_for_pictures(display: Display) -> None:
     assert done.stdout.split() == ["0", "1", "1", "0", "1"], done.stderr
 
 
+SIZED = """
+import cv2, numpy as np
+from realtime.sinks.window import Window
+window = Window("sized")
+def size(wide, high, **more):
+    window.show(np.zeros((high, wide, 3), np.uint8), **more)
+    for _ in range(20):
+        window.pump()
+    print(*cv2.getWindowImageRect("sized")[2:])
+size(640, 360, card=True)
+size(800, 600)
+size(640, 360)
+window.close()
+"""
+
+
+@needs_x
+@needs_qt
+def test_the_window_has_the_size_of_the_video_though_it_began_with_a_card(display: Display) -> None:
+    env = {**os.environ, "DISPLAY": display.name}
+    env.pop("XAUTHORITY", None)
+    command = [sys.executable, "-c", SIZED]
+    done = subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=60)
+    sizes = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert sizes == [(640, 360), (800, 600), (800, 600)], done.stderr
+
+
 @needs_x
 @needs_qt
 def test_a_display_that_dies_is_noticed() -> None:
@@ -278,6 +305,7 @@ def test_large_pictures_fit_the_screen() -> None:
     assert size(3600, 1800) == (900, 450)
     assert size(1080, 1920) == (405, 720)
     assert size(1, 10**5) == (1, 720)
+    assert size(178, 100) == (534, 300)
 
 
 def test_names_of_keys() -> None:

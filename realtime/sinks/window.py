@@ -15,6 +15,8 @@ _SCREEN_WH = (1280, 800)
 """Assumed where the screen cannot be asked."""
 _SHARE = 0.9
 """How much of the screen a window takes at most."""
+_LEAST = 300
+"""Pixels of the shorter side of a window below which a small picture is enlarged."""
 _NAMES = {27: "esc", 13: "enter", 9: "tab", 8: "backspace", 32: "space"}
 _SPECIAL = {
     "left": (0xFF51, 0xFF96, 0x250000, 0xF702),  # X11, X11's keypad, Windows, macOS
@@ -38,7 +40,8 @@ def display_available() -> bool:
 
 
 class Window:
-    """A window called title, as large as the first picture or as the screen allows.
+    """A window called title, as large as the first picture, enlarged when that is very small, or
+    as the screen allows.
 
     The user may resize it; the picture keeps its proportions. Once the display is lost nothing is
     drawn any more and pump() says so: cv2 would end the process. When the display goes away within
@@ -49,20 +52,21 @@ class Window:
     def __init__(self, title: str) -> None:
         self._title = title
         self._server = XServer(os.environ.get("DISPLAY", "")) if _on_x11() else None
-        self._shown = False
+        self._shown = self._sized = False
         self._lost = False
         self._closed = False
         self._full = False
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         cv2.namedWindow(title, flags)
 
-    def show(self, picture: Image) -> None:
-        """Draw a picture, uint8 (H, W, 3) BGR; pump() brings it to the screen."""
+    def show(self, picture: Image, card: bool = False) -> None:
+        """Draw a picture, uint8 (H, W, 3) BGR; pump() brings it to the screen. card: it says why
+        there is no picture yet, so the size of the window is still to come."""
         if not self._usable():
             return
-        if not self._shown:
+        if not self._shown or not (self._sized or card or self._full):
             cv2.resizeWindow(self._title, fitted(picture, self._screen_wh()))
-            self._shown = True
+        self._shown, self._sized = True, self._sized or not card
         cv2.imshow(self._title, picture)
 
     def pump(self) -> str | None:
@@ -117,9 +121,11 @@ class Window:
 
 
 def fitted(picture: Image, screen_wh: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a window: those of the picture, reduced until they fit the screen."""
+    """Width and height of a window: those of the picture, a multiple where it is very small,
+    reduced until they fit the screen."""
     height, width = picture.shape[:2]
-    scale = min(1.0, _SHARE * screen_wh[0] / width, _SHARE * screen_wh[1] / height)
+    wanted = max(1, -(-_LEAST // min(height, width)))
+    scale = min(wanted, _SHARE * screen_wh[0] / width, _SHARE * screen_wh[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
