@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from time import perf_counter
 
 
@@ -28,7 +30,7 @@ class Progress:
             self._part, self._from, self._start = part, done, now
         if self._enabled and now >= self._next:
             self._next = now + 0.2
-            sys.stderr.write("\r\x1b[K" + self.line(done, now - self._start))
+            sys.stderr.write("\r\x1b[K" + on_one_line(self.line(done, now - self._start)))
             sys.stderr.flush()
 
     def line(self, done: int, seconds: float) -> str:
@@ -38,7 +40,7 @@ class Progress:
             return f"{done} frames  {rate:.1f} fps"
         filled = min(self.WIDTH, self.WIDTH * done // self._total)
         bar = "#" * filled + "." * (self.WIDTH - filled)
-        left = f"{max(0, self._total - done) / rate:.0f} s left" if rate else ""
+        left = f"{duration(max(0, self._total - done) / rate)} left" if rate else ""
         return f"[{bar}] {done}/{self._total}  {rate:.1f} fps  {left}"
 
     def clear(self) -> None:
@@ -50,3 +52,19 @@ class Progress:
     def close(self) -> None:
         self.clear()
         self._enabled = False
+
+
+def duration(seconds: float) -> str:
+    """For people: 48 s, 12 min, 7.5 h."""
+    if seconds < 99:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def on_one_line(text: str) -> str:
+    """As much of it as the terminal at standard error has room for: what it breaks into two lines
+    cannot be taken away again."""
+    with suppress(OSError):
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        return text[: columns - 1] if columns > 1 else text
+    return text

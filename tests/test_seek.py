@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import subprocess
@@ -496,6 +497,30 @@ def test_the_progress_line_tells_the_place() -> None:
     assert " 30/600  30.0 fps  19 s left" in progress.line(30, 1.0)
     progress.update(301, part=1)
     assert " 331/600  30.0 fps  9 s left" in progress.line(331, 1.0)
+    assert progress.line(302, 3.0).endswith("15 min left")
+
+
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize(("columns", "longest"), [(20, 19), (0, 99)])
+def test_the_progress_line_takes_one_line(
+    monkeypatch: pytest.MonkeyPatch, columns: int, longest: int
+) -> None:
+    """One that the terminal breaks could not be taken away, and the next came below it."""
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((columns, 24)))
+    Progress(600, enabled=True).update(300)
+    line = terminal.getvalue().removeprefix("\r\x1b[K")
+    assert line.startswith("[###############") and 19 <= len(line) <= longest
+    assert columns or " 300/600 " in line  # whose width nobody knows
 
 
 def test_faces_hidden_after_a_seek_back_hide_frames_drawn_before() -> None:

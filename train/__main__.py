@@ -26,6 +26,7 @@ COMMANDS = (
 )
 """Modules with add_command(commands), which adds their subcommands: each sets run to a function
 from the options to the exit code, and loads heavy libraries only there."""
+WHAT = "Train networks, measure them, write them as model files."
 INSTALL = "install posestream[train] (README, Training)"
 
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="posestream-train", description=__doc__)
+    parser = Parser(prog="posestream-train", description=WHAT)
     commands = parser.add_subparsers(required=True, metavar="command")
     for name in COMMANDS:
         importlib.import_module(name).add_command(commands)

@@ -6,10 +6,12 @@ import sys
 from collections import deque
 from time import perf_counter
 
+from realtime.progress import on_one_line
+
 QUIET = 30.0
 """Seconds between lines where standard error is no terminal."""
 REDRAW = 0.5
-WIDTH = 24
+WIDTH = 12
 SPAN = 60.0
 """Seconds over which speed is measured."""
 
@@ -39,11 +41,11 @@ class Progress:
             self._seen.popleft()
         self._next = now + (REDRAW if self._terminal else QUIET)
         text = self.line(step, loss, rate, self._speed())
-        sys.stderr.write(f"\r\x1b[K{text}" if self._terminal else f"{text}\n")
+        sys.stderr.write(f"\r\x1b[K{on_one_line(text)}" if self._terminal else f"{text}\n")
         sys.stderr.flush()
 
     def line(self, step: int, loss: dict[str, float], rate: float, speed: float) -> str:
-        """For example "epoch 3 [####....] 120/400  31.0/s  loss 0.12  rate 0.001  2 h 05 left".
+        """For example "epoch 3 [####....] 120/400  2 h 05 left  31.0/s  loss 0.12  rate 0.001".
 
         speed: steps a second.
         """
@@ -53,8 +55,8 @@ class Progress:
         left = readable((self._steps - step) / speed) if speed else "?"
         return (
             f"epoch {max(step - 1, 0) // self._in_epoch + 1} [{bar:.<{WIDTH}}] "
-            f"{inside}/{self._in_epoch}  {speed * self._samples:.1f}/s  {parts}  "
-            f"rate {rate:.3g}  {left} left"
+            f"{inside}/{self._in_epoch}  {left} left  {speed * self._samples:.1f}/s  {parts}  "
+            f"rate {rate:.3g}"
         )
 
     def pause(self) -> None:

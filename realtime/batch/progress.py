@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from realtime.batch.items import Item
+from realtime.progress import duration, on_one_line
 from realtime.sources.container import shown
 
 LISTED = 40
@@ -56,7 +57,7 @@ class Progress:
             return
         self._next = now + (0.5 if terminal else EVERY)
         line = self.line(now - self._began, workers, coming)
-        sys.stderr.write(f"\r\x1b[K{line}" if terminal else f"posestream: {line}\n")
+        sys.stderr.write(f"\r\x1b[K{on_one_line(line)}" if terminal else f"posestream: {line}\n")
         sys.stderr.flush()
         self._drawn = terminal
 
@@ -129,10 +130,3 @@ def _columns(rows: list[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in table
     ]
-
-
-def duration(seconds: float) -> str:
-    """For people: 48 s, 12 min, 7.5 h."""
-    if seconds < 99:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

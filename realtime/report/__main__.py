@@ -35,7 +35,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog=program("realtime.report"),
         description="An HTML page of a run: who was there when and where, joint angles, how sure"
-        " it all is, speed and drops.",
+        " it\nall is, speed and drops.",
         epilog=EPILOG,
     )
     add = parser.add_argument
