@@ -134,6 +134,7 @@ def test_status_and_log_tell_the_story_once(caplog: pytest.LogCaptureFixture) ->
     assert lines[0] == "cam: the sender closed the connection; trying again in 1 s"
     assert lines[1] == "cam: connection refused; trying again in 2 s"
     assert lines[-1] == "cam: frames again"
+    assert {r.levelname for r in caplog.records} == {"WARNING"}  # seen without -v
     assert len(lines) == 2 + 2 + 1  # the same trouble once a minute
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import socket
@@ -355,6 +356,32 @@ def test_a_file_without_a_known_duration_is_one(tmp_path: Path, name: str) -> No
         source = open_url(f"{server.url}/{name}")
         assert not source.info.live
         assert len(list(source.frames())) == 20 and not source.status.damage
+
+
+def test_a_file_whose_size_the_server_does_not_know(clips: dict[str, bytes]) -> None:
+    with http_server({"/clip.mp4": clips["clip.mp4"]}, live=True) as server:
+        source = open_url(f"{server.url}/clip.mp4")
+        assert not source.info.live
+        with reading(source) as frames:
+            assert len(list(frames)) == FRAMES
+    with http_server({"/cam": growing(FRAMES)}, live=True) as server:
+        source = open_url(f"{server.url}/cam")
+        assert source.info.live  # a camera that sends an mp4 without an end
+        source.close()
+
+
+def growing(count: int) -> bytes:
+    """An mp4 as it is sent while it is made: in fragments, without a duration."""
+    with io.BytesIO() as file:
+        moved = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        with av.open(file, "w", format="mp4", options=moved) as out:
+            stream = out.add_stream("libx264", rate=25, options={"g": "5"})
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for n in range(count):
+                frame = av.VideoFrame.from_ndarray(picture(n, (64, 48)), format="bgr24")
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+        return file.getvalue()
 
 
 def test_frames_that_an_edit_list_leaves_out_are_no_damage(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ class LiveSource:
 
     def _arrived(self) -> None:
         if self._backoff.attempts:
-            logger.info("%s: frames again", self.info.name)
+            logger.warning("%s: frames again", self.info.name)
         self._backoff.reset()
         self._logged = ("", 0.0)
         self.status.frame()

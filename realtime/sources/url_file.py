@@ -29,7 +29,10 @@ ENDLESS = ("mpjpeg", "hls", "dash")
 
 def is_file(container: av.container.InputContainer) -> bool:
     """Whether what a web server sends has an end: its size is known, and its duration where the
-    size alone says nothing. Many files have none (raw H.264, WebM of browsers, MPEG-TS)."""
+    size alone says nothing. Many files have none (raw H.264, WebM of browsers, MPEG-TS). Of servers
+    that do not know the size, what has an index of its frames."""
+    if any(stream.frames > 0 for stream in container.streams.video):
+        return True
     known = bool(container.duration and container.duration > 0)
     return container.size > 0 and (known or container.format.name not in ENDLESS)
 
@@ -110,8 +113,9 @@ class UrlFile:
                     time, index, count = clock.time(picture), count, count + 1
                     yield from self._frame(index, time, picture)
         except DAMAGE as error:
-            self._ended_early(broken_by(error, self._timeouts), count)
-            early = True
+            early = not 0 < self._declared <= count  # the end, where the server knows no size
+            if early:
+                self._ended_early(broken_by(error, self._timeouts), count)
         self._note_damage(count, early)
 
     def _ended_early(self, broken: Broken, count: int) -> None:
