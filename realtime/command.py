@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from realtime.console import complain, secure
+from realtime.console import complain, drop_stdout, flush_stdout, secure
 from realtime.errors import PosestreamError, UsageError
 
 
@@ -76,11 +77,18 @@ def program(module: str = "") -> str:
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work; 0, or the code of its error, which is told in one line on standard error."""
+    """Do the work; 0, or the code of its error, which is told in one line on standard error; 130
+    after Ctrl-C. A reader of standard output that has gone is no error."""
     secure()
     try:
         work()
     except PosestreamError as error:
         complain(error)
         return error.exit_code
+    except BrokenPipeError:
+        drop_stdout()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        flush_stdout()
     return 0

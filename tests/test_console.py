@@ -89,6 +89,21 @@ def test_what_has_no_letters_is_printed_as_escapes(code: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "m\\udcffde\n", "")
 
 
+@pytest.mark.parametrize(
+    ("work", "code"), [("print('a')", 0), ("(_ for _ in ()).throw(KeyboardInterrupt)", 130)]
+)
+def test_a_command_whose_reader_has_gone_or_that_is_stopped_says_nothing(
+    work: str, code: int
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = f"from realtime.command import exit_code; raise SystemExit(exit_code(lambda: {work}))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 def test_media_foundation_is_told_before_opencv_is_loaded() -> None:
     code = (
         "import os, sys, realtime; assert 'cv2' not in sys.modules; "
