@@ -125,9 +125,8 @@ def say_what_is_kept(settings: Settings) -> None:
 
 def _leaves_something(settings: Settings) -> bool:
     """Whether there is anything of a run but its window."""
-    s = settings
-    files = s.output or s.json or s.data or s.screenshot or s.pictures or s.report
-    return bool(files or s.serve)
+    files = set(settings.outputs) - {settings.status_file, settings.log_file}
+    return bool(files or settings.json or settings.serve)
 
 
 def check_outputs(settings: Settings, inputs: Sequence[str]) -> None:

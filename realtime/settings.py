@@ -143,8 +143,8 @@ def validate(s: Settings) -> None:
     check_bench(s, DEFAULTS)
     if s.format and not s.data:
         raise UsageError(f"--format {s.format} goes with --data FILE")
-    others = (s.output, s.json, s.data, s.report, s.screenshot, s.pictures)
-    if s.explain and any((*others, s.serve, s.status_file, s.show, s.fullscreen)):
+    others = {*s.outputs} - {s.log_file}
+    if s.explain and (others or s.json or s.serve or s.show or s.fullscreen):
         raise UsageError(
             "--explain works on one frame and leaves; give it without window, page, other outputs"
         )

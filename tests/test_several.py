@@ -19,6 +19,7 @@ from media import barcode, cut, number_in, video
 from xserver import needs_x, press, x_server
 
 from realtime import several
+from realtime.cli import parse
 from realtime.desk import Desk
 from realtime.draw import Style
 from realtime.grid import SIZE_WH, Grid, Tile, side_by_side
@@ -135,6 +136,16 @@ def test_pictures_side_by_side(count: int, cells: tuple[int, int]) -> None:
         size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
         left, top = (wide - size[0]) // 2, (tall - size[1]) // 2
         assert number_in(cell[top : top + size[1], left : left + size[0]]) == n + 1
+
+
+def test_every_output_has_the_number_of_its_source() -> None:
+    """All but the log, which is one for all."""
+    words = "--output a.mp4 --json b.jsonl --data c.csv --screenshot d.png --pictures e"
+    told = "--report f.json --status-file g.json --log-file h.txt"
+    settings = parse(f"--input x --input y {words} {told}".split())
+    first, second = (set(part.outputs) for part in several.divided(settings))
+    assert len(first) == len(second) == 8 == len(settings.outputs)
+    assert first & second == {settings.log_file}
 
 
 @pytest.mark.parametrize(
