@@ -258,6 +258,21 @@ def test_openpose_files_are_called_as_openpose_calls_them(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("format_", ["csv", "csv-wide"])
+def test_an_angle_that_is_not_known_is_an_empty_cell(tmp_path: Path, format_: str) -> None:
+    poses, to = people(np.random.default_rng(5), [1]), target(tmp_path, format_)
+    poses.joint_scores[:] = 1
+    poses.joint_scores[0, JOINTS.index("right_ankle")] = 0.1
+    write(to, [posed(0, 0.0, poses)], About("a.mp4", angles=True))
+    head, *rows = (line.split(",") for line in to.path.read_text().splitlines())
+    if format_ == "csv":
+        cells = {row[head.index("joint")]: row[-1] for row in rows}
+    else:
+        cells = {name.removesuffix("_angle"): c for name, c in zip(head[-8:], rows[0][-8:])}
+    assert cells["right_knee"] == "" and 0 <= float(cells["left_knee"]) <= 180
+    assert "nan" not in to.path.read_text()
+
+
 # On the disk
 
 

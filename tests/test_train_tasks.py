@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from train.coco import open_set
 from train.config import Config
 from train.demo_data import write_set
 from train.detector import OF_POSE, DetectorTask
-from train.detector_data import detector_sample
+from train.detector_data import GREY, _centre_targets, _targets, detector_sample
 from train.detector_loss import box_loss, centre_loss, detector_loss, joint_loss
 from train.detector_net import DetectorTrainer, PersonDetector
 from train.learner import Learner
@@ -276,6 +277,17 @@ def test_mirrored_samples_are_mirror_images(people: str) -> None:
     np.testing.assert_array_equal(plain["counted"][:, ::-1], mirrored["counted"])
 
 
+def test_what_is_labelled_is_mirrored_as_well(people: str) -> None:
+    """A person of whom one shoulder is labelled, in a mirror."""
+    config = detector_config(people, **(STILL | {"flip": 1.0}))
+    picture = open_set(people).pictures[0]
+    joints = picture.people[0].joints.copy()
+    joints[np.arange(17) != 5, 2] = 0
+    single = replace(picture, people=(replace(picture.people[0], joints=joints),))
+    sample = detector_sample(single, config, np.random.default_rng(5))
+    assert np.flatnonzero(sample["joints"].any((1, 2))).tolist() == [6]
+
+
 def test_crowds_and_unknown_people_are_not_asked_for(people: str) -> None:
     config = detector_config(people, **STILL)
     picture = open_set(people).pictures[0]
@@ -290,6 +302,69 @@ def test_crowds_and_unknown_people_are_not_asked_for(people: str) -> None:
     np.testing.assert_array_equal(partly["centres"], whole["centres"])
     nobody = detector_sample(replace(picture, people=()), config, rng())
     assert nobody["centres"].max() == 0 and (nobody["counted"] == 1).all()
+
+
+def test_a_small_person_counts_before_a_large_one_and_in_a_crowd() -> None:
+    boxes = np.float32([[60, 40, 80, 80], [0, 0, 159, 127]])
+    both, small = np.array([True, True]), np.array([True, False])
+    i, j = 15, 17  # the cell of the small one's centre, whose own is at 69.5, 61.5
+    for order in ([0, 1], [1, 0]):
+        sample = _centre_targets(boxes[order], both, both, (160, 128), True)
+        assert sample["edges"][:, i, j].tolist() == [9.5, 21.5, 10.5, 18.5]
+        assert sample["centres"][i, j] == 1 and sample["counted"].all()
+    sample = _centre_targets(boxes, small, both, (160, 128), True)
+    assert sample["counted"][i, j] and sample["counted"].mean() < 0.05
+    assert np.argwhere(sample["share"]).tolist() == [
+        [i - 1, j], [i, j - 1], [i, j], [i, j + 1], [i + 1, j]
+    ]  # fmt: skip
+
+
+def test_who_is_hardly_seen_is_not_asked_for_and_not_nobody(people: str) -> None:
+    """A third of a person in the sample, and one of 3 by 6 pixels: neither somebody nor nobody."""
+    whole, small = np.float32([60, 40, 80, 80]), np.float32([110, 60, 112.9, 66.9])
+    cases = (np.float32([-40, 10, 19, 100]), False), (small, False), (whole, True)
+    picture, still = open_set(people).pictures[0], np.float32([[1, 0, 0], [0, 1, 0]])
+    inside = np.float32([-0.5, -0.5, 159.5, 127.5])
+    for box, asked in cases:
+        one = replace(picture, people=(replace(picture.people[0], box_xyxy=box),))
+        sample = _targets(one, still, False, inside, (160, 128))
+        assert sample["centres"].max() == asked and sample["counted"].all() == asked
+        assert (sample["share"].sum() > 0.9) == asked
+
+
+def test_two_who_are_at_one_place_are_not_more_than_one(people: str) -> None:
+    picture = open_set(people).pictures[0]
+    one, both = (replace(picture, people=picture.people[:1] * n) for n in (1, 2))
+    config = detector_config(people, **STILL)
+    alone, together = (detector_sample(p, config, np.random.default_rng(1)) for p in (one, both))
+    np.testing.assert_array_equal(alone["joints"], together["joints"])
+    assert alone["joints"].max() > 200
+
+
+def test_joints_beside_labelled_people_are_asked_for_where_all_are_labelled(people: str) -> None:
+    config = detector_config(people, **STILL)
+    picture = open_set(people).pictures[0]
+    whole, partly = (
+        detector_sample(replace(picture, complete=complete), config, np.random.default_rng(1))
+        for complete in (True, False)
+    )
+    assert whole["joints_counted"].all() and 0 < partly["joints_counted"].mean() < 0.9
+    assert partly["joints_counted"][(partly["joints"] > 200).any(0)].mean() > 0.9
+
+
+def test_beside_the_picture_a_sample_is_grey_in_any_light(people: str) -> None:
+    picture, beside = open_set(people).pictures[0], 0
+    light = STILL | dict.fromkeys(("colour", "dark"), 1.0)
+    for seed in range(12):
+        plain, lit = (
+            detector_sample(picture, detector_config(people, **how), np.random.default_rng(seed))
+            for how in (STILL, light)
+        )
+        grey = cv2.erode((plain["image"] == GREY).all(2).astype(np.uint8), np.ones((5, 5)))
+        beside += int(grey.sum())
+        assert (lit["image"][grey > 0] == GREY).all()
+        assert (lit["image"] != plain["image"]).mean() > 0.3
+    assert beside > 1000
 
 
 def test_joints_without_labels_are_not_asked_for(people: str) -> None:

@@ -170,10 +170,13 @@ def _centre_targets(
 
 
 def _region(boxes_xyxy: Float, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """The cells (h, w) whose centre lies in one of the boxes."""
+    """The cells (h, w) whose centre lies in one of the boxes, which are taken to be a cell large at
+    least, so that each has one."""
     x, y = (np.arange(n // STRIDE) * STRIDE + (STRIDE - 1) / 2 for n in size_wh)
-    in_x = (x >= boxes_xyxy[:, :1]) & (x <= boxes_xyxy[:, 2:3])
-    in_y = (y >= boxes_xyxy[:, 1:2]) & (y <= boxes_xyxy[:, 3:4])
+    short = np.maximum(STRIDE - (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]), 0) / 2
+    low, high = boxes_xyxy[:, :2] - short, boxes_xyxy[:, 2:] + short
+    in_x = (x >= low[:, :1]) & (x <= high[:, :1])
+    in_y = (y >= low[:, 1:]) & (y <= high[:, 1:])
     return np.asarray((in_y[:, :, None] & in_x[:, None]).any(0), np.bool_)
 
 
