@@ -70,6 +70,26 @@ def test_nothing_but_results_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "empty").exists()
 
 
+def test_what_others_put_into_the_folders_stays_and_is_no_error(tmp_path: Path) -> None:
+    """macOS leaves a .DS_Store in every folder that somebody looks into."""
+    folder = tmp_path / "p"
+    nothing = Pictures(folder, overwrite=False, stem="a")
+    (folder / ".DS_Store").touch()
+    nothing.close()
+    assert names(folder) == [".DS_Store"]
+    (folder / ".DS_Store").unlink()
+    write(folder, [posed(0)], "a")
+    sink = Pictures(folder, overwrite=True, stem="b")
+    (tmp_path / "p.bak" / ".DS_Store").touch()
+    sink.write(posed(1))
+    sink.close()
+    assert names(folder) == ["b_000001_poses.jpg"] and names(tmp_path / "p.bak") == [".DS_Store"]
+    nothing = Pictures(folder, overwrite=True, stem="c")
+    (folder / ".DS_Store").touch()
+    nothing.close(clean=False)
+    assert names(tmp_path / "p.bak2") == ["b_000001_poses.jpg"]
+
+
 def test_what_a_kill_leaves_is_no_obstacle(tmp_path: Path) -> None:
     write(tmp_path / "p", [posed(0)], "a")
     (tmp_path / "p" / PART).write_bytes(b"half")

@@ -52,21 +52,30 @@ class ResultFolder:
         self.files += 1
 
     def close(self, clean: bool = True) -> None:
-        """Let the old folder go after a clean run; without a file all is as it was before."""
+        """Let the old folder go after a clean run; without a file all is as it was before. What
+        others have put into one of them meanwhile (.DS_Store) stays there."""
         if self._closed:
             return
         self._closed = True
         if not self.files:
-            if self._made:
-                self.folder.rmdir()
-            if self._backup:
-                self._backup.rename(self.folder)
+            self._undo()
         elif self._backup and not clean:
             tell_kept(self.folder, self._backup)
         elif self._backup:
             for path in files_in(self._backup, self._ending):
                 path.unlink()
-            self._backup.rmdir()
+            with suppress(OSError):  # which says that it is not empty
+                self._backup.rmdir()
+
+    def _undo(self) -> None:
+        try:
+            if self._made:
+                self.folder.rmdir()
+            if self._backup:
+                self._backup.rename(self.folder)
+        except OSError:
+            if self._backup:
+                tell_kept(self.folder, self._backup)
 
 
 def files_in(folder: Path, ending: str) -> list[Path]:
