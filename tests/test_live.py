@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import SourceLost
+from realtime.sources.backlog import LATE, Backlog
 from realtime.sources.base import SourceInfo, Span
 from realtime.sources.live import Broken, LiveSource, Picture, Timeline
 from realtime.sources.waiting import Backoff, Handover, within_seconds
@@ -308,3 +309,41 @@ def test_a_late_result_is_put_away() -> None:
         within_seconds(0.05, work, lambda late: gone.set() if late == "camera" else None)
     go.set()
     assert gone.wait(5)
+
+
+# Decoding that is too slow
+
+
+def late(work: float, frames: int, group: int = 25, rate: float = 25.0) -> list[float]:
+    """Ages of the pictures of a stream with a keyframe in each group, which all take work seconds
+    to decode; 0.1 ms to read."""
+    clock = FakeClock()
+    backlog, began, ages = Backlog(clock), clock.now, []
+    for n in range(frames):
+        waited = max(0.0001, began + n / rate - clock.now)
+        clock.now += waited
+        if not backlog.passes_over(n / rate, waited, n % group == 0):
+            clock.now += work
+            ages.append(clock.now - began - n / rate)
+    assert len(ages) + backlog.passed == frames
+    return ages
+
+
+def test_what_cannot_be_decoded_in_time_is_passed_over() -> None:
+    ages = late(work=0.05, frames=3000)  # 20 a second of 25
+    assert max(ages) < LATE + 0.2 and len(ages) > 0.6 * 3000
+    assert len([b for a, b in zip(ages, ages[1:]) if b < a - 1]) > 5  # again and again
+
+
+def test_nothing_is_passed_over_while_decoding_keeps_up() -> None:
+    assert len(late(work=0.039, frames=1000)) == 1000
+
+
+@pytest.mark.parametrize("pause", [1.5, 30.0])
+def test_neither_bursts_nor_jumps_of_timestamps_are_lateness(pause: float) -> None:
+    clock = FakeClock()
+    backlog = Backlog(clock)
+    for n in range(400):
+        waited = pause if n % 40 == 0 else 0.0001  # forty at once, or jumps back at each restart
+        clock.now += waited + 0.01
+        assert not backlog.passes_over(n % 200 / 25, waited, n % 40 == 0)

@@ -22,6 +22,7 @@ from servers import http_server, number_of, picture, rtp_sender, tcp_server, wri
 
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
+from realtime.sources import backlog
 from realtime.sources.base import Source, Span
 from realtime.sources.network import Timeouts
 from realtime.sources.url import is_url, open_url
@@ -485,6 +486,24 @@ def test_what_came_before_it_was_read_is_too_old(clips: dict[str, bytes]) -> Non
         with reading(source) as frames:
             first = next(frames)
     assert number_of(first.image) > FRAMES // 3 and first.index == 0 and first.time == 0
+
+
+def test_what_comes_faster_than_it_is_decoded_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "LATE", 0.4)
+    monkeypatch.setattr(backlog, "BUSY", 0.3)
+    clip = write_video(tmp_path / "clip.ts", 60).read_bytes()
+    with tcp_server(clip, "stall", 2.4) as server:
+        source, numbers = live(server.url), []
+        with reading(source) as frames:
+            began = time.monotonic()
+            while time.monotonic() < began + 2.3:
+                numbers.append(number_of(next(frames).image))
+                time.sleep(0.1)  # in the place of a picture that takes so long to decode
+    assert any("comes faster than it can be decoded" in note for note in source.status.notes)
+    steps = np.diff(numbers) % 16
+    assert (steps > 1).any() and np.median(steps) == 1
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4", "libx264", "libx265"])

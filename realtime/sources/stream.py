@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Event
@@ -12,6 +13,7 @@ import av
 import av.container
 
 from realtime.errors import InputError
+from realtime.sources.backlog import WAITED, Backlog
 from realtime.sources.container import LIMITS, video_stream
 from realtime.sources.decode_video import DAMAGE, Decoder, Upright
 from realtime.sources.live import Broken, Picture
@@ -34,11 +36,15 @@ were 25 a second, however many there are."""
 OLD = 0.5
 """Seconds that a connection may wait for its reader before what has come meanwhile is too old."""
 
-WAITED = 0.005
-"""Seconds in one read after which what it gives is new: nothing else was there to be read."""
-
 CATCH_UP = 3.0
 """Seconds at most that old pictures are passed over for."""
+
+TOO_SLOW = (
+    "comes faster than it can be decoded here; some of it is passed over so that the rest is new"
+    " (give a smaller stream of the camera)"
+)
+
+logger = logging.getLogger(__name__)
 
 Container = av.container.InputContainer
 
@@ -88,14 +94,18 @@ class Stream:
         decoder = Decoder(stream.codec_context, self.status)
         self._upright = Upright()
         self._stamped = not container.format.flags & UNSTAMPED
+        backlog = Backlog(self._clock)
         began = last = self._clock()
         with closing(self._packets(container, stream)) as packets:
             for packet, waited in packets:
                 old = old and waited < WAITED and self._clock() - began < CATCH_UP
-                for frame in decoder.decode(packet):
-                    if not old:
-                        yield from self._picture(frame)
-                    last = self._clock()
+                if backlog.passes_over(seconds_of(packet), waited, packet.is_keyframe):
+                    self._say_too_slow()
+                else:
+                    for frame in decoder.decode(packet):
+                        if not old:
+                            yield from self._picture(frame)
+                        last = self._clock()
                 if closed.is_set():
                     return
                 if self._clock() - last > NO_PICTURE:
@@ -139,12 +149,22 @@ class Stream:
             stream.codec_context.flags |= av.codec.context.Flags.low_delay
         return stream
 
+    def _say_too_slow(self) -> None:
+        line = f"{self._name}: {TOO_SLOW}"
+        if line not in self.status.notes:
+            logger.warning("%s", line)
+            self.status.note(line)
+
     def _picture(self, frame: av.VideoFrame) -> Generator[Picture, None, None]:
         """The picture with its timestamp, or nothing when it cannot be converted."""
         image = self._upright.usable(frame, self.status)
         if image is None:
             return
-        stamp = None
-        if self._stamped and frame.pts is not None and frame.time_base is not None:
-            stamp = float(frame.pts * frame.time_base)
-        yield image, stamp
+        yield image, seconds_of(frame) if self._stamped else None
+
+
+def seconds_of(thing: av.VideoFrame | av.Packet[Any]) -> float | None:
+    """The timestamp of a frame or packet, if it has one."""
+    if thing.pts is None or thing.time_base is None:
+        return None
+    return float(thing.pts * thing.time_base)
