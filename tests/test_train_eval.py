@@ -197,6 +197,27 @@ def test_ap_of_perfect_and_of_shifted_people(tmp_path: Path) -> None:
         assert math.isnan(numbers["APL"])  # nobody is larger than 96x96
 
 
+def test_of_two_poses_of_one_person_the_pipeline_keeps_one(tmp_path: Path) -> None:
+    """So does the measure of its detector, in whose boxes everybody may be found twice."""
+    pictures = coco.open_set(str(write(tmp_path, content(3)))).pictures
+    joints = Labels.of(pictures).joints[..., :2].astype(np.float64)
+    boxes = np.float32([[0, 0, 60, 40]] * 2)
+    twice = [
+        as_poses(np.stack([one, one]), [0.8 - 0.2 * n, 0.9 - 0.2 * n], boxes)
+        for n, one in enumerate(joints)
+    ]
+    read = Read(joints, np.ones(joints.shape[:2]), twice)
+    assert ap_of(pictures, read)["AP"] < ap_of(pictures, read, suppressed=True)["AP"] == 1
+
+
+def test_nobody_in_a_crowd_is_asked_for(tmp_path: Path) -> None:
+    values = content(3)
+    values["annotations"][1]["iscrowd"] = 1
+    pictures = coco.open_set(str(write(tmp_path, values))).pictures
+    assert [len(found) for found in true_boxes(pictures)] == [1, 0, 1]
+    assert len(Labels.of(pictures).areas) == 2
+
+
 def test_sets_that_count_from_one_do_not_become_one(tmp_path: Path) -> None:
     """Perfect people of two sets whose pictures have the same ids."""
     files = [write(tmp_path / name, content(3)) for name in "ab"]
@@ -567,6 +588,19 @@ def test_detector_numbers_are_those_of_the_pipeline(
     assert numbers["AP50"] == wanted["AP50"] > 0.7
     assert numbers["recall"] == wanted["recall"] > 0.7
     assert "AP50_large" in numbers and not any(map(math.isnan, numbers.values()))
+
+
+def test_pictures_in_which_somebody_has_no_label_do_not_tell_of_false_people(
+    demo: Path, detector: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector, "size_step", 0)
+    whole = coco.open_set(str(demo)).pictures[:2]
+    partly = [replace(picture, people=(), complete=False) for picture in whole]
+    numbers = [
+        detector_numbers(lambda b: detector(b), pictures, input_wh=(320, 192))
+        for pictures in (whole, [*whole, *partly])
+    ]
+    assert numbers[0] == numbers[1]
 
 
 # ---- whole pipeline -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,14 @@ from train.config import Config
 from train.demo_data import write_set
 from train.detector import OF_POSE, DetectorTask
 from train.detector_data import GREY, _centre_targets, _targets, detector_sample
-from train.detector_loss import box_loss, centre_loss, detector_loss, joint_loss
+from train.detector_loss import (
+    BOX_WEIGHT,
+    JOINT_WEIGHT,
+    box_loss,
+    centre_loss,
+    detector_loss,
+    joint_loss,
+)
 from train.detector_net import DetectorTrainer, PersonDetector
 from train.learner import Learner
 from train.parallel import team
@@ -138,6 +146,14 @@ def test_the_loss_is_least_at_the_target(people: str) -> None:
     # What is not labelled does not count.
     hidden = target + (1 - samples["visible"])[..., None, None]
     assert loss(hidden) == 0
+
+
+def test_the_heatmap_loss_by_hand() -> None:
+    out, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 0.5], [0.0, 0.0]]]])
+    wanted = 100 * (1 * 5 + 0.25 * 3) / 4
+    assert float(pose_loss.squared(out, target, 4.0)) == pytest.approx(wanted)
+    each, weight = torch.tensor([[1.0, 7.0, 4.0]]), torch.tensor([[1.0, 0.0, 2.0]])
+    assert float(pose_loss.weighted_mean(each, weight)) == pytest.approx(9 / 3)
 
 
 @pytest.mark.parametrize("name", ["mse", "softmax"])
@@ -395,6 +411,39 @@ def test_detector_losses_are_least_at_the_target(people: str) -> None:
     logits = torch.logit(joints.clamp(1e-4, 1 - 1e-4))
     ones = torch.ones_like(joints)
     assert joint_loss(logits, joints, ones) < joint_loss(logits + 0.5, joints, ones)
+
+
+def test_detector_losses_by_hand() -> None:
+    logits = torch.tensor([[[0.0, 1.0, 2.0]]])
+    centres, counted = torch.tensor([[[1.0, 0.5, 0.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
+    found = torch.sigmoid(logits)[0, 0]
+    wanted = -(0.5**2) * math.log(0.5) - 0.5**4 * found[1] ** 2 * torch.log(1 - found[1])
+    assert float(centre_loss(logits, centres, counted)) == pytest.approx(float(wanted), rel=1e-5)
+    sizes, edges = torch.full((1, 4, 1, 2), 2.0), torch.full((1, 4, 1, 2), 2.0)
+    edges[0, 0, 0, 0], sizes[0, 3, 0, 1] = 4, 99  # the second does not count
+    share = torch.tensor([[[1.0, 0.0]]])
+    wanted = math.log(5 / 3) / 4 - math.log(16 / 24)
+    assert float(box_loss(sizes, edges, share)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_parts_of_the_detector_loss(people: str) -> None:
+    """Joint maps of 0 to 255 are chances; those of joints that the labels do not know, and of cells
+    where nothing is known, are free."""
+    samples = batch([DetectorTask(detector_config(people)).sample(0, n) for n in range(2)])
+    samples["joints_known"][:, :5], samples["joints_counted"][:, :4] = 0, 0
+    chances = (samples["joints"].double() / 255).clamp(1e-6, 1 - 1e-6)
+    joints = torch.logit(chances).float()
+    entropy = -(chances * chances.log() + (1 - chances) * (1 - chances).log())[:, 5:, 4:]
+    counts = samples["joints_counted"][:, None, 4:].expand_as(entropy)
+    least = float((entropy * counts).sum() / counts.sum())
+    joints[:, :5], joints[:, :, :4] = 30, 30
+    centres, edges = samples["centres"].float()[:, None], samples["edges"].float()
+    net = lambda image: (torch.where(centres == 1, 12.0, -12.0), edges, joints, ())  # noqa: E731
+    loss, parts = detector_loss(net, samples)  # type: ignore[arg-type]
+    assert float(parts["joint"]) == pytest.approx(least, rel=0.01)
+    assert float(loss) == pytest.approx(
+        float(parts["centre"] + BOX_WEIGHT * parts["box"] + JOINT_WEIGHT * parts["joint"])
+    )
 
 
 def test_gradients_of_detector_losses() -> None:
