@@ -118,8 +118,7 @@ def load(
     notes: list[str] = []
     for name, place in tries:
         try:
-            network = BACKENDS[name].make(spec, data, Options(precision, place, threads, streams))
-            _check_outputs(network)
+            network = _tried(name, spec, data, Options(precision, place, threads, streams))
         except ImportError as error:
             notes.append(f"engine {name} is not installed ({error}); {BACKENDS[name].install}")
         except ModelError as error:
@@ -128,7 +127,7 @@ def load(
                 raise
             notes.append(str(error))
             if len(tries) > 1:
-                logger.warning("engine %s cannot be used: %s", name, error)
+                logger.warning("engine %s cannot be used: %s", name, notes[-1])
         except Exception as error:
             if place == "cpu":
                 raise
@@ -139,6 +138,13 @@ def load(
             network.why = _why(network, engine, notes)
             return network
     raise ModelError("; ".join(notes))
+
+
+def _tried(name: str, spec: ModelSpec, data: bytes, options: Options) -> Network:
+    """A network that has run once. One that cannot is let go: its memory is for the next one."""
+    network = BACKENDS[name].make(spec, data, options)
+    _check_outputs(network)
+    return network
 
 
 def _why(network: Network, engine: str, notes: list[str]) -> str:

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -310,6 +312,31 @@ def test_auto_goes_on_where_a_gpu_engine_breaks(tmp_path, monkeypatch, caplog, w
     assert reason in network.why and f"engine tensorrt cannot be used: {reason}" in caplog.text
     with pytest.raises(ModelError, match=reason):
         load(path, "pose", engine="tensorrt")
+
+
+def test_an_engine_that_broke_has_let_go_when_the_next_begins(tmp_path, monkeypatch):
+    """It may hold most of the GPU's memory."""
+    path = pose_file(tmp_path / "a.onnx")
+    held, spec = WeakSet(), identify(path)
+
+    class Breaks:
+        def __init__(self, *_: object) -> None:
+            self.spec = spec
+            held.add(self)
+
+        def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+            raise OutOfMemory("GPU memory is full")
+
+    def make(*given):
+        assert not held
+        return openvino.make(*given)
+
+    openvino = load_module.BACKENDS["openvino"]
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    monkeypatch.setitem(load_module.BACKENDS, "tensorrt", Backend(("onnx",), ("cuda",), Breaks, ""))
+    monkeypatch.setitem(load_module.BACKENDS, "openvino", replace(openvino, make=make))
+    monkeypatch.setitem(load_module.PREFERENCE, "cuda", ("tensorrt",))
+    assert load(path, "pose").engine == "openvino"
 
 
 def test_what_is_wrong_with_a_file_is_not_tried_on_every_engine(tmp_path, monkeypatch):
