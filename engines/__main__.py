@@ -10,6 +10,7 @@ from engines.load import find_default, find_tiny
 from engines.published import PUBLISHED
 from engines.registry import KNOWN
 from realtime import console
+from realtime.command import Parser
 from realtime.errors import PosestreamError
 
 
@@ -19,11 +20,10 @@ def main(argv: list[str] | None = None) -> int:
     console.secure()
     try:
         options = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed help or the error
-        return int(stop.code or 0)
-    try:
         COMMANDS[options.command](options)
         sys.stdout.flush()
+    except SystemExit as stop:  # argparse has printed help
+        return int(stop.code or 0)
     except PosestreamError as error:
         print(f"posestream-engines: {error}", file=sys.stderr)
         return error.exit_code
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="posestream-engines", description=__doc__)
+    parser = Parser(prog="posestream-engines", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="bundled, fetched and fetchable networks, and known files")
     pull = commands.add_parser("pull", help="fetch public weights into the cache")

@@ -607,7 +607,7 @@ def test_command_lists_and_checks(tmp_path, capsys):
 def test_command_errors(arguments, code, capsys):
     assert main(arguments) == code
     lines = capsys.readouterr().err.strip().splitlines()
-    assert lines and (code == 2 or len(lines) == 1)
+    assert len(lines) == 1
 
 
 def test_help_is_no_error(capsys):

@@ -366,6 +366,7 @@ def test_batchnorm_that_cannot_be_folded_stays() -> None:
         ["tiny", "--out", "a", "--eval", "b"],
         ["tiny", "--out", "a", "--minutes", "0"],
         ["tiny", "--out", "a", "--what"],
+        ["tiny", "--out", "a", "--seed", "-1"],
         ["huge"],
     ],
 )
@@ -373,3 +374,17 @@ def test_wrong_options_leave_with_2(argv: list[str], capsys: pytest.CaptureFixtu
     assert main(argv) == 2
     said = capsys.readouterr().err
     assert said.startswith("posestream: error: ") and said.count("\n") == 1
+
+
+def test_folders_that_will_not_do_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for option, folder, code, part in (
+        ("--out", file, 4, "cannot be written"),
+        ("--eval", tmp_path, 5, "neither tiny_detector.onnx nor"),
+    ):
+        assert main(["tiny", option, str(folder)]) == code
+        said = capsys.readouterr().err
+        assert part in said and said.count("\n") == 1

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from realtime import atomic
 from train import tiny_data as data
 from train.detector_loss import box_loss, centre_loss
 from train.export import to_onnx
@@ -158,7 +159,8 @@ def run(folder: Path, minutes: float, seed: int, names: tuple[str, ...]) -> None
     torch.use_deterministic_algorithms(True)
     # A tenth of the time; nothing here reads memory before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    folder.mkdir(parents=True, exist_ok=True)
+    with atomic.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     began = process_time()
     renders = data.render_scenes(range(FIRST_SEED, FIRST_SEED + SCENES), 5)
     logger.info("%d renders, %.0f CPU s", len(renders), process_time() - began)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from realtime.command import number
+from realtime.command import number, whole
 
 TINY = ("detector", "pose")
 
@@ -18,7 +18,7 @@ def add_command(commands: Any) -> None:
     what.add_argument("--out", type=Path, help="train and write both files to this folder")
     what.add_argument("--eval", type=Path, help="measure the two files in this folder")
     tiny.add_argument("--minutes", type=_minutes, default=10.0, help="CPU minutes for each network")
-    tiny.add_argument("--seed", type=int, default=0)
+    tiny.add_argument("--seed", type=_seed, default=0)
     tiny.add_argument("--only", choices=TINY, help="train one of the two")
     tiny.set_defaults(run=_run)
 
@@ -27,6 +27,13 @@ def _minutes(text: str) -> float:
     value = number(text)
     if not 0 < value <= 1e4:
         raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = whole(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"must be 0 to {2**31 - 1}, got {text}")
     return value
 
 

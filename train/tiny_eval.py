@@ -19,6 +19,7 @@ from realtime import geometry
 from realtime.crop import cut
 from realtime.decode import DEFAULT_METHOD, decode
 from realtime.detect import Detector
+from realtime.errors import ModelError
 from realtime.pose import estimate
 from realtime.records import Detections, Float, Frame, Image
 from realtime.scene import Scene
@@ -148,7 +149,10 @@ def joints_in(network: Network, image: Image, boxes_xyxy: Float) -> tuple[Float,
 
 
 def show(folder: Path, seeds: Iterable[int] = range(10), each: int = 12) -> str:
-    """Both reports of the files in folder that are there, at 720p, as indented JSON."""
+    """Both reports of the files in folder that are there, at 720p, as indented JSON.
+
+    Raises ModelError where neither is.
+    """
     scenes = [Scene(seed, 600, (1280, 720), 30.0) for seed in seeds]
     reports = {}
     if (path := folder / "tiny_detector.onnx").exists():
@@ -156,5 +160,9 @@ def show(folder: Path, seeds: Iterable[int] = range(10), each: int = 12) -> str:
         reports["detector"] = asdict(report)
     if (path := folder / "tiny_pose.onnx").exists():
         reports["pose"] = asdict(pose_report(load(path, "pose", precision="f32"), scenes, each))
+    if not reports:
+        raise ModelError(
+            f"{folder}: holds neither tiny_detector.onnx nor tiny_pose.onnx; --out writes them"
+        )
     rounded = json.loads(json.dumps(reports), parse_float=lambda text: round(float(text), 4))
     return json.dumps(rounded, indent=2)
