@@ -414,3 +414,19 @@ def test_epochs_and_seeds_differ() -> None:
     assert len({order(s, e).tobytes() for s in range(3) for e in range(3)}) == 9
     drawn = [set(order(0, epoch).tolist()) for epoch in range(2)]
     assert all(len(d) == 45 and set(range(30)) <= d for d in drawn) and drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize("size", [(3000, 2001), (1500, 1001)])
+def test_labels_of_another_size_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Of pictures made smaller since, or turned by their EXIF where labels are not; also where the
+    picture is read at half its size."""
+    path = tmp_path / "large.jpg"
+    cv2.imwrite(str(path), np.zeros((1001, 1500, 3), np.uint8))
+    whole = np.float32([0, 0, 1400, 1000])
+    labelled = replace(person(path, box=whole), size_wh=size)
+    for train in (True, False):
+        if size == (1500, 1001):
+            assert pose_sample(labelled, STILL, rng(1), train)["visible"].all()
+            continue
+        with pytest.raises(InputError, match=r"large\.jpg: is .*its data set says 3000x2001"):
+            pose_sample(labelled, STILL, rng(1), train)

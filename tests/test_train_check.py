@@ -29,7 +29,7 @@ def found(file: Path, images: str = "") -> list[str]:
 
 def test_nothing_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-data", str(write(tmp_path, content(3)))]) == 0
-    assert capsys.readouterr().out == "3 images, 3 people, no problem found\n"
+    assert capsys.readouterr().out == "3 images, 3 people, 3 with joints, no problem found\n"
 
 
 def test_problems_are_listed_counted_and_exit_3(
@@ -43,7 +43,7 @@ def test_problems_are_listed_counted_and_exit_3(
     bad.write_text(json.dumps(values))
     assert main(["check-data", f"{good},,2", f"{bad},{tmp_path / 'b'}"]) == 3
     *lines, last = capsys.readouterr().out.splitlines()
-    assert last == "3 images, 3 people, 3 problems found"
+    assert last == "3 images, 3 people, 3 with joints, 3 problems found"
     assert len(lines) == 3 and all(line.startswith(f"{bad}: ") for line in lines)
     assert "000.png" in lines[0] and "negative" in lines[1] and "0, 1 or 2" in lines[2]
 

@@ -99,6 +99,11 @@ def test_without_categories_somebody_is_person(tmp_path: Path) -> None:
         coco.open_set(str(write(tmp_path, values)))
 
 
+def test_people_know_the_size_of_their_picture(tmp_path: Path) -> None:
+    people = coco.open_set(str(write(tmp_path, content()))).people
+    assert [person.size_wh for person in people] == [(64, 48)] * 2
+
+
 def test_two_categories_of_people(tmp_path: Path) -> None:
     """As Roboflow writes them where a project is called person."""
     values = content()

@@ -28,7 +28,7 @@ def test_eight_people_for_the_command_line(
     assert all(p.size_wh == SMALL and p.complete for p in data.pictures)
     assert len(data.with_joints(6).people) == 8
     assert main(["check-data", str(tmp_path / "people.json")]) == 0
-    assert "4 images, 8 people, no problem" in capsys.readouterr().out
+    assert "4 images, 8 people, 8 with joints, no problem" in capsys.readouterr().out
 
 
 def test_joints_boxes_and_pixels_are_those_of_the_scene(tmp_path: Path) -> None:

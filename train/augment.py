@@ -21,7 +21,7 @@ from realtime.skeleton import MIRROR
 from train.coco import Person
 from train.config import Config
 from train.disturb import disturb
-from train.images import NO_CACHE, ImageCache
+from train.images import NO_CACHE, ImageCache, check_size
 
 Sample = dict[str, NDArray[Any]]
 Affine = NDArray[np.float64]
@@ -124,13 +124,16 @@ def source(person: Person, affine: Affine, train: bool, images: ImageCache) -> t
     """The image of a person and the affine (2, 3) from it to the crop, of one from the frame.
 
     For training, a JPEG of which fewer than half of the pixels are needed in x and y is decoded at
-    half the size, which is quicker.
+    half the size, which is quicker. Raises InputError for an image that cannot be read, or is of
+    another size than its labels.
     """
     scale = np.sqrt(abs(np.linalg.det(affine[:2, :2])))
     half = bool(train and scale < 0.5 and person.image.suffix.lower() in (".jpg", ".jpeg"))
     if half:  # undo (p + 0.5) / 2 - 0.5
         affine = affine @ np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
-    return images.read(person.image, half), affine[:2].astype(np.float32)
+    image = images.read(person.image, half)
+    check_size(person.image, image, person.size_wh, half)
+    return image, affine[:2].astype(np.float32)
 
 
 def cut(image: Image, affine: Float, size_wh: tuple[int, int]) -> Image:

@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
         for problem in problems(file, images, counted):
             found += 1
             print(one_line(f"{file}: {problem}"), flush=True)
-    what = f"{counted.images} images, {counted.people} people"
+    what = f"{counted.images} images, {counted.people} people, {counted.with_joints} with joints"
     print(f"{what}, {found or 'no'} problem{'s' if found > 1 else ''} found")
     return InputError.exit_code if found else 0
 
@@ -67,6 +67,7 @@ class Counts:
 
     images: int = 0
     people: int = 0
+    with_joints: int = 0
 
 
 def problems(file: Path, images: str, counts: Counts) -> Iterator[str]:
@@ -177,8 +178,14 @@ def _annotations(
             yield f"{where}: is of image {short(image)}, which is not in the file"
         else:
             size = sizes[image]
+        counts.with_joints += _has_joints(entry.get("keypoints"))
         found = (*_plain(entry), *_box(entry.get("bbox"), size), *_joints(entry, size, layout))
         yield from (f"{where}: {problem}" for problem in found)
+
+
+def _has_joints(values: Any) -> bool:
+    """Whether keypoints have one with a label, whatever else is wrong with them."""
+    return isinstance(values, list) and any(v in (1, 2) for v in values[2::3])
 
 
 def _plain(entry: dict[str, Any]) -> Iterator[str]:

@@ -28,6 +28,7 @@ from realtime.records import Float
 from realtime.skeleton import JOINT_COUNT, JOINTS, LIMBS
 from train.coco_categories import PERSON, Categories, Layout, categories_of
 from train.coco_values import (
+    UNKNOWN,
     box_problem,
     is_flag,
     is_id,
@@ -58,6 +59,7 @@ class Person:
         all 0 for people with a box alone.
     area: square pixels of the outline, of the box where the file does not say.
     crowd: whether the box holds a group.
+    size_wh: pixels of the picture that the labels are for, UNKNOWN where nobody says.
     """
 
     image: Path
@@ -67,6 +69,7 @@ class Person:
     joints: Float
     area: float
     crowd: bool
+    size_wh: tuple[int, int] = UNKNOWN
 
     @property
     def labelled(self) -> int:
@@ -239,14 +242,15 @@ def _pictures(content: dict[str, Any], folder: Path) -> tuple[Picture, ...]:
         images[ident] = entry
     paths = {ident: image_path(folder, entry["file_name"]) for ident, entry in images.items()}
     people: dict[int, list[Person]] = {ident: [] for ident in images}
-    for person in _people(content["annotations"], categories, paths):
+    sizes = {ident: (entry["width"], entry["height"]) for ident, entry in images.items()}
+    for person in _people(content["annotations"], categories, paths, sizes):
         people[person.image_id].append(person)
     complete = _complete(content, [len(found) for found in people.values()])
     return tuple(
         Picture(
             paths[ident],
             ident,
-            (entry["width"], entry["height"]),
+            sizes[ident],
             tuple(people[ident]),
             bool(entry.get("complete", complete)),
         )
@@ -262,7 +266,12 @@ def _complete(content: dict[str, Any], counts: Sequence[int]) -> bool:
     return not (len(counts) >= SINGLE and set(counts) == {1})
 
 
-def _people(entries: list[Any], categories: Categories, paths: dict[int, Path]) -> Iterable[Person]:
+def _people(
+    entries: list[Any],
+    categories: Categories,
+    paths: dict[int, Path],
+    sizes: dict[int, tuple[int, int]],
+) -> Iterable[Person]:
     """The people of a file's annotations. Raises InputError for the first that cannot be used."""
     kept = []
     for number, entry in enumerate(entries):
@@ -291,6 +300,7 @@ def _people(entries: list[Any], categories: Categories, paths: dict[int, Path]) 
             points,
             float(entry.get("area") or entry["bbox"][2] * entry["bbox"][3]),
             bool(entry.get("iscrowd", 0)),
+            sizes[entry["image_id"]],
         )
 
 

@@ -8,6 +8,9 @@ from typing import Any, TypeGuard
 
 from realtime.skeleton import JOINT_COUNT
 
+UNKNOWN = (0, 0)
+"""Size of a picture of which only people are known."""
+
 LONGEST = 255
 """Bytes of the name of a folder or file, the limit of most file systems."""
 

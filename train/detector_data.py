@@ -19,7 +19,7 @@ from train.coco import Picture
 from train.config import Config
 from train.detector_net import GREY
 from train.disturb import relight
-from train.images import NO_CACHE, ImageCache
+from train.images import NO_CACHE, ImageCache, check_size
 from train.task import Sample
 
 ZOOM = 0.6, 1.5
@@ -45,6 +45,7 @@ def detector_sample(
     """
     size_wh = config.sample_wh
     image = images.read(picture.path)
+    check_size(picture.path, image, picture.size_wh)
     affine = _window((image.shape[1], image.shape[0]), picture, config, rng)
     mirrored = rng.random() < config.flip
     if mirrored:

@@ -11,6 +11,7 @@ import numpy as np
 from realtime.errors import InputError
 from realtime.records import Image
 from realtime.sources.image_header import image_size
+from train.coco_values import UNKNOWN
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_PIXELS = 64_000_000
@@ -40,6 +41,22 @@ def read_image(path: Path, half: bool = False) -> Image:
     if image is None:
         raise InputError(f"{path}: damaged, cannot be decoded")
     return np.asarray(image, np.uint8)
+
+
+def check_size(path: Path, image: Image, size_wh: tuple[int, int], half: bool = False) -> None:
+    """Raise InputError for an image that is not as large as its labels are for, so that they would
+    lie elsewhere: made smaller since, or turned as its EXIF says.
+
+    half: it was read so. size_wh: of the whole; UNKNOWN goes with all.
+    """
+    height, width = image.shape[:2]
+    wanted = tuple((n + 1) // 2 for n in size_wh) if half else size_wh
+    if size_wh != UNKNOWN and wanted != (width, height):
+        halved = " at half the size" * half
+        raise InputError(
+            f"{path}: is {width}x{height}{halved}, its data set says {size_wh[0]}x{size_wh[1]}; "
+            "posestream-train check-data lists all such images"
+        )
 
 
 class ImageCache:

@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Arrays, Format, Grid, ModelSpec, Task, check_batch
-from realtime.errors import InputError
 from realtime.geometry import CROP_PADDING
 from realtime.progress import Progress
 from realtime.records import Frame, Image
 from train.coco import Person, Picture
 from train.degrade import Change
-from train.images import read_image
+from train.images import check_size, read_image
 
 Item = TypeVar("Item")
-UNKNOWN = (0, 0)
-"""Size of a picture of which only people are known."""
 Run = Callable[[Image], "NDArray[np.float32] | Sequence[NDArray[np.float32]]"]
 
 
@@ -71,12 +68,12 @@ def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
 
 
 def as_pictures(people: Sequence[Person]) -> list[Picture]:
-    """The pictures of some people, with nobody else in them; their size is UNKNOWN."""
+    """The pictures of some people, with nobody else in them."""
     pictures: dict[Path, Picture] = {}
     for person in people:
         had = pictures.get(person.image)
         if had is None:
-            had = Picture(person.image, person.image_id, UNKNOWN, (), False)
+            had = Picture(person.image, person.image_id, person.size_wh, (), False)
         pictures[person.image] = replace(had, people=(*had.people, person))
     return list(pictures.values())
 
@@ -87,13 +84,7 @@ def open_frame(picture: Picture, index: int = 0, change: Change | None = None) -
     Raises InputError where it cannot be read or has another size than its data set says.
     """
     image = read_image(picture.path)
-    height, width = image.shape[:2]
-    if picture.size_wh not in (UNKNOWN, (width, height)):
-        said = "{}x{}".format(*picture.size_wh)
-        raise InputError(
-            f"{picture.path}: is {width}x{height}, its data set says {said}; "
-            "posestream-train check-data lists all such images"
-        )
+    check_size(picture.path, image, picture.size_wh)
     if change:
         image = change(image, abs(picture.image_id))
     return Frame(index, 0.0, image, picture.path.name)
