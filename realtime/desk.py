@@ -15,6 +15,7 @@ import cv2
 from realtime.controls import JUMPS, KEYS, changed, told
 from realtime.draw import Style
 from realtime.records import Image, PosedFrame
+from realtime.shape import seen
 from realtime.sources.base import Seekable
 from realtime.stop import Stop
 
@@ -203,7 +204,7 @@ class Desk:
             return
         name = f"{self._pictures.stem}_frame{self.item.frame.index:06d}"
         try:
-            path = write_png(self._pictures.with_name(f"{name}.png"), self.item.picture)
+            path = write_png(self._pictures.with_name(f"{name}.png"), seen(self.item))
         except OSError as error:
             self._tell(f"not saved: {error.strerror or error}")
             logger.warning("screenshot %s.png: %s", name, error.strerror or error)

@@ -18,6 +18,7 @@ from realtime.ledger import SinkCount
 from realtime.records import Image, PosedFrame
 from realtime.render import draw_state
 from realtime.screen import Pace, obey, say_lost
+from realtime.shape import true_shape
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
 from realtime.stop import Stop
@@ -34,13 +35,15 @@ LETTERS = 11
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """What a tile shows at one moment. picture: None while there is none that may be shown. state:
-    what is written over it, dimmed, "" over a live one. private: whether it hides faces."""
+    what is written over it, dimmed, "" over a live one. private: whether it hides faces. aspect:
+    width of a pixel of the picture by its height."""
 
     style: Callable[[], Style]
     picture: Image | None
     state: str
     note: str
     private: bool
+    aspect: float = 1.0
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -53,9 +56,10 @@ class Look:
 
     def draw(self, notes: bool = True) -> Image:
         """Its picture (H, W, 3) BGR."""
-        if self.state or self.picture is None:
-            return draw_state(self.picture, self.state)
-        return with_note(self.picture, self.note) if notes and self.note else self.picture
+        picture = None if self.picture is None else true_shape(self.picture, self.aspect)
+        if self.state or picture is None:
+            return draw_state(picture, self.state)
+        return with_note(picture, self.note) if notes and self.note else picture
 
 
 class Tile:
@@ -123,7 +127,8 @@ class Tile:
             text = self.source.status.describe()
         elif picture is None:
             text = "starting"
-        return Look(lambda: self.desk.style, picture, text, self.desk.note, private or hidden)
+        private, aspect = private or hidden, item.frame.aspect if item else 1.0
+        return Look(lambda: self.desk.style, picture, text, self.desk.note, private, aspect)
 
     def _keep(self, item: PosedFrame) -> None:
         """It is as the desk's style asks: the run sees to that in the same thread."""

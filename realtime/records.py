@@ -39,6 +39,7 @@ class Frame:
     source: what the frame came from; for a folder the file name of the image.
     grabbed: time.perf_counter() when the frame was read, for latency.
     part: how many times the source was sought in before (realtime/sources/base.py, Seekable).
+    aspect: width of a pixel by its height.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Frame:
     source: str = ""
     grabbed: float = 0.0
     part: int = 0
+    aspect: float = 1.0
 
     def __post_init__(self) -> None:
         _check("Frame.image", self.image, (None, None, 3), np.uint8)

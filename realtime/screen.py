@@ -14,6 +14,7 @@ from realtime.help_card import with_help, with_note
 from realtime.ledger import SinkCount
 from realtime.records import Frame, Image, PosedFrame
 from realtime.render import draw_state
+from realtime.shape import seen
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
 from realtime.stop import Stop
@@ -113,7 +114,7 @@ class Screen:
         if item.picture is None or self._lost:
             self.skip("lost" if self._lost else "no_picture")
         else:
-            self._put(item.picture)
+            self._put(seen(item))
             self.count.frames += 1
 
     def skip(self, why: str) -> None:
@@ -154,7 +155,7 @@ class Screen:
     def _refresh(self) -> None:
         """Draw again because what is to be said, or how people are drawn, has changed."""
         if self._desk.item and self._desk.item.picture is not None:
-            self._put(self._desk.item.picture)
+            self._put(seen(self._desk.item))
 
     def close(self) -> None:
         self._window.close()

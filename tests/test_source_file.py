@@ -123,7 +123,9 @@ def test_pixels_that_are_no_squares_are_told(tmp_path: Path, turned: bool) -> No
     path = media.video(tmp_path / "a.mp4", 2, size_wh=(96, 48), change=wide)
     if turned:
         media.with_matrix(path, 0, 1, -1, 0)
-    assert open_file(path, Span()).info.aspect == (Fraction(1, 2) if turned else 2)
+    frames, source = read(path)
+    assert source.info.aspect == (Fraction(1, 2) if turned else 2)
+    assert {frame.aspect for frame in frames} == {0.5 if turned else 2.0}
 
 
 def test_all_eight_orientations_are_tested() -> None:

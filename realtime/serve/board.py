@@ -11,6 +11,7 @@ from realtime.records import PosedFrame
 from realtime.serve.buttons import Buttons
 from realtime.serve.figures import Figures
 from realtime.serve.newest import Newest, Shot
+from realtime.shape import seen
 
 Choice = Callable[[], int]
 """Which of several sources a viewer looks at now, from 1; any other number stands for all."""
@@ -84,5 +85,5 @@ class OneBoard:
             return None
         frame = item.frame
         return Shot(
-            item.picture, frame.index, frame.grabbed, lambda: private or not self._buttons.private
+            seen(item), frame.index, frame.grabbed, lambda: private or not self._buttons.private
         )

@@ -8,6 +8,7 @@ import cv2
 
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
+from realtime.shape import seen
 from realtime.sinks.folder import ResultFolder, plain
 from realtime.sinks.outfile import Room
 
@@ -35,10 +36,9 @@ class Pictures:
         self._results = ResultFolder(folder, ENDING, overwrite)
 
     def write(self, item: PosedFrame) -> None:
-        assert item.picture is not None
         if lacking := self._room.lacking():
             raise OutputError(f"{self._results.folder}: pictures stopped, {lacking}")
-        data = cv2.imencode(".jpg", item.picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+        data = cv2.imencode(".jpg", seen(item), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         self._results.write(self._name(item), data.tobytes())
 
     def close(self, clean: bool = True) -> None:

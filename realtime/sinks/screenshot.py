@@ -8,6 +8,7 @@ import cv2
 
 from realtime import atomic
 from realtime.records import PosedFrame
+from realtime.shape import seen
 from realtime.sinks.outfile import check_writable
 
 
@@ -37,9 +38,8 @@ class Screenshot:
 
     def _save(self, item: PosedFrame, more: str) -> None:
         """Nothing is replaced that has come to be there since the beginning."""
-        assert item.picture is not None
         self._saved = True
         check_writable(self._path, self._overwrite)
-        atomic.replace(self._path, cv2.imencode(".png", item.picture)[1].tobytes())
+        atomic.replace(self._path, cv2.imencode(".png", seen(item))[1].tobytes())
         self._last = None
         self.notes.append(f"{self._path} shows frame {item.frame.index}{more}")

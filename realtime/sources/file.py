@@ -126,13 +126,15 @@ class FileSource:
         if part.number:
             self.status.again()
         with closing(self._wanted(part)) as wanted, self._quiet_when_closed():
+            aspect = float(self.info.aspect)
             for index, time, picture in wanted:
                 grabbed = perf_counter()
                 image = self._upright.usable(picture, self.status)
                 if image is not None:
                     given += 1
                     self.status.frame()
-                    yield Frame(index, time, image, self.info.name, grabbed, part.number)
+                    name = self.info.name
+                    yield Frame(index, time, image, name, grabbed, part.number, aspect)
         if self._part is not part:
             return
         self.status.ended()
