@@ -24,6 +24,7 @@ EPILOG = """examples:
   %(prog)s walk.jsonl --out walk.csv --butterworth 6
   %(prog)s walk.npz --out coco:walk.json --fix-swaps --median 5 --fill 0.2
   %(prog)s walk.jsonl --out walk.trc --id 3        only another format
+  %(prog)s walk.jsonl --out walk.trc --height 1.80 in metres, for OpenSim
   %(prog)s jump.jsonl --out jump.csv --slow-motion 8 --butterworth 12"""
 
 
@@ -55,6 +56,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         " are divided by N before all else",
     )
     add("--id", type=int, metavar="N", help="only this person")
+    add(
+        "--height",
+        type=float,
+        metavar="M",
+        help="how tall the person is, in metres: TRC in metres with y up, not in pixels; right"
+        " within about 5 %%, for movement in a plane that faces a level camera",
+    )
     add("--angles", action="store_true", help="add the joint angles")
     add("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args(argv)
@@ -62,6 +70,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f"--median {args.median}: expected an odd number")
     if not 0.01 <= args.slow_motion <= 1000:
         raise UsageError(f"--slow-motion {args.slow_motion:g}: expected 0.01 to 1000")
+    if args.height is not None and not 0.3 <= args.height <= 3:
+        raise UsageError(f"--height {args.height:g}: expected metres, 0.3 to 3")
     for name in ("fill", "butterworth", "least_score"):
         if not 0 <= getattr(args, name) < float("inf"):
             raise UsageError(
@@ -72,6 +82,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> None:
     targets = [parse_target(text, "--out") for text in args.out]
+    if args.height is not None and not any(target.format == "trc" for target in targets):
+        raise UsageError("--height: is for TRC (--out x.trc), the others are in pixels")
     for target in targets:
         check_not_input(target.path, [args.input])
     frames, notes = load(args.input), list[str]()
@@ -87,7 +99,7 @@ def _run(args: argparse.Namespace) -> None:
         notes += _undone(frames, how)
         frames = clean(frames, how)
     named = any(frame.file for frame in frames)
-    about = About(args.input.name, named, args.angles, args.least_score)
+    about = About(args.input.name, named, args.angles, args.least_score, height=args.height)
     notes += write(frames, targets, about, args.overwrite)
     for note in notes:
         print(f"posestream: note: {note}", file=sys.stderr)

@@ -492,3 +492,43 @@ def test_lines_without_the_last_newline_or_under_another_name(tmp_path: Path) ->
         for name in ("b.jsonl", "b.json"):
             (tmp_path / name).write_bytes(part)
             assert len(load(tmp_path / name)) == count
+
+
+def standing(tall: float) -> Poses:
+    """Somebody who is tall pixels tall, on the floor at y = 400."""
+    poses = people(np.random.default_rng(0), [2])
+    shares = {"ankle": 0.039, "knee": 0.3, "hip": 0.54, "shoulder": 0.789}
+    for j, name in enumerate(JOINTS):
+        part = name.partition("_")[2]
+        poses.joints_xy[0, j] = [100 + 20 * ("left" in name), 400 - tall * shares.get(part, 0.9)]
+    poses.joint_scores[:] = 1
+    return poses
+
+
+def test_trc_in_metres(tmp_path: Path) -> None:
+    to, about = target(tmp_path, "trc"), About("walk.mp4", height=1.8)
+    items = [posed(n, n / 30, standing(300)) for n in range(4)]
+    items[2].poses.joint_scores[0, 15] = 0
+    notes = write(to, items, about)
+    assert notes == [
+        "TRC: a pixel is 6 mm by --height 1.8; half of the frames are within 0.0 % of that"
+    ]
+    lines = to.path.read_text().splitlines()
+    head = dict(zip(lines[1].split("\t"), lines[2].split("\t")))
+    names, rows = lines[3].split("\t")[2::3], [line.split("\t") for line in lines[5:] if line]
+    assert (head["Units"], head["NumFrames"], len(rows)) == ("m", "4", 4)
+    k = 2 + 3 * names.index("LAnkle")
+    assert [float(v) for v in rows[0][k : k + 3]] == pytest.approx([0.72, 0.0702, 0], abs=1e-4)
+    k = 2 + 3 * names.index("RHip")
+    assert [float(v) for v in rows[3][k : k + 3]] == pytest.approx([0.6, 0.972, 0], abs=1e-4)
+    assert rows[2][2 + 3 * names.index("LAnkle")] == "" and {len(row) for row in rows} == {53}
+    with pytest.raises(InputError, match="in m, not in pixels"):
+        load(to.path)
+
+
+def test_trc_in_metres_of_somebody_without_legs(tmp_path: Path) -> None:
+    poses = standing(300)
+    poses.joint_scores[0, 13:] = 0
+    with pytest.raises(OutputError, match="no frame shows shoulder, hip, knee and ankle"):
+        write(target(tmp_path, "trc"), [posed(0, 0.0, poses)], About("walk.mp4", height=1.8))
+    assert list(tmp_path.iterdir()) == []

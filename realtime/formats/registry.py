@@ -32,7 +32,8 @@ class About:
 
     source: its name. with_file: frames are images with names of their own. angles: joint angles
     are wanted. least_score: joints below it are left out where a format has no scores (TRC).
-    rate: nominal frames per second, None when not known.
+    rate: nominal frames per second, None when not known. height: of the person in metres, for a TRC
+    in metres.
     """
 
     source: str
@@ -40,6 +41,7 @@ class About:
     angles: bool = False
     least_score: float = 0.3
     rate: float | None = None
+    height: float | None = None
 
 
 def open_data(
@@ -86,7 +88,7 @@ def _form(target: Target, about: About, overwrite: bool) -> Form:
         return Document(spool, about.source, with_file, angles)
     if target.format == "coco":
         return CocoResults(spool, with_file)
-    return Trc(spool, path.name, about.least_score, about.rate)
+    return Trc(spool, path.name, about.least_score, about.rate, about.height)
 
 
 _LOADERS: dict[str, Callable[[Path], list[LoadedFrame]]] = {
