@@ -18,7 +18,7 @@ HELP = {"pose": "learn a pose network", "detector": "learn a person detector"}
 def add_command(commands: Any) -> None:
     """Add the three commands to the command line."""
     for task in get_args(TaskName):
-        parser = commands.add_parser(task, help=HELP[task], description=__doc__)
+        parser = commands.add_parser(task, help=HELP[task], description=HELP[task])
         parser.add_argument("--out", type=Path, required=True, help="folder of the run")
         parser.add_argument("--config", type=Path, help="TOML file with options; flags win")
         _add_run_options(parser)
