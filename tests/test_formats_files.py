@@ -532,3 +532,15 @@ def test_trc_in_metres_of_somebody_without_legs(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no frame shows shoulder, hip, knee and ankle"):
         write(target(tmp_path, "trc"), [posed(0, 0.0, poses)], About("walk.mp4", height=1.8))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format_", ["csv", "csv-wide"])
+def test_a_table_that_a_spreadsheet_has_saved(tmp_path: Path, format_: str) -> None:
+    """As UTF-8 with a mark before it, and lines that end as on Windows."""
+    to = target(tmp_path, format_)
+    write(to, scene())
+    plain = load(to.path)
+    to.path.write_bytes(b"\xef\xbb\xbf" + to.path.read_bytes().replace(b"\n", b"\r\n"))
+    for found, wanted in zip(load(to.path), plain, strict=True):
+        assert found.time == wanted.time
+        assert np.array_equal(found.poses.joints_xy, wanted.poses.joints_xy)

@@ -104,7 +104,7 @@ def _angles(poses: Poses) -> list[Row]:
 
 def load_csv(path: Path) -> list[LoadedFrame]:
     """The frames of a CSV file of either kind that have people. Raises InputError, OSError."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark
         rows = csv.DictReader(file)
         names = rows.fieldnames or []
         if not {"frame", "time", "id", "score", *BOX} <= set(names):
