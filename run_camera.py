@@ -55,6 +55,8 @@ def carry_out(argv: Sequence[str] | None, stop: Stop) -> int:
         console.set_up_logging(settings.log_file, settings.verbose, settings.quiet)
         return dispatch(settings, stop)
     except ImportError as error:  # a library of ours or of the system is missing
+        if stop.reason and not stop.started:  # numpy makes this of a Stopped while it is loaded
+            return stop.exit_code
         console.complain(ModelError(f"cannot load a library: {error}; {REINSTALL}"))
         return ModelError.exit_code
     except PosestreamError as error:

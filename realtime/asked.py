@@ -44,7 +44,8 @@ def _check_no_address(name: str) -> None:
     if match := re.match(r"\s*([A-Za-z][A-Za-z0-9+.-]+):/", name):
         scheme = match[1]
         raise InputError(f"{scheme}:/...: no such file; an address is written {scheme}://HOST/...")
-    if match := re.fullmatch(r"[^/@]+:[^/@]*(@.*)", name):
+    drive = re.match(r"[A-Za-z]:\\", name)
+    if not drive and (match := re.fullmatch(r"[^/@]+:[^/@]*(@.*)", name)):
         raise InputError(f"...{shown(match[1])}: no such file; an address begins with rtsp://")
 
 

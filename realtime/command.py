@@ -7,6 +7,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +37,11 @@ class Parser(argparse.ArgumentParser):
             name = action.option_strings[-1] if action.option_strings else action.metavar
             allowed = ", ".join(map(str, action.choices))
             raise UsageError(f"{name or action.dest} {value}: choose {allowed}")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """A reader who leaves early is no error; Python 3.10 takes it for one."""
+        with suppress(BrokenPipeError):
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -49,7 +50,7 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
 
 logger = logging.getLogger(__name__)
 
-STANDARD_INPUT = "/dev/stdin"
+STANDARD_INPUT = None if os.name == "nt" else "/dev/stdin"
 KEEP = "--output and --json keep what is found"
 
 
@@ -74,7 +75,9 @@ def open_source(settings: Settings) -> Source:
         return open_url(
             name, span, wait=not settings.no_wait, max_reconnects=settings.max_reconnects
         )
-    name = STANDARD_INPUT if name == "-" else name
+    if name == "-" and STANDARD_INPUT is None:
+        raise UsageError("--input -: not on Windows; have the stream sent to tcp://... or a file")
+    name = STANDARD_INPUT if name == "-" and STANDARD_INPUT else name
     path = Path(name)
     if not check_input(name) or path.is_dir() or is_image(path):
         if not settings.sequence:

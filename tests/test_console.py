@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,11 @@ from typing import Any
 import pytest
 from commandline import ROOT, demo, run
 from test_run import fails
+
+import run_camera
+from realtime import cli
+from realtime.command import Parser
+from realtime.stop import Stop
 
 
 def test_wrong_places_are_told_before_inputs_and_outputs(tmp_path: Path) -> None:
@@ -133,9 +139,30 @@ raise SystemExit(run_camera.main(["--input", "demo"]))
     assert done.returncode == 7 and "unexpected KeyError" in done.stderr
 
 
+def test_a_stop_that_a_library_takes_for_a_missing_library(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """numpy raises ImportError for whatever ends the loading of its C code."""
+    stop = Stop()
+
+    def parse(_: object) -> None:
+        stop.ask("SIGINT", 130)
+        raise ImportError("you should not import numpy from its source directory")
+
+    monkeypatch.setattr(cli, "parse", parse)
+    assert run_camera.carry_out([], stop) == 130 and not capsys.readouterr().err
+
+
+def test_help_that_nobody_takes() -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    Parser().print_help(Gone())
+
+
 def test_a_mistake_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """Not a traceback: those are for --debug."""
-    import run_camera
 
     def fails(*_: object) -> int:
         raise KeyError("nobody thought of this")

@@ -17,7 +17,8 @@ from commandline import ROOT
 from fake_camera import FakeCamera
 from test_source_camera import opener
 
-from realtime import atomic, console
+from realtime import atomic, console, opening
+from realtime.asked import check_input
 from realtime.batch import items
 from realtime.cli import parse
 from realtime.config_file import as_toml
@@ -149,6 +150,17 @@ def test_a_configuration_is_read_back_by_whatever_way_it_came_into_the_file(
     text = as_toml(settings).replace("\n", "\r\n")
     (tmp_path / "c.toml").write_bytes(text.encode(encoding))
     assert parse(["--config", str(tmp_path / "c.toml")]) == settings
+
+
+def test_a_path_with_a_drive_is_no_address() -> None:
+    with pytest.raises(InputError, match=r"^C:\\v\\walk@home\.mp4: no such file or folder$"):
+        check_input("C:\\v\\walk@home.mp4")
+
+
+def test_windows_has_no_standard_input_to_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "STANDARD_INPUT", None)
+    with pytest.raises(UsageError, match="^--input -: not on Windows; "):
+        opening.open_source(parse(["--input", "-"]))
 
 
 class Busy:

@@ -73,7 +73,7 @@ def _plain(paths: Sequence[str]) -> list[Item]:
     for path in paths:
         check_input(path)
         if Path(path).is_dir():
-            raise InputError(f"{path}: is a folder; give a pattern like '{path}/**/*.mp4'")
+            raise InputError(f"{path}: is a folder; give a pattern like {path}/**/*.mp4, in quotes")
     whole = [Path(os.path.normpath(Path(path).absolute())) for path in paths]
     if not whole:
         return []

@@ -17,9 +17,9 @@ from realtime.errors import UsageError
 from realtime.options import add_networks
 
 EPILOG = """examples:
-  %(prog)s 'videos/**/*.mp4' --out results
-  %(prog)s 'videos/**/*.mp4' --out results --workers 4 --cores-each 2
-  %(prog)s 's3://lab/videos/*.mp4' --out s3://lab/poses --ray auto --gpus-each 0.5
+  %(prog)s "videos/**/*.mp4" --out results
+  %(prog)s "videos/**/*.mp4" --out results --workers 4 --cores-each 2
+  %(prog)s "s3://lab/videos/*.mp4" --out s3://lab/poses --ray auto --gpus-each 0.5
 
 videos/a/walk.mp4 gives results/a/walk.mp4.jsonl. Started again, it goes on where it was.
 
