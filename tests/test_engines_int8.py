@@ -80,6 +80,14 @@ def test_ranges_are_those_of_the_pictures(tmp_path):
     assert np.abs(network(x // 2)[0] - expected).max() < 0.02 * np.abs(expected).max()
 
 
+def test_ranges_hold_all_pictures_in_any_order(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    dark, bright = np.full((2, *pictures(1)[0].shape), [[[[9]]], [[[250]]]], np.uint8)
+    for order in ([dark, bright], [bright, dark]):
+        (ends,) = find_ranges(identify(path), path.read_bytes(), order).values()
+        assert ends == (0, 250)
+
+
 def test_the_file_stays_itself(tmp_path):
     path = pose_file(tmp_path / "a.onnx", sigma=3)
     before = onnx.load(path)
