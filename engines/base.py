@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import ModelError
-from realtime.geometry import CROP_PADDING
+from realtime.geometry import CROP_PADDING, narrow_columns
 
 Task = Literal["detector", "pose"]
 Format = Literal["rtmdet", "yolox", "nanodet", "centers", "heatmaps"]
@@ -34,6 +34,7 @@ class ModelSpec:
     "corner" p * s, "udp" p * (W - 1) / (w - 1).
     sigma (pose): of the Gaussian targets, in heatmap cells.
     padding (pose): how much larger than the person box the crop is that the network expects.
+    narrow (pose): whether it has learned narrow crops as well (realtime.geometry.narrow_columns).
     container: the kind of file. verified: its SHA-256 is in the registry of known files.
     """
 
@@ -51,6 +52,7 @@ class ModelSpec:
     grid: Grid = "pixel_centre"
     sigma: float = 2.0
     padding: float = CROP_PADDING
+    narrow: bool = False
     licence: str = ""
     container: Container = "onnx"
     verified: bool = False
@@ -113,10 +115,15 @@ class Network(Protocol):
     def close(self) -> None: ...
 
 
-def check_batch(spec: ModelSpec, batch: NDArray[np.uint8], size_step: int = 0) -> None:
+def check_batch(
+    spec: ModelSpec, batch: NDArray[np.uint8], size_step: int = 0, narrow: bool = False
+) -> None:
     """Raise ModelError unless batch is uint8 (B, H, W, 3) of the size the network takes, or of a
-    smaller one where there is a step, see size_step_of."""
+    smaller one where there is a step, see size_step_of, or narrow where it takes that, see
+    takes_narrow."""
     full = spec.input_wh[::-1]
+    if narrow and batch.shape[2:3] == (narrow_width(spec),):
+        full = full[0], narrow_width(spec)
     fits = batch.ndim == 4 and batch.shape[3] == 3 and batch.dtype == np.uint8
     if not fits or not all(map(partial(_is_length, size_step), batch.shape[1:3], full)):
         less = f", or multiples of {size_step} below" if size_step else ""
@@ -135,6 +142,18 @@ def size_step_of(network: Network) -> int:
     What networks may have as ``size_step``."""
     step: int = getattr(network, "size_step", 0)
     return step
+
+
+def takes_narrow(network: Network) -> bool:
+    """Whether crops may be narrow_width wide as well. What networks may have as ``narrow``."""
+    narrow: bool = getattr(network, "narrow", False)
+    return narrow
+
+
+def narrow_width(spec: ModelSpec) -> int:
+    """Of the narrow crops of a network."""
+    columns = narrow_columns(spec.input_wh)
+    return columns.stop - columns.start
 
 
 Arrays = list[NDArray[np.float32]]

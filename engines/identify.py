@@ -18,6 +18,9 @@ METADATA_KEY = "posestream"
 OF_TRAINING = "model.onnx"
 """The file to run in the folder of a training, see train.products."""
 MAX_BYTES = 1 << 30
+NARROW_STEP = 24
+"""What the width of a network with narrow crops is a multiple of: what is left out at each side, a
+sixth of it, must be whole cells of 4 pixels."""
 FORMATS = {"detector": ("rtmdet", "yolox", "nanodet", "centers"), "pose": ("heatmaps",)}
 
 
@@ -96,6 +99,8 @@ def _checked(given: Any) -> Json:
             spec[name] = value = tuple(value)
         if not CHECKS[name](value):
             raise ValueError(f"{name} is {str(value)[:60]!r}")
+    if spec.get("narrow") and spec["input_wh"][0] % NARROW_STEP:
+        raise ValueError(f"no narrow crops where {spec['input_wh'][0]} is the width")
     if spec["format"] not in FORMATS[spec["task"]]:
         raise ValueError(f"a {spec['task']} with format {spec['format']}")
     return spec
@@ -127,6 +132,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "grid": _one_of(Grid),
     "sigma": lambda v: _numbers((v,), 0.1, 32, 1),
     "padding": lambda v: _numbers((v,), 1, 4, 1),
+    "narrow": lambda v: type(v) is bool,
     "licence": lambda v: isinstance(v, str) and len(v) <= 1000 and v.isprintable(),
 }
 assert set(CHECKS) < {f.name for f in fields(ModelSpec)}

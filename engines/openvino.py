@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers, int8
-from engines.base import Arrays, Begin, ModelSpec, Options, check_batch
+from engines.base import Arrays, Begin, ModelSpec, Options, check_batch, narrow_width
 from engines.batches import blank, in_steps
 from engines.openvino_ahead import Ahead
 from engines.planar import planes_first
@@ -60,7 +60,10 @@ class OpenvinoNetwork:
             if ranges:
                 int8.insert(model, ranges)
             self.size_step = _size_step(model, spec)
-            model = with_uint8_input(model, spec, self.size_step)
+            self.narrow = spec.narrow and not spec.batch
+            width, height = (self.size_step or n for n in spec.input_wh)
+            least_wh = narrow_width(spec) if self.narrow else width, height
+            model = with_uint8_input(model, spec, least_wh)
             compiled = core.compile_model(model, "CPU", settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
@@ -78,7 +81,7 @@ class OpenvinoNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch, self.size_step)
+        check_batch(self.spec, batch, self.size_step, self.narrow)
         if not len(batch):
             return [array.copy() for array in self._empty]
         return in_steps(self.spec, batch, self.spec.batch, self._run)
@@ -146,13 +149,16 @@ def _size_step(model: ov.Model, spec: ModelSpec) -> int:
         return 0
 
 
-def with_uint8_input(model: ov.Model, spec: ModelSpec, size_step: int = 0) -> ov.Model:
+def with_uint8_input(
+    model: ov.Model, spec: ModelSpec, least_wh: tuple[int, int] | None = None
+) -> ov.Model:
     """The model with layout, colour order and normalisation of spec in front, so that it takes
-    uint8 (B, H, W, 3) BGR; size_step: of sizes that are smaller as well."""
+    uint8 (B, H, W, 3) BGR; least_wh: from this size on, where smaller ones may come as well."""
     if len(model.inputs) != 1 or len(model.input(0).get_partial_shape()) != 4:
         raise ModelError(f"model {spec.path}: does not take one batch of pictures")
     batch = spec.batch or -1
-    width, height = (ov.Dimension(size_step or n, n) for n in spec.input_wh)
+    least_wh = least_wh or spec.input_wh
+    width, height = (ov.Dimension(low, high) for low, high in zip(least_wh, spec.input_wh))
     model.reshape([batch, height, width, 3] if spec.nhwc else [batch, 3, height, width])
     steps = ov.preprocess.PrePostProcessor(model)
     picture = steps.input(0)

@@ -72,7 +72,7 @@ class Ahead:
         self._running: deque[Begun] = deque()
 
     def __call__(self, batch: NDArray[np.uint8]) -> Begun:
-        check_batch(self._spec, batch)
+        check_batch(self._spec, batch, narrow=self._spec.narrow)
         while self._running and (self._running[0].finished or not self._idle):
             self._running.popleft().finish()
         begun = Begun(self._spec.name, self._idle.pop(), batch, self._idle)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, Network, check_batch, size_step_of
+from engines.base import Arrays, ModelSpec, Network, check_batch, size_step_of, takes_narrow
 from realtime.records import Float
 
 MOST = 16
@@ -41,7 +41,7 @@ class Shared:
         self.spec: ModelSpec = network.spec
         self.engine, self.precision = network.engine, network.precision
         self.device, self.why = network.device, network.why
-        self.size_step = size_step_of(network)
+        self.size_step, self.narrow = size_step_of(network), takes_narrow(network)
         self.locate = self._locate if getattr(network, "locate", None) else None
         self._users = users
         self._waiting: list[_Asked] = []
@@ -50,7 +50,7 @@ class Shared:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         # A wrong one must not spoil what others ask for.
-        check_batch(self.spec, batch, self.size_step)
+        check_batch(self.spec, batch, self.size_step, self.narrow)
         mine = _Asked(batch)
         with self._changed:
             self._waiting.append(mine)

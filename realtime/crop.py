@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from realtime import geometry
 from realtime.records import Crops, Detections, Float, Frame
 
+SLIM = 0.5
+"""Width of a person box as a share of its height, up to which a narrow crop shows the person with
+some room at the sides."""
+
 
 def cut(
     frames: Sequence[Frame],
@@ -24,12 +28,19 @@ def cut(
     outside the frame is black. Bilinear without smoothing, as in the training of the pose networks.
     """
     to_crop, frame_of = places(detections, crop_wh, padding)
+    slim = np.concatenate([np.zeros(0, bool), *(_is_slim(d.boxes_xyxy) for d in detections)])
     pixels = np.empty((len(to_crop), crop_wh[1], crop_wh[0], 3), np.uint8)
     for picture, affine, n in zip(pixels, to_crop, frame_of.tolist()):
         cv2.warpAffine(
             frames[n].image, affine, crop_wh, picture, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0
         )
-    return Crops(pixels, geometry.invert(to_crop), frame_of)
+    return Crops(pixels, geometry.invert(to_crop), frame_of, slim)
+
+
+def _is_slim(boxes_xyxy: Float) -> NDArray[np.bool_]:
+    width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T
+    slim: NDArray[np.bool_] = width <= SLIM * height
+    return slim
 
 
 def places(

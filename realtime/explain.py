@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from engines.base import Network
+from engines.base import Network, takes_narrow
 from realtime import geometry
 from realtime.blur import NOBODY, cover, heads_of
 from realtime.crop import cut
@@ -174,7 +174,17 @@ def take_steps(
         cover(picture, heads_of(people, NOBODY))
         covered = Frame(frame.index, frame.time, picture)
         crops = cut([covered], [detections], spec.input_wh, spec.padding)
+    crops = _as_seen(crops, takes_narrow(pose))
     return Steps(frame.index, picture, detections, crops, heatmaps, points, people)
+
+
+def _as_seen(crops: Crops, narrow: bool) -> Crops:
+    """With black sides where a network with narrow crops does not look; slim are those people."""
+    slim = crops.slim & narrow
+    middle = geometry.narrow_columns((crops.pixels.shape[2], crops.pixels.shape[1]))
+    crops.pixels[slim, :, : middle.start] = 0
+    crops.pixels[slim, :, middle.stop :] = 0
+    return replace(crops, slim=slim)
 
 
 def explained(steps: Steps, min_joint_score: float = MIN_JOINT_SCORE) -> list[Image]:
@@ -213,9 +223,11 @@ def crops_page(steps: Steps) -> Image:
         _box(tile, boxes[n], n + 1)
         tiles.append(Tile(tile, f"person {n + 1}"))
     wide, tall = steps.crops.pixels.shape[2], steps.crops.pixels.shape[1]
+    sides = ", and so are the sides of slim people, which are left out"
+    sides = sides if steps.crops.slim.any() else ""
     text = (
         f"Each box grows to the network's aspect of {wide} x {tall}, with some air around it, and"
-        f" is scaled to that size. What lies outside of the frame is black. {_shown(steps)}"
+        f" is scaled to that size. What lies outside of the frame is black{sides}. {_shown(steps)}"
     )
     return page("2 One picture for each person", text, grid(tiles, COLUMNS))
 

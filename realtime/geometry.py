@@ -15,6 +15,14 @@ CROP_PADDING = 1.25
 """How much larger than the person box the crop is, the value the networks are trained with."""
 
 
+def narrow_columns(crop_wh: tuple[int, int]) -> slice:
+    """Those columns of a crop of crop_wh pixels that are left of it in a narrow one: two thirds of
+    them, in the middle."""
+    width = crop_wh[0] * 2 // 3
+    first = (crop_wh[0] - width) // 2
+    return slice(first, first + width)
+
+
 def crop_boxes(boxes_xyxy: Float, crop_wh: tuple[int, int], padding: float = CROP_PADDING) -> Float:
     """Person boxes (N, 4) grown to the crop's aspect ratio, then by padding; same centres.
 

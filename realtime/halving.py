@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Arrays, Begin, ModelSpec, Network, size_step_of
+from engines.base import Arrays, Begin, ModelSpec, Network, size_step_of, takes_narrow
 from realtime.errors import OutOfMemory
 from realtime.pose import Locator
 
@@ -28,7 +28,7 @@ class Halving:
         self.device, self.why = network.device, network.why
         self.locate: Locator | None = getattr(network, "locate", None)  # which halves itself
         self.begin: Begin | None = getattr(network, "begin", None)  # of CPUs alone
-        self.size_step = size_step_of(network)
+        self.size_step, self.narrow = size_step_of(network), takes_narrow(network)
         self._most: int | None = None  # pictures in one call
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:

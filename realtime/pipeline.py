@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engines.base import Network
+from engines.base import Network, takes_narrow
 from realtime import geometry
 from realtime.blur import NOBODY, Heads, heads_of
 from realtime.bridge import bridged
@@ -215,7 +215,8 @@ class Pipeline:
         with self.meters["crop"].on(numbers):
             crops = cut(frames, detections, spec.input_wh, spec.padding)
         with (meter := self.meters["pose"]).on(numbers, begun=True):
-            estimate = Estimate(begin_of(self._pose), crops, alive=meter.alive)
+            narrow = takes_narrow(self._pose)
+            estimate = Estimate(begin_of(self._pose), crops, narrow=narrow, alive=meter.alive)
         return _Work(
             frames, detections, lambda: estimate.ready,
             lambda: self._found(numbers, detections, crops, estimate),

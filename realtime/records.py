@@ -92,17 +92,20 @@ class Crops:
         the layout change and the normalisation are part of the network.
     crop_to_frame: float32 (M, 2, 3), maps crop pixels to frame pixels.
     frame_of: int64 (M,), which frame of the batch each crop was cut from.
+    slim: bool (M,), whose people are in the middle of their crops, see realtime.crop.SLIM.
     """
 
     pixels: Image
     crop_to_frame: Float
     frame_of: NDArray[np.int64]
+    slim: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         count = len(self.pixels)
         _check("Crops.pixels", self.pixels, (count, None, None, 3), np.uint8)
         _check("Crops.crop_to_frame", self.crop_to_frame, (count, 2, 3), np.float32)
         _check("Crops.frame_of", self.frame_of, (count,), np.int64)
+        _check("Crops.slim", self.slim, (count,), np.bool_)
 
     def __len__(self) -> int:
         return len(self.pixels)

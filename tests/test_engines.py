@@ -636,7 +636,9 @@ def test_crops_run_in_bounded_batches(tmp_path, count, batches):
     network = CountingNetwork(load_pose(pose_file(tmp_path / "a.onnx")))
     x = pictures(count)
     affines = np.zeros((count, 2, 3), np.float32)
-    heatmaps = estimate(network, Crops(x, affines, np.zeros(count, np.int64)), max_batch=4)
+    heatmaps = estimate(
+        network, Crops(x, affines, np.zeros(count, np.int64), np.zeros(count, bool)), max_batch=4
+    )
     assert network.batches == batches
     assert heatmaps.shape[:2] == (count, 17)
     assert np.allclose(heatmaps[:, 3, 0, 0], x.mean((1, 2, 3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from realtime import geometry
 from realtime.cli import parse
 from realtime.crop import cut
 from realtime.errors import InputError, UsageError
-from realtime.explain import COLUMNS, MOST, NAMES, Steps, explained, find
+from realtime.explain import COLUMNS, MOST, NAMES, Steps, _as_seen, explained, find
 from realtime.records import Detections, Frame, Poses
 from realtime.sheet import GAP, GROUND, WIDE, Tile, grid, page
 from realtime.sources.base import Span
@@ -94,6 +95,17 @@ def test_any_number_of_people(people: int) -> None:
     assert all(p.dtype == np.uint8 and p.shape[1] == WIDE for p in pictures)
     rows = -(-min(people, MOST) // COLUMNS)
     assert pictures[1].shape[0] > rows * 250
+
+
+def test_crops_are_shown_as_the_network_saw_them() -> None:
+    """Without the sides of slim people, where the network takes narrow crops."""
+    crops = replace(steps(2).crops, slim=np.array([True, False]))
+    crops.pixels[:] = 200
+    assert (_as_seen(crops, False).pixels == 200).all() and not _as_seen(crops, False).slim.any()
+    seen = _as_seen(crops, True)
+    assert (seen.pixels[1] == 200).all() and (seen.pixels[0][:, 32:160] == 200).all()
+    assert not seen.pixels[0][:, :32].any() and not seen.pixels[0][:, 160:].any()
+    assert seen.slim.tolist() == [True, False]
 
 
 def test_the_peak_is_marked_where_it_is() -> None:

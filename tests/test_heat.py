@@ -34,7 +34,7 @@ CROP_WH, MAP_WH, SIZE_WH = (48, 64), (24, 32), (320, 240)
 def crops_of(boxes: Float) -> Crops:
     to_frame = geometry.invert(geometry.boxes_to_crop(geometry.crop_boxes(boxes, CROP_WH), CROP_WH))
     pixels = np.zeros((len(boxes), CROP_WH[1], CROP_WH[0], 3), np.uint8)
-    return Crops(pixels, to_frame, np.zeros(len(boxes), np.int64))
+    return Crops(pixels, to_frame, np.zeros(len(boxes), np.int64), np.zeros(len(boxes), bool))
 
 
 def peaks(cells: Float) -> Float:

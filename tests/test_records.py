@@ -48,13 +48,13 @@ def test_detections_say_what_was_expected_and_what_came():
 def test_crops_need_an_affine_and_a_frame_for_each():
     pixels = np.zeros((2, 256, 192, 3), np.uint8)
     affine = np.zeros((2, 2, 3), np.float32)
-    assert len(Crops(pixels, affine, np.zeros(2, np.int64))) == 2
+    assert len(Crops(pixels, affine, np.zeros(2, np.int64), np.zeros(2, bool))) == 2
     with pytest.raises(ValueError, match="crop_to_frame"):
-        Crops(pixels, affine[:1], np.zeros(2, np.int64))
+        Crops(pixels, affine[:1], np.zeros(2, np.int64), np.zeros(2, bool))
     with pytest.raises(ValueError, match="frame_of"):
-        Crops(pixels, affine, np.zeros(1, np.int64))
+        Crops(pixels, affine, np.zeros(1, np.int64), np.zeros(2, bool))
     with pytest.raises(ValueError, match="pixels"):
-        Crops(pixels[..., :1], affine, np.zeros(2, np.int64))
+        Crops(pixels[..., :1], affine, np.zeros(2, np.int64), np.zeros(2, bool))
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Poses)])

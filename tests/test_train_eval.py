@@ -378,7 +378,7 @@ def pooled(batch: NDArray[np.uint8]) -> Float:
 def crops_of(pixels: NDArray[np.uint8]) -> Any:
     count = len(pixels)
     affine = np.tile(np.float32([[1, 0, 0], [0, 1, 0]]), (count, 1, 1))
-    return eval_pose.Crops(pixels, affine, np.zeros(count, np.int64))
+    return eval_pose.Crops(pixels, affine, np.zeros(count, np.int64), np.zeros(count, bool))
 
 
 def test_mirrored_heatmaps_swap_left_and_right() -> None:

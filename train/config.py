@@ -69,6 +69,9 @@ class Config:
     peak_weight: float = option(4.0, "extra weight of the heatmap's peak in the mse loss")
     sigma: float = option(2.0, "of the target Gaussians in heatmap cells")
     padding: float = option(CROP_PADDING, "how much larger than the box of a person the crop is")
+    narrow: float = option(
+        0.0, "share of steps that show slim people in crops of two thirds of the width"
+    )
     epochs: int = option(140, "passes over the mixed data")
     batch: int = option(32, "samples per step, over all processes")
     rate: float = option(1e-3, "peak learning rate")
@@ -160,7 +163,7 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
 MANY = 1e9
 LIMITS = {
     "freeze": (0, 5), "teacher_weight": (0, MANY), "distil": (0, MANY), "hint_weight": (0, MANY),
-    "peak_weight": (0, MANY), "sigma": (0.5, 100), "padding": (1, 4),
+    "peak_weight": (0, MANY), "sigma": (0.5, 100), "padding": (1, 4), "narrow": (0, 1),
     "epochs": (1, 100_000), "batch": (1, 100_000), "rate": (0, 10), "warmup": (0, MANY),
     "weight_decay": (0, 10), "clip": (0, MANY), "ema": (0, 0.999999), "seed": (0, 2**31),
     "flip": (0, 1), "scale": (0, 0.95), "rotate": (0, 180), "shift": (0, 1), "half_body": (0, 1),

@@ -63,6 +63,7 @@ def network_of(weights: Weights, metadata: Metadata, path: Path, given: Metadata
         "grid": "pixel_centre",
         "sigma": 2.0 * size[1] / 256 if "family" in metadata else 2.0,
         "padding": CROP_PADDING,
+        "narrow": False,
         "licence": "",
         "trained": "",
     }

@@ -35,7 +35,7 @@ DRAWN_SCORE = 0.3
 
 OF_POSE = (
     "depth", "scale", "rotate", "shift", "half_body", "occlude", "loss", "peak_weight", "sigma",
-    "padding", "teacher_weight",
+    "padding", "teacher_weight", "narrow",
 )  # fmt: skip
 """Options that would change nothing."""
 

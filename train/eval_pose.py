@@ -129,8 +129,8 @@ def mirrored_heatmaps(network: Network, crops: Crops) -> Float:
     return np.ascontiguousarray(maps)
 
 
-def _rest(crops: Crops) -> tuple[Float, NDArray[np.int64]]:
-    return crops.crop_to_frame, crops.frame_of
+def _rest(crops: Crops) -> tuple[Float, NDArray[np.int64], NDArray[np.bool_]]:
+    return crops.crop_to_frame, crops.frame_of, crops.slim
 
 
 # ---- numbers ------------------------------------------------------------------------------------
@@ -187,6 +187,7 @@ def pose_numbers(
     grid: Grid = "pixel_centre",
     sigma: float = 2.0,
     padding: float = geometry.CROP_PADDING,
+    narrow: bool = False,
     way: Way = DEFAULT_WAY,
     limit: int | None = None,
 ) -> dict[str, float]:
@@ -199,7 +200,7 @@ def pose_numbers(
     """
     wanted = [person for person in people if person.labelled and not person.crowd]
     pictures = as_pictures(spread(wanted, limit))
-    network = Running(run, "pose", input_wh, grid, sigma, padding)
+    network = Running(run, "pose", input_wh, grid, sigma, padding, narrow)
     read = read_poses(network, pictures, true_boxes(pictures), (way,))[way]
     labels = Labels.of(pictures)
     numbers = {

@@ -49,6 +49,7 @@ def write(net: nn.Module, config: Config, path: Path, style: Format, trained: st
         "grid": "pixel_centre",
         "sigma": config.sigma,
         "padding": config.padding,
+        "narrow": config.narrow > 0,
         "licence": "see its model card",
         "trained": trained,
     }

@@ -42,17 +42,19 @@ class Running:
         grid: Grid = "pixel_centre",
         sigma: float = 2.0,
         padding: float = CROP_PADDING,
+        narrow: bool = False,
     ) -> None:
         style: Format = "heatmaps" if task == "pose" else "centers"
         self.spec = ModelSpec(
             "in training", task, style, input_wh, Path(), "",
-            grid=grid, sigma=sigma, padding=padding,
+            grid=grid, sigma=sigma, padding=padding, narrow=narrow,
         )  # fmt: skip
+        self.narrow = narrow
         self._run = run
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch)
+        check_batch(self.spec, batch, narrow=self.narrow)
         outputs = self._run(batch)
         return [outputs] if isinstance(outputs, np.ndarray) else list(outputs)
 

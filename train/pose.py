@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from engines.torch_nets import Widths, widths_of
 from realtime.errors import UsageError
-from train import finish
+from train import finish, narrow
 from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
 from train.config import Config
@@ -53,6 +53,10 @@ class PoseTask:
             raise UsageError("--hint-weight: needs --hints or a --teacher that gives them")
         if config.hints and not config.hint_weight:
             raise UsageError("--hints: needs a --hint-weight")
+        if config.narrow and config.hint_weight:
+            raise UsageError("--narrow: not together with --hint-weight")
+        if config.narrow and config.input_wh[0] % 96:
+            raise UsageError("--narrow: needs an --input-wh whose width is a multiple of 96")
         self.config = config
         sets = [open_set(text).with_joints(LEAST_JOINTS) for text in config.data]
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
@@ -88,12 +92,16 @@ class PoseTask:
 
     def sample(self, epoch: int, index: int) -> Sample:
         """crop uint8 (H, W, 3), joints float32 (17, 2) in crop pixels, visible float32 (17,); with
-        a teacher the crop it is asked about as well, see train.augment.pose_sample."""
+        a teacher the crop it is asked about as well, see train.augment.pose_sample; with narrow
+        crops whether it is learned from in one, see train.narrow."""
         person = self._people.item(epoch, index)
         rng = np.random.default_rng((self.config.seed, epoch, index))
         sample = pose_sample(person, self.config, rng, True, self._images)
         clean = ["clean"] if self.config.teacher or self.config.hints else []
-        return {name: sample[name] for name in ("crop", "joints", "visible", *clean)}
+        kept = {name: sample[name] for name in ("crop", "joints", "visible", *clean)}
+        if self.config.narrow:
+            kept["narrow"] = narrow.chosen(sample, self.config, epoch, index)
+        return kept
 
     def loss(self, net: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The heatmap loss of labelled joints and, with a teacher, of what it sees.
@@ -104,15 +112,18 @@ class PoseTask:
         about the crop before light, blur and covering, under which it would be worse.
         """
         config = self.config
+        columns = slice(None)
+        if config.narrow and batch["narrow"].any():
+            batch, columns = narrow.narrowed(batch, config.input_wh)
         out, hints = net(batch["crop"]) if config.hint_weight else (net(batch["crop"]), [])
-        target = heatmaps(batch["joints"], config.input_wh, config.sigma, batch["visible"])
+        target = self._heatmaps(batch["joints"], batch["visible"])[..., columns]
         parts = {"labels": weighted_mean(self._each(out, target), batch["visible"])}
         loss = parts["labels"]
         if config.teacher and config.teacher_weight:
-            parts["teacher"] = self._unlabelled(out, batch)
+            parts["teacher"] = self._unlabelled(out, batch, columns)
             loss = loss + config.teacher_weight * parts["teacher"]
         if config.distil:
-            taught = self._asked().maps(batch["clean"])
+            taught = self._asked().maps(batch["clean"])[..., columns]
             each = self._each(out, taught) * agreed(taught, target, batch["visible"])
             parts["distil"] = each.mean()
             loss = loss + config.distil * parts["distil"]
@@ -125,10 +136,14 @@ class PoseTask:
         """The loss (B, K) of each joint."""
         return LOSSES[self.config.loss](out.float(), target, self.config.peak_weight)
 
-    def _unlabelled(self, out: Tensor, batch: Batch) -> Tensor:
+    def _heatmaps(self, joints: Tensor, visible: Tensor | None = None) -> Tensor:
+        """See train.targets.heatmaps."""
+        return heatmaps(joints, self.config.input_wh, self.config.sigma, visible)
+
+    def _unlabelled(self, out: Tensor, batch: Batch, columns: slice) -> Tensor:
         """The loss of joints without a label against where the teacher sees them."""
         joints, scores = self._asked()(batch["clean"])
-        taught = heatmaps(joints, self.config.input_wh, self.config.sigma)
+        taught = self._heatmaps(joints)[..., columns]
         return weighted_mean(
             self._each(out, taught * scores[..., None, None]), 1 - batch["visible"]
         )
@@ -146,6 +161,7 @@ class PoseTask:
         numbers = pose_numbers(
             run, self._val,
             input_wh=config.input_wh, sigma=config.sigma, padding=config.padding,
+            narrow=config.narrow > 0,
         )  # fmt: skip
         best_by = "AP" if "AP" in numbers else "oks"
         return Validation(numbers, best_by, pose_sheet(run, self._val, self.config))

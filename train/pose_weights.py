@@ -100,5 +100,5 @@ def renormalised(weights: Weights, metadata: Metadata, wanted: Metadata = INPUT)
 
 def of_spec(spec: ModelSpec) -> Metadata:
     """What a spec says about the weights, as plain values."""
-    names = "name", "task", "input_wh", "rgb", "mean", "std", "grid", "sigma", "padding", "licence"
-    return {name: getattr(spec, name) for name in names}
+    names = "name", "task", "input_wh", "rgb", "mean", "std", "grid", "sigma", "padding", "narrow"
+    return {name: getattr(spec, name) for name in (*names, "licence")}

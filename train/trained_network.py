@@ -41,6 +41,7 @@ class TrainedNetwork:
             choices = ", ".join(DTYPES)
             raise ModelError(f"model {path}: in precision {options.precision}; choose {choices}")
         self.spec = _spec(path, found, known)
+        self.narrow = self.spec.narrow
         self.precision = "bf16" if options.precision == "bf16" else "f32"
         self._place = _device(options.compute)
         self.device = str(self._place)
@@ -51,7 +52,7 @@ class TrainedNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch)
+        check_batch(self.spec, batch, narrow=self.narrow)
         low = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self._place.type, torch.bfloat16, low):
             outputs = self._net(torch.tensor(batch, device=self._place))

@@ -174,4 +174,4 @@ def _of_config(path: Path, text: str) -> Metadata:
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"model {path}: its config.json is damaged") from error
     names = "task", "input_wh", "sigma", "padding"
-    return {name: getattr(config, name) for name in names}
+    return {**{name: getattr(config, name) for name in names}, "narrow": config.narrow > 0}

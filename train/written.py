@@ -51,6 +51,7 @@ def described(known: Metadata, source: Path) -> Metadata:
         "input_wh": tuple(known["input_wh"]),
         "sigma": known.get("sigma", 2.0),
         "padding": known.get("padding", CROP_PADDING),
+        "narrow": float(bool(known.get("narrow"))),
     }
 
 
