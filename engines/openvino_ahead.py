@@ -30,7 +30,10 @@ class Begun:
         self._arrays: Arrays | None = None
         self._failure = ""
         self._batch = np.ascontiguousarray(batch)  # read while it is computed
-        request.start_async([self._batch], share_inputs=True)
+        try:
+            request.start_async([self._batch], share_inputs=True)
+        except RuntimeError as error:
+            self._fail(error)
 
     @property
     def finished(self) -> bool:
@@ -57,9 +60,13 @@ class Begun:
             try:
                 self._request.wait()
                 self._arrays = [np.array(t.data, np.float32) for t in self._request.output_tensors]
+                self._idle.append(self._request)
             except RuntimeError as error:
-                self._failure = f"{self._name}: OpenVINO failed: {reason(error)}"
-            self._idle.append(self._request)
+                self._fail(error)
+
+    def _fail(self, error: RuntimeError) -> None:
+        self._failure = f"{self._name}: OpenVINO failed: {reason(error)}"
+        self._idle.append(self._request)
 
 
 class Ahead:

@@ -73,12 +73,17 @@ def test_wrong_batches_are_refused(several: Network) -> None:
 
 
 class Unlucky:
-    """A compiled network, and its requests, that cannot compute."""
+    """A compiled network, and its requests, that cannot begin to compute, or cannot end."""
+
+    def __init__(self, at_once: bool) -> None:
+        self._at_once = at_once
 
     def create_infer_request(self) -> Unlucky:
         return self
 
-    def start_async(self, *_: object, **__: object) -> None: ...
+    def start_async(self, *_: object, **__: object) -> None:
+        if self._at_once:
+            self.wait()
 
     def wait(self) -> None:
         raise RuntimeError(
@@ -86,10 +91,13 @@ class Unlucky:
         )
 
 
-def test_a_failure_is_one_line_with_the_name_of_the_network(several: Network) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_failure_is_one_line_with_the_name_of_the_network(
+    at_once: bool, several: Network
+) -> None:
     from engines.openvino_ahead import Ahead
 
-    begun = Ahead(several.spec, Unlucky(), 2)(batches([1])[0])
+    begun = Ahead(several.spec, Unlucky(at_once), 2)(batches([1])[0])
     with pytest.raises(ModelError) as failed:
         begun.outputs()
     assert str(failed.value) == f"{several.spec.name}: OpenVINO failed: no memory left"

@@ -43,6 +43,7 @@ from realtime.serve.buttons import STILL, Buttons  # noqa: E402
 from realtime.serve.figures import Figures  # noqa: E402
 from realtime.serve.newest import Newest, Shot, to_jpeg  # noqa: E402
 from realtime.serve.page import Page  # noqa: E402
+from realtime.serve.server import Server  # noqa: E402
 
 RATE = 25
 BITS, FIELD = 12, 40
@@ -693,3 +694,13 @@ def test_a_run_in_a_real_browser(tmp_path: Path) -> None:
         assert tab.errors == []
         process.terminate()
         assert finish(process).code == 0
+
+
+@pytest.mark.parametrize("why", [ValueError("no such codec"), OSError("no sockets left")])
+def test_a_server_that_does_not_start_says_why_at_once(why: Exception) -> None:
+    class Broken:
+        def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+            raise why
+
+    with pytest.raises(OutputError, match=f"--serve: cannot start: {why}"):
+        Server("127.0.0.1:0", Broken())  # type: ignore[arg-type]

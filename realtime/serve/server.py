@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TookTooLong
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -52,7 +53,9 @@ class Server:
         self._thread.start()
         try:
             self._loop, self._over = self._ready.result(START_LIMIT)
-        except OSError as error:
+        except TookTooLong:
+            raise OutputError(f"--serve: did not start within {START_LIMIT:.0f} s") from None
+        except Exception as error:
             raise OutputError(f"--serve: cannot start: {error}") from error
 
     @property
@@ -78,7 +81,7 @@ class Server:
     def _work(self) -> None:
         try:
             asyncio.run(self._serve())
-        except OSError as error:
+        except Exception as error:
             if self._ready.done():
                 raise
             self._ready.set_exception(error)
