@@ -153,7 +153,7 @@ def takes_narrow(network: Network) -> bool:
 def narrow_width(spec: ModelSpec) -> int:
     """Of the narrow crops of a network."""
     columns = narrow_columns(spec.input_wh)
-    return columns.stop - columns.start
+    return len(range(*columns.indices(spec.input_wh[0])))
 
 
 Arrays = list[NDArray[np.float32]]

@@ -19,7 +19,7 @@ MARGIN = 2
 
 
 def chosen(sample: Sample, config: Config, epoch: int, index: int) -> NDArray[np.float32]:
-    """1 where a sample (train.augment.pose_sample) is learned from in a narrow crop, else 0.
+    """1 where a sample (train.augment.pose_sample) is learned from in a narrow crop, else 0; ().
 
     That is so in a share of the steps of an epoch, the same in all processes, for people with
     labelled joints, all of which lie in the middle.
@@ -29,7 +29,7 @@ def chosen(sample: Sample, config: Config, epoch: int, index: int) -> NDArray[np
     x = sample["joints"][sample["visible"] > 0, 0]
     inside = (x >= middle.start + MARGIN) & (x < middle.stop - MARGIN)
     slim = len(x) > 0 and inside.all()
-    return np.float32(slim and step.random() < config.narrow)  # type: ignore[return-value]
+    return np.array(slim and step.random() < config.narrow, np.float32)
 
 
 def narrowed(batch: Batch, input_wh: tuple[int, int]) -> tuple[Batch, slice]:
