@@ -162,11 +162,13 @@ def _ours(given: argparse.Namespace, out: Path, root: Path, more: list[str]) -> 
 
 def _slim(file: Path) -> float:
     """The share of people whose crops may be narrow."""
-    from realtime.crop import SLIM
+    import numpy as np
+
+    from realtime.crop import is_slim
 
     with file.open() as lines:
         boxes = [one["box"] for line in lines for one in json.loads(line)["people"]]
-    return sum(x1 - x0 <= SLIM * (y1 - y0) for x0, y0, x1, y1 in boxes) / max(len(boxes), 1)
+    return float(is_slim(np.array(boxes, np.float32)).mean()) if boxes else 0.0
 
 
 def _network(given: argparse.Namespace) -> dict[str, float]:
@@ -187,12 +189,11 @@ def _network(given: argparse.Namespace) -> dict[str, float]:
 
 def _rate(network: Any, crops: Any) -> tuple[float, float]:
     """Crops a second, the median of 30 calls, and CPU milliseconds for one."""
+    from engines.build_command import call_seconds
+
     network(crops)
-    took, used = [], _cpu()
-    for _ in range(30):
-        start = perf_counter()
-        network(crops)
-        took.append(perf_counter() - start)
+    used = _cpu()
+    took = [call_seconds(network, crops) for _ in range(30)]
     return len(crops) / statistics.median(took), 1e3 * (_cpu() - used) / (30 * len(crops))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import ModelError
-from realtime.geometry import CROP_PADDING, narrow_columns
+from realtime.geometry import CROP_PADDING, narrow_width
 
 Task = Literal["detector", "pose"]
 Format = Literal["rtmdet", "yolox", "nanodet", "centers", "heatmaps"]
@@ -122,8 +122,9 @@ def check_batch(
     smaller one where there is a step, see size_step_of, or narrow where it takes that, see
     takes_narrow."""
     full = spec.input_wh[::-1]
-    if narrow and batch.shape[2:3] == (narrow_width(spec),):
-        full = full[0], narrow_width(spec)
+    least = narrow_width(spec.input_wh)
+    if narrow and batch.shape[2:3] == (least,):
+        full = full[0], least
     fits = batch.ndim == 4 and batch.shape[3] == 3 and batch.dtype == np.uint8
     if not fits or not all(map(partial(_is_length, size_step), batch.shape[1:3], full)):
         less = f", or multiples of {size_step} below" if size_step else ""
@@ -145,15 +146,10 @@ def size_step_of(network: Network) -> int:
 
 
 def takes_narrow(network: Network) -> bool:
-    """Whether crops may be narrow_width wide as well. What networks may have as ``narrow``."""
+    """Whether crops may be narrow as well, see realtime.geometry.narrow_width. What networks may
+    have as ``narrow``."""
     narrow: bool = getattr(network, "narrow", False)
     return narrow
-
-
-def narrow_width(spec: ModelSpec) -> int:
-    """Of the narrow crops of a network."""
-    columns = narrow_columns(spec.input_wh)
-    return len(range(*columns.indices(spec.input_wh[0])))
 
 
 Arrays = list[NDArray[np.float32]]

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers, int8
-from engines.base import Arrays, Begin, ModelSpec, Options, check_batch, narrow_width
+from engines.base import Arrays, Begin, ModelSpec, Options, check_batch
 from engines.batches import blank, in_steps
 from engines.openvino_ahead import Ahead
 from engines.planar import planes_first
 from engines.quiet_openvino import ov, reason
 from engines.signal_stack import kept_signal_stack
 from realtime.errors import ModelError
+from realtime.geometry import narrow_width
 
 SIZE_STEP = 64
 """Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
@@ -62,7 +63,7 @@ class OpenvinoNetwork:
             self.size_step = _size_step(model, spec)
             self.narrow = spec.narrow and not spec.batch
             width, height = (self.size_step or n for n in spec.input_wh)
-            least_wh = narrow_width(spec) if self.narrow else width, height
+            least_wh = narrow_width(spec.input_wh) if self.narrow else width, height
             model = with_uint8_input(model, spec, least_wh)
             compiled = core.compile_model(model, "CPU", settings)
             self._request = compiled.create_infer_request()

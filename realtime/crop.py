@@ -28,7 +28,7 @@ def cut(
     outside the frame is black. Bilinear without smoothing, as in the training of the pose networks.
     """
     to_crop, frame_of = places(detections, crop_wh, padding)
-    slim = np.concatenate([np.zeros(0, bool), *(_is_slim(d.boxes_xyxy) for d in detections)])
+    slim = np.concatenate([np.zeros(0, bool), *(is_slim(d.boxes_xyxy) for d in detections)])
     pixels = np.empty((len(to_crop), crop_wh[1], crop_wh[0], 3), np.uint8)
     for picture, affine, n in zip(pixels, to_crop, frame_of.tolist()):
         cv2.warpAffine(
@@ -37,7 +37,8 @@ def cut(
     return Crops(pixels, geometry.invert(to_crop), frame_of, slim)
 
 
-def _is_slim(boxes_xyxy: Float) -> NDArray[np.bool_]:
+def is_slim(boxes_xyxy: Float) -> NDArray[np.bool_]:
+    """Which of the boxes (N, 4) are of people whom narrow crops show, see SLIM."""
     width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T
     slim: NDArray[np.bool_] = width <= SLIM * height
     return slim

@@ -15,10 +15,14 @@ CROP_PADDING = 1.25
 """How much larger than the person box the crop is, the value the networks are trained with."""
 
 
+def narrow_width(crop_wh: tuple[int, int]) -> int:
+    """Of what is left of a crop of crop_wh pixels in a narrow one: two thirds."""
+    return crop_wh[0] * 2 // 3
+
+
 def narrow_columns(crop_wh: tuple[int, int]) -> slice:
-    """Those columns of a crop of crop_wh pixels that are left of it in a narrow one: two thirds of
-    them, in the middle."""
-    width = crop_wh[0] * 2 // 3
+    """Those columns of a crop of crop_wh pixels that are left in a narrow one: in the middle."""
+    width = narrow_width(crop_wh)
     first = (crop_wh[0] - width) // 2
     return slice(first, first + width)
 
