@@ -22,6 +22,8 @@ from realtime import atomic
 from realtime.errors import ModelError, UsageError
 
 RUNS = 10
+SLOW = 5
+"""Times the slowest float32: what takes longer is left out of bench."""
 BATCHES = (1, 8)
 MOST_PICTURES = 1024
 """In one call of bench."""
@@ -107,10 +109,8 @@ def bench(options: argparse.Namespace) -> None:
     if not networks:
         raise ModelError(f"model {spec.path}: no engine runs it on {options.compute}")
     inputs = [noise(spec, count) for count in options.batch]
+    networks = _quick(networks, inputs)
     times = np.zeros((options.rounds, len(networks), len(inputs)))
-    for network in networks:  # the first call of a size prepares
-        for x in inputs:
-            network(x)
     for round_times in times:
         for row, network in zip(round_times, networks):
             row[:] = [call_seconds(network, x) / len(x) for x in inputs]
@@ -140,6 +140,27 @@ def _all_networks(spec: ModelSpec, compute: str, threads: int | None) -> list[Ne
                 else:
                     found[name, network.precision, network.device] = network
     return list(found.values())
+
+
+def _quick(networks: list[Network], inputs: list[NDArray[np.uint8]]) -> list[Network]:
+    """All in float32 and those that are not SLOW times slower, prepared; a line for each other.
+
+    Arithmetic for which a processor has no instructions (bf16, f16) can take a second a picture:
+    minutes of rounds for a figure that nobody wants.
+    """
+    once = {}
+    for network in networks:
+        for x in inputs:
+            network(x)  # the first call of a size prepares
+        once[network] = call_seconds(network, inputs[0])
+    plain = [seconds for network, seconds in once.items() if network.precision == "f32"]
+    most = SLOW * max(plain, default=max(once.values()))
+    for network, seconds in once.items():
+        if seconds > most:
+            name = f"{network.engine} {network.precision} on {network.device}"
+            print(f"left out: {name}: {1e3 * seconds / len(inputs[0]):.0f} ms a picture")
+            network.close()
+    return [network for network, seconds in once.items() if seconds <= most]
 
 
 def noise(spec: ModelSpec, count: int) -> NDArray[np.uint8]:

@@ -59,7 +59,7 @@ class OpenvinoNetwork:
             model = core.read_model(io.BytesIO(data))
             planes_first(model)
             if ranges:
-                int8.insert(model, ranges)
+                int8.insert(model, ranges, int8.sums_are_cut_off())
             self.size_step = _size_step(model, spec)
             self.narrow = spec.narrow and not spec.batch
             width, height = (self.size_step or n for n in spec.input_wh)

@@ -10,7 +10,7 @@ from engines import containers, int8, selfcheck
 from engines.calibrate import calibrated, find_ranges
 from engines.identify import identify
 from engines.load import load
-from engines.quiet_openvino import ov
+from engines.quiet_openvino import ops, ov
 from realtime.errors import ModelError
 
 onnx = pytest.importorskip("onnx")
@@ -77,7 +77,26 @@ def test_ranges_are_those_of_the_pictures(tmp_path):
     assert ends[0] == 0 and 126 <= ends[1] <= 127
     network = load(with_ranges(path, int8.dump({"planes": ends})), "pose", "openvino", "int8")
     expected = by_hand(x // 2)
-    assert np.abs(network(x // 2)[0] - expected).max() < 0.02 * np.abs(expected).max()
+    share = 0.03 if int8.sums_are_cut_off() else 0.02  # weights in half of the steps
+    assert np.abs(network(x // 2)[0] - expected).max() < share * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("cut_off", [int8.sums_are_cut_off(), True])
+def test_sums_of_large_numbers_are_right(cut_off):
+    """Without VNNI, sums of two products of 8 bits each do not fit into 16; nothing may be cut."""
+    image = ops.parameter([1, 16, 8, 8], np.float32)
+    image.output(0).set_names({"image"})
+    weights = np.full((16, 16, 3, 3), 0.5, np.float32)
+    weights[1] = -0.5
+    sums = ops.convolution(image, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    model = ov.Model([sums], [image], "sums")
+    int8.insert(model, {"image": (0.0, 255.0)}, cut_off)
+    compiled = ov.Core().compile_model(model, "CPU")
+    assert int8.is_used(compiled)
+    found = compiled(np.full((1, 16, 8, 8), 255, np.float32))[0]
+    expected = 255 * 0.5 * 16 * 9
+    assert np.abs(found[0, 0] - expected).max() < 0.02 * expected
+    assert np.abs(found[0, 1] + expected).max() < 0.02 * expected
 
 
 def test_ranges_hold_all_pictures_in_any_order(tmp_path):

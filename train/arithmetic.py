@@ -22,11 +22,13 @@ DELAY = 4
 def autocast_type(amp: Amp, device: torch.device) -> torch.dtype | None:
     """What autocast computes in, None for plain float32."""
     if amp == "auto":
-        return torch.bfloat16 if _has_bf16(device) else None
+        return torch.bfloat16 if has_bf16(device) else None
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 
 
-def _has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 is faster there than float32. Without instructions for it, which is most CPUs
+    before 2022, matrix products in bf16 take 25 times as long as in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from train.arithmetic import has_bf16
+
 MOMENTUM = 0.95
 ROUNDS = 5
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -75,11 +77,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About U V^T of the singular value decomposition U S V^T of a matrix, in bf16.
+    """About U V^T of the singular value decomposition U S V^T of a matrix, in bf16 where that is
+    faster, else in float32.
 
     Singular values above about 1 % of the norm come out between 0.6 and 1.3.
     """
-    wide = matrix.bfloat16() if matrix.shape[0] <= matrix.shape[1] else matrix.bfloat16().T
+    short = matrix.bfloat16() if has_bf16(matrix.device) else matrix.float()
+    wide = short if matrix.shape[0] <= matrix.shape[1] else short.T
     x = wide / (wide.norm() + 1e-7)
     a, b, c = QUINTIC
     for _ in range(ROUNDS):

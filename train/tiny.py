@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from realtime import atomic
 from train import tiny_data as data
+from train.arithmetic import has_bf16
 from train.detector_loss import box_loss, centre_loss
 from train.export import to_onnx
 from train.muon import Muon
@@ -118,15 +119,16 @@ def train(
 ) -> nn.Module:
     """Train net in place and return it in eval mode.
 
-    Muon, warm-up, cosine to zero; bf16 arithmetic with float32 weights.
+    Muon, warm-up, cosine to zero; bf16 arithmetic where that is faster, with float32 weights.
     """
     net.train().to(memory_format=torch.channels_last)
     optimiser = Muon(net, plan.rate, weight_decay=1e-3)
+    low = has_bf16(torch.device("cpu"))
     total, steps = 0.0, plan.small_steps + plan.steps
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * _schedule(step, steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
             loss = loss_of(net, next(batches))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
