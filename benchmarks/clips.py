@@ -47,7 +47,7 @@ def row(clip: Path, given: argparse.Namespace) -> str:
         command = [
             sys.executable, str(ROOT / "run_camera.py"), "--input", str(clip), "--headless",
             "--detector", str(given.detector), "--pose", str(given.pose), "--min-score", "0",
-            "--precision", "f32", "--detect-every", "1",
+            "--precision", "f32", "--detect-every", "1", "--bridge", "0",
             "--detector-score", given.detector_score, "--output", str(video),
             "--json", str(data), "--quiet",
         ]  # fmt: skip

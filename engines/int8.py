@@ -103,7 +103,8 @@ def _is_constant(source: ov.Output) -> bool:
 def insert(model: ov.Model, ranges: Ranges, cut_off: bool = False) -> None:
     """Put the quantisation of these tensors, and of the weights they meet, into model.
 
-    cut_off: whether the sum of two large products is cut off (sums_are_cut_off). Raises ValueError where the ranges are not of this network.
+    cut_off: whether the sum of two large products is cut off (sums_are_cut_off). Raises ValueError
+    where the ranges are not of this network.
     """
     able = tensors(model)
     for name in ranges:

@@ -72,6 +72,7 @@ class RunOptions(TypedDict, total=False):
     compute: str
     threads: int
     detect_every: int
+    bridge: int
     decode: Method
     detector_score: float
     min_score: float

@@ -22,17 +22,15 @@ from realtime.records import Detections, Float
 from realtime.schedule import SAME_BOX, Detected, Pairs, pairs, part_way
 from realtime.similarity import assign
 
-LONGEST = 8
-"""Frames a person may be missed for; so many are held, so that there may not be many."""
 KNOWN = 3
-"""Frames a person must have been found in before, with gaps of up to LONGEST between them: a wrong
-box that comes once or twice is not bridged."""
+"""Frames a person must have been found in before, with gaps between them: a wrong box that comes
+once or twice is not bridged."""
 TAKEN = 0.7
 """IoU with another box from which one is not added: that person is in front."""
 
 
 def bridged(
-    groups: Generator[list[Detected], None, None], batch: int, longest: int = LONGEST
+    groups: Generator[list[Detected], None, None], batch: int, longest: int
 ) -> Generator[list[Detected], None, None]:
     """The same frames with the boxes of people who are found in KNOWN frames, then missed for up to
     longest frames, then found again; interpolated and grown as by realtime.schedule.interpolated,

@@ -1,4 +1,4 @@
-"""Least scores, unless asked for otherwise.
+"""Least scores and gaps, unless asked for otherwise.
 
 How many people the bundled networks find with them, and how many of those are false, is in
 engines/weights/README.md.
@@ -10,3 +10,5 @@ MIN_SCORE = 0.3
 """Of a person who is drawn, counted and written (--min-score)."""
 MIN_JOINT_SCORE = 0.3
 """Of a joint that is drawn (--min-joint-score)."""
+BRIDGE = 8
+"""Frames for which somebody whom the detector misses in a file keeps a box (--bridge)."""

@@ -207,6 +207,7 @@ def pipeline_options(settings: Settings, shown: bool = False) -> Options:
     blur = settings.blur_faces
     return Options(
         1 if blur else settings.detect_every,
+        settings.bridge,
         cast(Method, settings.decode),
         settings.min_score,
         settings.batch,

@@ -10,7 +10,7 @@ from engines.load import BACKENDS, PRECISIONS
 from realtime.choice import parse_choice
 from realtime.command import Parser, program
 from realtime.controls import OVERLAYS, help_text
-from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
+from realtime.defaults import BRIDGE, DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.formats.target import FORMATS, OFFERED
 from realtime.hints import camera_number, near
 from realtime.serve.address import parse_address
@@ -187,6 +187,13 @@ def add_networks(add: Any) -> None:
         help="frames from one detection to the next "
         "(default: 3 in files, 6 while people keep still, 1 where they come, go or are in doubt; "
         "1 live)",
+    )
+    add(
+        "--bridge",
+        type=int,
+        metavar="N",
+        help="files: whom the detector misses for up to N frames keeps a box where the pose network"
+        f" sees somebody in it; 0: never (default {BRIDGE})",
     )
     add("--decode", choices=("argmax", "quarter", "dark", "udp"), help="peak finder (default udp)")
     add(

@@ -20,7 +20,7 @@ from realtime.bridge import bridged
 from realtime.choice import EVERYBODY
 from realtime.crop import cut, places
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
-from realtime.defaults import MIN_SCORE
+from realtime.defaults import BRIDGE, MIN_SCORE
 from realtime.detect import Detector
 from realtime.errors import PosestreamError
 from realtime.faults import Fault
@@ -66,9 +66,10 @@ class _Work:
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a run works on its frames; see the command line's help. detect_every: None is what
-    detects_every() chooses."""
+    detects_every() chooses. bridge: frames that somebody in a file may be missed for."""
 
     detect_every: int | None = None
+    bridge: int = BRIDGE
     method: Method = DEFAULT_METHOD
     min_score: float = MIN_SCORE
     batch: int = 8
@@ -157,8 +158,8 @@ class Pipeline:
             return self._detect(frames, share)
 
         groups = detect_sparsely(grabbed, detect, every, batch, self._detector.min_score)
-        if every > 1:  # else the detector alone says who is there
-            groups = bridged(groups, batch)
+        if self._options.bridge and not self._source.info.independent:
+            groups = bridged(groups, batch, self._options.bridge)
         found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
         posed = crew.in_thread("pose", self._posed(found), self._edge("decode", 1))
         frames = flat(flat(posed))

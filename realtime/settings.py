@@ -9,7 +9,7 @@ from typing import Any
 from engines.asked import check_place
 from realtime.bench.options import check_bench
 from realtime.choice import EVERYBODY
-from realtime.defaults import DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
+from realtime.defaults import BRIDGE, DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.errors import UsageError
 from realtime.formats.target import SUFFIXES, parse_target
 from realtime.inputs import check_no_input
@@ -65,6 +65,7 @@ class Settings:
     compute: str
     threads: int | None
     detect_every: int | None
+    bridge: int
     decode: str
     detector_score: float
     min_score: float
@@ -107,6 +108,7 @@ DEFAULTS: dict[str, Any] = {
     "data": (), "smooth": "display",
     "min_joint_score": MIN_JOINT_SCORE, "engine": "auto", "precision": "auto", "compute": "auto",
     "decode": "udp", "detector_score": DETECTOR_SCORE, "min_score": MIN_SCORE, "batch": 8,
+    "bridge": BRIDGE,
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
     "select": EVERYBODY,
 }  # fmt: skip
@@ -166,6 +168,8 @@ def _validate_numbers(s: Settings) -> None:
         count = getattr(s, name)
         if count is not None and not 1 <= count <= 1000:
             raise UsageError(f"--{name.replace('_', '-')} {count}: expected 1 to 1000")
+    if not 0 <= s.bridge <= 100:
+        raise UsageError(f"--bridge {s.bridge}: expected 0 to 100")
     if s.crf is not None and not 0 <= s.crf <= 51:
         raise UsageError(f"--crf {s.crf}: expected 0 to 51")
     if s.camera_fps is not None and not 0 < s.camera_fps <= 1000:

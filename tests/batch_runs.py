@@ -108,7 +108,7 @@ def make_clips(folder: Path) -> Path:
 def alone(path: Path, folder: Path) -> list[LoadedFrame]:
     """The result on one machine."""
     data = folder / f"{path.stem}.npz"
-    api.run(path, data=data, detect_every=1, smooth="off", compute="cpu", **NETWORKS)  # type: ignore[arg-type]
+    api.run(path, data=data, detect_every=1, bridge=0, smooth="off", compute="cpu", **NETWORKS)  # type: ignore[arg-type]
     return load(data)
 
 

@@ -612,8 +612,10 @@ def test_mistakes_are_one_line(
 
 def test_options_go_to_the_pipeline() -> None:
     asked = parse("a.mp4 --out r --detect-every 3 --smooth data --gpus-each 0.5".split())
-    assert asked.options == {"detect_every": 3, "smooth": "data"}
-    assert parse("a.mp4 --out r".split()).options == {"detect_every": 1, "compute": "cpu"}
+    assert asked.options == {"detect_every": 3, "bridge": 0, "smooth": "data"}
+    assert parse("a.mp4 --out r --min-score 0".split()).options["min_score"] == 0
+    usual = {"detect_every": 1, "bridge": 0, "compute": "cpu"}
+    assert parse("a.mp4 --out r".split()).options == usual
 
 
 def test_without_ray(
@@ -728,7 +730,7 @@ def test_urls_in_and_out(clips: Path, tmp_path: Path, memory: str) -> None:
     fsspec.filesystem("memory").pipe_file("/batch/in/x/walk.mp4", path.read_bytes())
     files = [progress.File(item) for item in items.find([f"{memory}/in/**/*.mp4"])]
     place, look = store.open_store(f"{memory}/out"), Look(("jsonl", "npz"))
-    options = {**NETWORKS, "compute": "cpu", "detect_every": 1}
+    options = {**NETWORKS, "compute": "cpu", "detect_every": 1, "bridge": 0}
     wanted = Wanted(options, hashes(options), look)
     bench = work.Bench(tmp_path, 1)
     crew = FakeTeam(lambda _, task: work.attempt(task, bench))

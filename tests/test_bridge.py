@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_schedule import PASSING, SIZE_WH, Detector, Film, walker
 
-from realtime.bridge import KNOWN, LONGEST, bridged
+from realtime.bridge import KNOWN, bridged
+from realtime.defaults import BRIDGE
 from realtime.errors import InputError
 from realtime.geometry import iou
 from realtime.records import Frame
@@ -23,11 +24,11 @@ def missed(person, *frames):
 def run(count, *people, batch=4, times=None):
     """The boxes of every frame, by detection in every frame and a bridge."""
     film = Film(count, times=times)
-    groups = bridged(detect_sparsely(film.frames(), Detector(*people), 1, batch), batch)
+    groups = bridged(detect_sparsely(film.frames(), Detector(*people), 1, batch), batch, BRIDGE)
     return [item for group in groups for item in group]
 
 
-@pytest.mark.parametrize("gap", [1, 3, LONGEST])
+@pytest.mark.parametrize("gap", [1, 3, BRIDGE])
 def test_a_gap_is_filled_where_the_person_was(gap):
     person = walker(100, 120, 0.8)
     hole = range(10, 10 + gap)
@@ -51,7 +52,7 @@ def test_the_score_is_the_lower_one():
 @pytest.mark.parametrize(
     ("case", "people"),
     [
-        ("too long", [missed(walker(100, 0), *range(10, 11 + LONGEST))]),
+        ("too long", [missed(walker(100, 0), *range(10, 11 + BRIDGE))]),
         ("too new", [missed(walker(100, 0), 0, 1, 3, 4)]),
         ("at the end", [missed(walker(100, 0), *range(24, 30))]),
         ("at the start", [missed(walker(100, 0), *range(6))]),
@@ -80,7 +81,8 @@ def test_somebody_found_again_and_again_is_known_by_and_by():
 def test_every_frame_once_in_order_in_full_batches(count, every, batch, hole):
     film = Film(count)
     people = [missed(PASSING[0], *hole), *PASSING[1:]]
-    groups = list(bridged(detect_sparsely(film.frames(), Detector(*people), every, batch), batch))
+    found = detect_sparsely(film.frames(), Detector(*people), every, batch)
+    groups = list(bridged(found, batch, BRIDGE))
     assert [frame.index for group in groups for frame, _ in group] == list(range(count))
     assert all(len(group) == batch for group in groups[:-1])
     assert film.closed
@@ -92,10 +94,10 @@ def test_every_frame_once_in_order_in_full_batches(count, every, batch, hole):
 
 def test_it_holds_only_so_many_frames_and_closes():
     film = Film(60)
-    groups = bridged(detect_sparsely(film.frames(), Detector(*PASSING), 3, 4), 4)
+    groups = bridged(detect_sparsely(film.frames(), Detector(*PASSING), 3, 4), 4, BRIDGE)
     for _ in range(6):
         group = next(groups)
-        assert film.alive <= 4 * 3 + 4 + LONGEST + 4
+        assert film.alive <= 4 * 3 + 4 + BRIDGE + 4
         del group
     groups.close()
     assert film.closed
@@ -109,6 +111,6 @@ def test_a_failure_comes_after_all_frames_before_it():
 
     seen = []
     with pytest.raises(InputError, match="broken"):
-        for group in bridged(cut(), 1):
+        for group in bridged(cut(), 1, BRIDGE):
             seen += [frame.index for frame, _ in group]
     assert seen == list(range(13))

@@ -28,6 +28,7 @@ def test_defaults_and_given_values() -> None:
         (["--nonsense"], "--nonsense"),
         (["--detect-every", "two"], "detect-every"),
         (["--detect-every", "0"], "expected 1 to 1000"),
+        (["--bridge", "-1"], "expected 0 to 100"),
         (["--min-score", "1.5"], "expected 0 to 1"),
         (["--min-score", "nan"], "expected 0 to 1"),
         (["--crf", "52"], "expected 0 to 51"),

@@ -47,6 +47,17 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_whom_the_detector_misses_is_kept_or_not(tmp_path: Path) -> None:
+    """By --bridge, also where the detector looks at every frame."""
+    people = []
+    for name, options in (("a", ()), ("b", ("--bridge", "0"))):
+        path = tmp_path / name
+        assert demo("--json", path, "--end", "60", "--detect-every", "1", *options).code == 0
+        people.append([len(record["people"]) for record in lines(path)])
+    assert all(kept >= found for kept, found in zip(*people, strict=True))
+    assert sum(people[0]) > sum(people[1])  # 192 and 184
+
+
 def test_a_mirrored_picture_leaves_the_data_as_it_is(tmp_path: Path) -> None:
     assert demo("--json", tmp_path / "a", "--end", "20").code == 0
     mirrored = demo(

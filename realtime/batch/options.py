@@ -33,6 +33,10 @@ NOT_HERE = {
 """Options of the networks that a batch does not take, and why."""
 
 
+EXACT = {"detect_every": 1, "bridge": 0}
+"""Unless asked for otherwise, so that segments join as if they had been one file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A batch as asked for. options: of realtime.run, those that were given."""
@@ -54,14 +58,16 @@ class Asked:
 def parse(argv: Sequence[str] | None) -> Asked:
     """Raises UsageError; --help prints and raises SystemExit(0)."""
     given = vars(_parser().parse_args(argv))
-    options = {name: given[name] for name in _run_options() if given[name] not in (None, False)}
+    names = (name for name in _run_options() if given[name] is not None)
+    options = {name: given[name] for name in names if given[name] is not False}  # 0 stays
     plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
     settings_of(input="demo", headless=True, **plain)  # says what is wrong with them
     for name in ("detector", "pose"):
         if name in plain and Path(plain[name]).is_file():
             plain[name] = str(Path(plain[name]).absolute())
     _check(given)
-    plain.setdefault("detect_every", 1)  # segments then join as if they had been one file
+    for name, value in EXACT.items():
+        plain.setdefault(name, value)
     if not given["gpus_each"]:
         plain.setdefault("compute", "cpu")
     formats = tuple(dict.fromkeys(given["data"] or ["jsonl"]))

@@ -99,8 +99,8 @@ FLAGS = (
     "--input --device --start --end --stride --seed --sequence --live --camera-size --camera-fps "
     "--no-wait --max-reconnects --strict --output --json --data --angles --report --status-file "
     "--overwrite --crf --record-required --min-free --show --headless --mirror --min-joint-score "
-    "--detector --pose --engine --precision --compute --detect-every --decode --detector-score "
-    "--min-score --batch --quiet -v -vv --debug --nonsense -x"
+    "--detector --pose --engine --precision --compute --detect-every --bridge --decode "
+    "--detector-score --min-score --batch --quiet -v -vv --debug --nonsense -x"
 ).split()
 WORDS = ("", "0", "-1", "1", "5", "0.5", "nan", "inf", "1e309", "9" * 400, "demo", "x.mp4", "-",
          "640x480", "0x0", "3s", "auto", "cpu", "cuda:0", "udp", "f32", "openvino", "missing.mp4",
