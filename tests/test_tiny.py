@@ -247,10 +247,10 @@ def test_steps_lower_the_loss(task: str) -> None:
     renders = _renders()
     if task == "detector":
         net, loss_of = tiny_nets.TinyDetector(), tiny.detector_loss
-        batch = next(tiny.detector_batches(renders, plan))
+        batch = next(tiny.detector_batches(iter([renders]), plan))
     else:
         net, loss_of = tiny_nets.TinyPose(), tiny.pose_loss
-        batch = next(tiny.pose_batches(renders, plan))
+        batch = next(tiny.pose_batches(iter([list(map(tiny.seen, renders))]), plan))
     with torch.no_grad():
         before = loss_of(net, batch).item()
     trained = tiny.train(net, loss_of, iter([batch] * 3), plan)
@@ -261,12 +261,21 @@ def test_steps_lower_the_loss(task: str) -> None:
     assert not net.training
 
 
+def test_renders_give_way_to_new_ones() -> None:
+    _torch()
+    from train import tiny
+
+    seen = [list(pool) for pool, _ in zip(tiny.pools(iter(range(6)), 3, 2), range(12))]
+    assert seen[0] == seen[1] == [0, 1, 2] and seen[2] == seen[3] == [3, 1, 2]
+    assert seen[6] == seen[-1] == [3, 4, 5]
+
+
 def test_perfect_maps_have_the_lowest_pose_loss() -> None:
     torch = _torch()
     from train import tiny
 
     plan = tiny.Plan(0, 1, 4, 1e-3, 0)
-    crops, heatmaps = next(tiny.pose_batches(_renders(), plan))
+    crops, heatmaps = next(tiny.pose_batches(iter([list(map(tiny.seen, _renders()))]), plan))
 
     class Fixed:
         def __init__(self, maps: Any) -> None:

@@ -5,7 +5,7 @@ Coordinates follow realtime.geometry: pixel centres at integers, affines (2, 3) 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,16 +62,15 @@ def render(scene: Scene, index: int, people: bool = True) -> Render:
     )
 
 
-def render_scenes(seeds: Iterable[int], each: int) -> list[Render]:
+def render_scenes(seeds: Iterable[int], each: int) -> Iterator[Render]:
     """each frames of the scene of every seed, each frame with a new cast, and one without people;
     the size and the number of people vary with the seed."""
-    renders = []
     for seed in seeds:
         size_wh = RENDER_SIZES[seed % len(RENDER_SIZES)]
         scene = Scene(seed, each * CAST, size_wh, 30.0, (None, None, 5)[seed // 6 % 3])
-        renders += [render(scene, n * CAST + seed * 37 % CAST) for n in range(each)]
-        renders.append(render(scene, 0, people=False))
-    return renders
+        for n in range(each):
+            yield render(scene, n * CAST + seed * 37 % CAST)
+        yield render(scene, 0, people=False)
 
 
 # ---- both networks ------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from realtime.errors import StageError
 from realtime.formats.registry import About, open_data
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import Target
-from realtime.records import Frame, PosedFrame
+from realtime.records import Frame, PosedFrame, Poses
+from realtime.schedule import pairs
 
 SUFFIXES = {
     "jsonl": ".jsonl", "json": ".json", "csv": ".csv", "csv-wide": ".wide.csv", "npz": ".npz",
@@ -32,21 +33,32 @@ class Look:
 
 
 def joined(parts: Iterable[Sequence[LoadedFrame]]) -> Iterator[LoadedFrame]:
-    """The frames of the parts one after the other. Ids are raised by the highest id of the parts
-    before: no id stands for two people, and a person who crosses a border gets a new one.
+    """The frames of the parts one after the other. Who is in the last frame of a part and, by the
+    boxes, in the first of the next keeps their id; all other ids of a part are raised by the
+    highest one before, so that no id stands for two people.
 
     Raises StageError when frames are not in order, each once.
     """
-    before, highest = -1, 0
+    last: LoadedFrame | None = None
+    highest = 0
     for part in parts:
         raised = highest
+        known = _known(last.poses, part[0].poses) if last and part else {}
         for frame in part:
-            if frame.frame <= before:
-                raise StageError(f"frame {frame.frame} after frame {before} in a join", "join")
-            before = frame.frame
-            ids = np.where(frame.poses.ids >= 0, frame.poses.ids + raised, frame.poses.ids)
+            if last and frame.frame <= last.frame:
+                raise StageError(f"frame {frame.frame} after frame {last.frame} in a join", "join")
+            theirs = [known.get(n, n + raised) if n >= 0 else n for n in frame.poses.ids.tolist()]
+            ids = np.array(theirs, np.int64)
             highest = max(highest, int(ids.max(initial=0)))
-            yield frame._replace(poses=replace(frame.poses, ids=ids))
+            last = frame._replace(poses=replace(frame.poses, ids=ids))
+            yield last
+
+
+def _known(before: Poses, after: Poses) -> dict[int, int]:
+    """Ids of a frame by the ids that the same people have in the next one."""
+    rows, columns = pairs(before.boxes_xyxy, after.boxes_xyxy)
+    both = zip(after.ids[columns].tolist(), before.ids[rows].tolist(), strict=True)
+    return {new: old for new, old in both if new >= 0 and old >= 0}
 
 
 def written(
