@@ -175,11 +175,18 @@ def test_muon_leaves_first_and_last_layers_to_adamw() -> None:
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (30, 20), (24, 24)])
-def test_muon_steps_are_orthogonal(shape: tuple[int, int]) -> None:
-    """Against the singular value decomposition: its directions, and about equal sizes."""
+@pytest.mark.parametrize("low", [False, True])
+def test_muon_steps_are_orthogonal(
+    shape: tuple[int, int], low: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the singular value decomposition: its directions, and about equal sizes; on a CPU
+    with instructions for bf16 and on one without."""
+    monkeypatch.setattr("train.muon.has_bf16", lambda _: low)
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    made = u.T @ orthogonal(matrix).float() @ vh.T
+    change = orthogonal(matrix)
+    assert change.dtype == (torch.bfloat16 if low else torch.float32)
+    made = u.T @ change.float() @ vh.T
     sizes = made.diagonal()[s > 0.02 * s.norm()]
     assert ((sizes > 0.6) & (sizes < 1.3)).all()
     assert (made - made.diagonal().diag()).abs().max() < 0.05
