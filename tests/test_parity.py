@@ -44,6 +44,12 @@ torch in float32 scores 0.3 or more have to be."""
 def network(engine: str, precision: str) -> Network:
     path = find_default("pose")
     assert path is not None
+    if (engine, precision) == ("torch", "bf16"):
+        torch = pytest.importorskip("torch")
+        from train.arithmetic import has_bf16
+
+        if not has_bf16(torch.device("cpu")):
+            pytest.skip("this CPU has no instructions for bf16: seconds a crop")
     try:
         return load(path, "pose", engine=engine, precision=cast(Precision, precision))
     except ModelError as error:

@@ -134,7 +134,7 @@ def test_a_source_blocked_in_read_can_be_stopped(tmp_path: Path) -> None:
         writer.write(data[: len(data) * 2 // 3])
         writer.flush()
         wait_for(lambda: output.exists() and output.stat().st_size > 0)
-        time.sleep(1)  # for it to come to where nothing more is
+        wait_for(lambda: not grows(output), 60)  # until it has come to where nothing more is
         assert stopped(process) < 3
     assert 100 < len(times(output)) < 240
 
@@ -148,6 +148,13 @@ def test_a_source_that_never_begins_can_be_stopped(tmp_path: Path) -> None:
     time.sleep(3)
     assert stopped(process) < 3
     assert not output.exists()
+
+
+def grows(path: Path, within: float = 2.0) -> bool:
+    """Whether a file becomes longer in so many seconds."""
+    before = path.stat().st_size
+    time.sleep(within)
+    return path.stat().st_size > before
 
 
 def stopped(process: subprocess.Popen[str]) -> float:
