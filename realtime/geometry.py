@@ -7,7 +7,10 @@ in the same coordinates. Affines are float32 (..., 2, 3) matrices A with ``A[:, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from realtime.records import Float
 
@@ -124,3 +127,17 @@ def areas(boxes_xyxy: Float) -> Float:
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
     result: Float = sides[:, 0] * sides[:, 1]
     return result.astype(np.float32)
+
+
+def from_coco_boxes(boxes_xywh: Any) -> Float:
+    """Boxes (..., 4) of COCO, (x, y, width, height) with the edge of the first pixel at 0, as
+    (x0, y0, x1, y1) with pixel centres at integers: an edge e becomes e - 0.5."""
+    boxes = np.asarray(boxes_xywh, np.float64)
+    low = boxes[..., :2] - 0.5
+    return np.concatenate([low, low + boxes[..., 2:]], -1).astype(np.float32)
+
+
+def to_coco_boxes(boxes_xyxy: Any) -> NDArray[np.float64]:
+    """The inverse of from_coco_boxes, so that results are in the convention of the labels."""
+    boxes = np.asarray(boxes_xyxy, np.float64)
+    return np.concatenate([boxes[..., :2] + 0.5, boxes[..., 2:] - boxes[..., :2]], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -480,6 +481,31 @@ def test_a_last_line_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
         data = to.path.read_bytes()
         to.path.write_bytes(data[:-20] if lost else data)
         assert len(load(to.path)) == 3 - lost
+
+
+def test_what_is_no_record_at_all_is_told(tmp_path: Path) -> None:
+    for text in ("garbage", "12", '"a"'):
+        path = tmp_path / "a.jsonl"
+        path.write_text(text)
+        with pytest.raises(InputError, match="not a file of poses, or a damaged one"):
+            load(path)
+
+
+def test_an_id_that_is_null_is_nobody_known(tmp_path: Path) -> None:
+    to = target(tmp_path, "jsonl")
+    write(to, [posed(0, 0.0, people(np.random.default_rng(0), [1]))])
+    to.path.write_text(to.path.read_text().replace('"id":1,', '"id":null,'))
+    assert load(to.path)[0].poses.ids.tolist() == [-1]
+
+
+def test_coco_boxes_have_the_edge_of_the_first_pixel_at_0(tmp_path: Path) -> None:
+    """As COCO's labels: pixel centres, which is what a box has here, are half a pixel less."""
+    to = target(tmp_path, "coco")
+    box = np.array([[9.5, 0, 19.5, 4]], np.float32)
+    poses = replace(people(np.random.default_rng(0), [1]), boxes_xyxy=box)
+    write(to, [posed(0, 0.0, poses)])
+    assert json.loads(to.path.read_text())[0]["bbox"] == [10, 0.5, 10, 4]
+    assert load(to.path)[0].poses.boxes_xyxy.tolist() == [[9.5, 0, 19.5, 4]]
 
 
 def test_lines_without_the_last_newline_or_under_another_name(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from engines.load import find_default, load
 from realtime.crop import cut
 from realtime.detect import Detector
 from realtime.errors import ModelError
+from realtime.geometry import from_coco_boxes
 from realtime.records import Detections, Frame
-from train.coco import from_coco_boxes
 from train.trained_network import TrainedNetwork
 
 CLIPS = [

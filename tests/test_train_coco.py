@@ -14,6 +14,7 @@ from coco_files import content, write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime import geometry
 from realtime.errors import InputError, PosestreamError, UsageError
 from realtime.skeleton import JOINTS
 from train import coco
@@ -44,13 +45,17 @@ def test_a_set_has_pictures_and_people_in_pixel_centres(tmp_path: Path) -> None:
 
 
 def test_the_whole_picture_as_a_box_spans_it_in_pixel_centres() -> None:
-    np.testing.assert_array_equal(coco.from_coco_boxes([0, 0, 64, 48]), [-0.5, -0.5, 63.5, 47.5])
+    np.testing.assert_array_equal(
+        geometry.from_coco_boxes([0, 0, 64, 48]), [-0.5, -0.5, 63.5, 47.5]
+    )
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 2000)] * 4), max_size=5))
 def test_boxes_come_back(boxes: list[tuple[float, ...]]) -> None:
     there = np.array(boxes).reshape(-1, 4)
-    np.testing.assert_allclose(coco.to_coco_boxes(coco.from_coco_boxes(there)), there, atol=1e-3)
+    np.testing.assert_allclose(
+        geometry.to_coco_boxes(geometry.from_coco_boxes(there)), there, atol=1e-3
+    )
 
 
 def test_people_without_joints_and_crowds(tmp_path: Path) -> None:
@@ -281,7 +286,7 @@ def test_the_same_people_as_with_pycocotools(tmp_path: Path) -> None:
     for person in people:
         annotation = reference.anns[person.annotation_id]
         assert reference.imgs[person.image_id]["file_name"] == person.image.name
-        np.testing.assert_allclose(coco.to_coco_boxes(person.box_xyxy), annotation["bbox"])
+        np.testing.assert_allclose(geometry.to_coco_boxes(person.box_xyxy), annotation["bbox"])
         np.testing.assert_allclose(person.joints.ravel(), annotation["keypoints"])
 
 

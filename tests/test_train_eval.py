@@ -29,7 +29,7 @@ from pycocotools.cocoeval import COCOeval
 
 from engines.base import Grid, Network
 from engines.load import load
-from realtime import similarity
+from realtime import geometry, similarity
 from realtime.decode import METHODS
 from realtime.errors import InputError, UsageError
 from realtime.records import Detections, Float, Frame, PosedFrame, Poses
@@ -531,7 +531,7 @@ def test_boxes_are_matched_as_coco_does(seed: int, smallest: float) -> None:
     for picture in pictures:
         mine = [r for r in results if r["image_id"] == picture.image_id]
         mine.sort(key=lambda r: -r["score"])
-        boxes = coco.from_coco_boxes(np.reshape([r["bbox"] for r in mine], (-1, 4)))
+        boxes = geometry.from_coco_boxes(np.reshape([r["bbox"] for r in mine], (-1, 4)))
         found.append(Detections(boxes, np.array([r["score"] for r in mine], np.float32)))
     shape = curve(pictures, found, smallest)
     measure = by_hand(coco_ap.ground_truth(pictures), results, "bbox", smallest or 1e-9)

@@ -1,14 +1,12 @@
 """People of COCO keypoint files: pictures, boxes, joints, in the coordinates of realtime.geometry.
 
-Two conventions meet in such a file, and this module is the one place that knows them:
+Two conventions meet in such a file:
 
-- Boxes [x, y, w, h] are continuous, with the edge of the first pixel at 0. Here, as everywhere
-  else, pixel centres are integers, so an edge e becomes e - 0.5.
+- Boxes [x, y, w, h] are continuous (realtime.geometry.from_coco_boxes).
 - Joints are indices of pixels ("0-indexed" at https://cocodataset.org/#format-data; detectron2's
   datasets/coco.py adds 0.5 to make them continuous for the same reason), so they stay as they are.
 
-from_coco_boxes and to_coco_boxes are each other's inverse, so that results can be written in the
-convention of the file again. The files are read with plain json; pycocotools is not needed.
+The files are read with plain json; pycocotools is not needed.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.errors import InputError, UsageError
+from realtime.geometry import from_coco_boxes
 from realtime.records import Float
 from realtime.skeleton import JOINT_COUNT, JOINTS, LIMBS
 from train.coco_categories import PERSON, Categories, Layout, categories_of
@@ -119,19 +118,6 @@ class DataSet:
                 complete = picture.complete and len(people) == len(picture.people)
                 kept.append(replace(picture, people=people, complete=complete))
         return replace(self, pictures=tuple(kept))
-
-
-def from_coco_boxes(boxes_xywh: Any) -> Float:
-    """Boxes (..., 4) of a COCO file as (x0, y0, x1, y1) with pixel centres at integers."""
-    boxes = np.asarray(boxes_xywh, np.float64)
-    low = boxes[..., :2] - 0.5
-    return np.concatenate([low, low + boxes[..., 2:]], -1).astype(np.float32)
-
-
-def to_coco_boxes(boxes_xyxy: Any) -> NDArray[np.float64]:
-    """The inverse of from_coco_boxes."""
-    boxes = np.asarray(boxes_xyxy, np.float64)
-    return np.concatenate([boxes[..., :2] + 0.5, boxes[..., 2:] - boxes[..., :2]], -1)
 
 
 def category() -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from realtime.errors import ModelError
+from realtime.geometry import to_coco_boxes
 from realtime.records import Detections, Poses
-from train.coco import Picture, to_coco_boxes
+from train.coco import Picture
 
 Json = dict[str, Any]
 PERSON = 1

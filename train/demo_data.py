@@ -128,7 +128,8 @@ def _annotation(render: Render, person: int) -> dict[str, Any]:
     """Box, joints and the rest of one person, in the conventions of COCO (train.coco)."""
     import numpy as np
 
-    from train.coco import FILLED, to_coco_boxes
+    from realtime.geometry import to_coco_boxes
+    from train.coco import FILLED
 
     joints, share = render.joints_xy[person], float(render.visible_share[person])
     height, width = render.image.shape[:2]

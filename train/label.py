@@ -225,7 +225,7 @@ def _crowds(boxes: Detections) -> Iterator[dict[str, Any]]:
 
 
 def _person(box_xyxy: Float, joints: Float, area: float, crowd: bool) -> dict[str, Any]:
-    from train.coco import to_coco_boxes
+    from realtime.geometry import to_coco_boxes
 
     return {
         "iscrowd": int(crowd),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +24,7 @@ from realtime.formats.rows import (
     rounded,
     to_poses,
 )
+from realtime.geometry import from_coco_boxes, to_coco_boxes
 from realtime.records import PosedFrame
 from realtime.sinks.jsonl import as_record
 from realtime.skeleton import JOINTS
@@ -90,12 +90,10 @@ def coco_id(name: str) -> int | None:
 
 def _coco_entries(item: PosedFrame, image: int, with_file: bool) -> Iterator[dict[str, Any]]:
     poses = finite(item.poses)
-    boxes = poses.boxes_xyxy.astype(np.float64)
-    boxes[:, 2:] -= boxes[:, :2]
     columns = (
         keypoints(poses),
         rounded(poses.scores, SCORE_DECIMALS),
-        rounded(boxes, POINT_DECIMALS),
+        rounded(to_coco_boxes(poses.boxes_xyxy), POINT_DECIMALS),
         poses.ids.tolist(),
     )
     for points, score, box, number in zip(*columns, strict=True):
@@ -131,8 +129,11 @@ def load_jsonl(path: Path) -> list[LoadedFrame]:
 def _lines(content: bytes) -> list[LoadedFrame]:
     *lines, last = content.split(b"\n")
     frames = [_frame(json.loads(line)) for line in lines if line.strip()]
-    with suppress(ValueError):  # cut off, unless an editor left out the end of the line
+    try:
         frames += [_frame(json.loads(last))] if last.strip() else []
+    except ValueError:  # cut off by a kill: then it begins as a record does
+        if not last.startswith(b"{"):
+            raise
     return frames
 
 
@@ -158,24 +159,29 @@ def _frame(record: dict[str, Any]) -> LoadedFrame:
         [person["keypoints"] for person in people],
         [person["box"] for person in people],
         [person["score"] for person in people],
-        [person["id"] for person in people],
+        [_id(person["id"]) for person in people],
     )
     time = float("nan") if record["time"] is None else record["time"]
     return LoadedFrame(record["frame"], time, poses, record.get("file", ""))
+
+
+def _id(given: int | None) -> int:
+    """As in Poses: -1 is nobody known."""
+    return -1 if given is None else given
 
 
 def _coco_frame(people: list[dict[str, Any]]) -> LoadedFrame:
     """Of any COCO results: what only this program writes may be missing."""
     points = np.array([person["keypoints"] for person in people], np.float32).reshape(-1, 17, 3)
     boxes = [
-        np.array(p["bbox"], np.float64) if "bbox" in p else _bounds(xy)
+        from_coco_boxes(p["bbox"]) if "bbox" in p else _bounds(xy)
         for p, xy in zip(people, points[..., :2], strict=True)
     ]
     poses = to_poses(
         points,
-        [[*box[:2], *(box[:2] + box[2:])] for box in boxes],
+        boxes,
         [person["score"] for person in people],
-        [person.get("track_id", -1) for person in people],
+        [_id(person.get("track_id")) for person in people],
     )
     first = people[0]
     frame, time = first.get("frame", first["image_id"]), first.get("time", float("nan"))
@@ -183,5 +189,4 @@ def _coco_frame(people: list[dict[str, Any]]) -> LoadedFrame:
 
 
 def _bounds(points: Any) -> Any:
-    low = points.min(0)
-    return np.concatenate([low, points.max(0) - low])
+    return np.concatenate([points.min(0), points.max(0)])
