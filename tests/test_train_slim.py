@@ -145,7 +145,10 @@ def slim(*arguments: object) -> int:
 
 
 def test_the_command_writes_a_network_that_engines_and_trainings_take(
-    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     outs = [tmp_path / "s.onnx", tmp_path / "s.safetensors"]
     for out in outs:
@@ -157,6 +160,7 @@ def test_the_command_writes_a_network_that_engines_and_trainings_take(
         assert known["input_wh"] == WH and known["padding"] == 1.1
         network = PoseTask(Config("pose", data=(str(files["people"]),), start=str(out))).network()
         assert isinstance(network, PoseNet) and network.widths == (256, 64, 32)
+        assert "crops of 1.1 times the box, not 1.25; go on by --padding 1.1" in caplog.text
     x = crops(5)
     found = [
         load(outs[0], "pose", engine, precision="f32")(x)[0]

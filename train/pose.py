@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,9 @@ from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
 from train.teacher import Teacher
-from train.weights import bare, start_widths
+from train.weights import bare, start_padding, start_widths
+
+log = logging.getLogger("train")
 
 LEAST_JOINTS = 3
 """Labelled joints of a person that is learned from."""
@@ -75,7 +78,11 @@ class PoseTask:
     def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         if there:
             return self._untrained(widths_of({bare(name): there[name] for name in there}))
-        return started(self._untrained(start_widths(self.config.start)), self.config)
+        start, mine = self.config.start, self.config.padding
+        if (theirs := start_padding(start)) not in (None, mine):
+            told = "start %s: learned from crops of %g times the box, not %g; go on by --padding %g"
+            log.warning(told, start, theirs, mine, theirs)
+        return started(self._untrained(start_widths(start)), self.config)
 
     def _untrained(self, widths: Widths) -> nn.Module:
         pose = PoseNet(self.config.depth, widths=widths)
