@@ -69,7 +69,7 @@ def test_a_config_goes_through_json() -> None:
         ({"input_wh": "64x64"}, "--input-wh"), ({"data": "a.json"}, "--data: 'a.json'"),
         ({"data": [1]}, "--data"), ({"depth": 19}, "--depth: 19; choose 18, 34"),
         ({"amp": "int8"}, "--amp"), ({"batch": True}, "--batch: True"),
-        ({"magic": 1, "trick": 2}, "unknown training option: magic, trick"),
+        ({"magic": 1, "trick": 2}, "--magic, --trick: no such training option"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(values: dict[str, Any], says: str) -> None:
@@ -104,10 +104,15 @@ def test_wrong_usage_is_one_line_and_2(
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    for text, says in (("rate = \n", "not a TOML"), ("colour-of = 1\n", "colour_of")):
+    for text, says in (
+        ("rate = \n", "not a TOML"), ("colour-of = 1\n", "--colour-of: no such"),
+        ("rate = 'x'\n", "--rate: 'x' is of the wrong type"), ("epochs = -3\n", "--epochs: -3 is"),
+    ):  # fmt: skip
         path.write_text(text)
-        with pytest.raises(UsageError, match=says):
+        with pytest.raises(UsageError, match=f"run.toml: .*{says}"):
             parsed("--config", path)
+    with pytest.raises(UsageError, match="^--epochs: -4 is"):
+        parsed("--config", path, "--epochs", "-4")
 
 
 def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ class Config:
         types = get_type_hints(cls)
         unknown = set(values) - set(types)
         if unknown:
-            raise UsageError(f"unknown training option: {', '.join(sorted(unknown))}")
+            raise UsageError(f"{', '.join(map(flag, sorted(unknown)))}: no such training option")
         return cls(**{name: _typed(name, value, types[name]) for name, value in values.items()})
 
 

@@ -65,12 +65,15 @@ def make_config(options: argparse.Namespace) -> Config:
 
     Raises UsageError.
     """
-    values = read_config(options.config) if options.config else {}
-    for item in fields(Config):
-        given = getattr(options, item.name, None)
-        if given is not None:
-            values[item.name] = given
-    return Config.from_dict(values)
+    filed = read_config(options.config) if options.config else {}
+    names = (item.name for item in fields(Config))
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    try:
+        return Config.from_dict(filed | given)
+    except UsageError as error:
+        if any(flag(name) in str(error).split(":")[0] for name in filed.keys() - given.keys()):
+            raise UsageError(f"{options.config}: {error}") from error
+        raise
 
 
 def read_config(path: Path) -> dict[str, Any]:
