@@ -121,8 +121,9 @@ def _read(folder: Path, count: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def _pictures(folder: Path, count: int) -> list[Path]:
+    from realtime.sources.images import EXTENSIONS
+
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder of pictures")
-    kinds = (".jpg", ".jpeg", ".png")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     return found[:: max(1, len(found) // max(count, 1))]

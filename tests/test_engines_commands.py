@@ -158,9 +158,11 @@ def test_there_is_nothing_to_build_for_a_detector(tiny, capsys):
 def test_people_are_taken_from_all_over_the_folder(tmp_path):
     for n in range(10):
         (tmp_path / f"{n}.jpg").touch()
+    (tmp_path / "notes.txt").touch()
     names = [path.name for path in calibrate_command._pictures(tmp_path, 3)]
     assert names == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
-    assert len(calibrate_command._pictures(tmp_path, 100)) == 10
+    (tmp_path / "10.WEBP").touch()
+    assert len(calibrate_command._pictures(tmp_path, 100)) == 11
 
 
 def test_noise_is_always_the_same(tmp_path):
