@@ -2,7 +2,8 @@
 
 A plan is machine code for one GPU and one version of TensorRT, and TensorRT does not notice
 damage in its body, so a plan is used only when everything in the note is as it is now and the
-SHA-256 of the plan is the one noted.
+SHA-256 of the plan is the one noted. Of a plan that was refused only the note is kept, so that it
+is not built again to be refused again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from engines.base import Json
 
 SCHEMA = 1
+"""Goes up where float16 graphs, plans or the comparison with float32 are made otherwise."""
 FOLDER = "tensorrt"
 """Where plans lie in the user's cache."""
 NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}\.(plan|json)")
@@ -25,35 +27,60 @@ NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}\.(plan|json)")
 def load(folder: Path, key: Json) -> bytes | None:
     """The plan made for exactly key; None where there is none, or one that differs or is
     damaged."""
-    plan, note = _paths(folder, key)
     try:
-        known = json.loads(note.read_bytes())
-        data = plan.read_bytes()
-    except (OSError, ValueError, RecursionError):
+        data = _paths(folder, key)[0].read_bytes()
+    except OSError:
         return None
-    expected = {**_row(key), "plan_sha256": hashlib.sha256(data).hexdigest()}
-    if not isinstance(known, dict) or {name: known.get(name) for name in expected} != expected:
-        return None
-    return data
+    noted = _known(folder, key).get("plan_sha256")
+    return data if noted == hashlib.sha256(data).hexdigest() else None
+
+
+def refusal(folder: Path, key: Json) -> str:
+    """Why the plan made for exactly key was refused; empty where it was not."""
+    return str(_known(folder, key).get("refused", ""))
 
 
 def store(folder: Path, key: Json, plan: bytes, facts: Json) -> Path:
     """Keep a plan with its note, key and facts; only the owner may enter the folder. The plan's
     path. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    path, note = _paths(folder, key)
-    told = {**facts, **_row(key), "plan_sha256": hashlib.sha256(plan).hexdigest()}
-    note.unlink(missing_ok=True)  # between the two moves the old note must not vouch for the plan
+    path, note = _cleared(folder, key)
     _write(path, plan)
-    _write(note, json.dumps(told, indent=1).encode() + b"\n")
+    _write_note(note, key, {**facts, "plan_sha256": hashlib.sha256(plan).hexdigest()})
     return path
+
+
+def refuse(folder: Path, key: Json, reason: str, facts: Json) -> None:
+    """Keep a note that the plan made for key was refused, and no plan. Raises OSError."""
+    path, note = _cleared(folder, key)
+    path.unlink(missing_ok=True)
+    _write_note(note, key, {**facts, "refused": reason})
 
 
 def files(folder: Path) -> list[Path]:
     """All plans and notes in the folder, and what was left half written; by name."""
     kept = [path for ending in (".plan", ".json", ".part") for path in folder.glob(f"*{ending}")]
     return sorted(path for path in kept if NAME.match(path.name))
+
+
+def _known(folder: Path, key: Json) -> Json:
+    """The note of exactly key; empty where there is none, or one that differs or is damaged."""
+    try:
+        known = json.loads(_paths(folder, key)[1].read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    row = _row(key)
+    same = isinstance(known, dict) and {name: known.get(name) for name in row} == row
+    return known if same else {}
+
+
+def _cleared(folder: Path, key: Json) -> tuple[Path, Path]:
+    """As _paths, in a folder that is there, the note removed: between the moves of the new files
+    the old note must not vouch for either."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    path, note = _paths(folder, key)
+    note.unlink(missing_ok=True)
+    return path, note
 
 
 def _row(key: Json) -> Json:
@@ -66,6 +93,10 @@ def _paths(folder: Path, key: Json) -> tuple[Path, Path]:
     place = hashlib.sha256(str(key.get("gpu")).encode()).hexdigest()[:8]
     name = f"{str(key.get('network'))[:16]}-{place}"
     return folder / f"{name}.plan", folder / f"{name}.json"
+
+
+def _write_note(note: Path, key: Json, facts: Json) -> None:
+    _write(note, json.dumps({**facts, **_row(key)}, indent=1).encode() + b"\n")
 
 
 def _write(path: Path, data: bytes) -> None:

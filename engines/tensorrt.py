@@ -50,6 +50,9 @@ class TensorrtNetwork:
         self._logger = make_logger(trt)
         self._stream = torch.cuda.Stream(self._place)  # type: ignore[no-untyped-call]
         folder, key = cache_dir() / plan_cache.FOLDER, plan_key(spec, self._place)
+        if reason := plan_cache.refusal(folder, key):
+            refused = f"{spec.name}: the TensorRT plan was refused when it was built"
+            raise Unavailable(f"{refused}: {reason}; use --engine torch")
         plan = plan_cache.load(folder, key)
         if plan is None or not self._open(plan):
             self._make(data, folder, key)
@@ -57,7 +60,8 @@ class TensorrtNetwork:
         self.locate = trusted(self, locate)
 
     def _make(self, data: bytes, folder: Path, key: Json) -> None:
-        """Build the plan, look at what it finds, and keep it. Raises Unavailable."""
+        """Build the plan, look at what it finds, and keep it, or only why it must not be used.
+        Raises Unavailable."""
         spec = self.spec
         logger.warning("building the TensorRT plan of %s for %s, once", spec.name, key["gpu"])
         with torch.cuda.device(self._place):  # which a builder takes its GPU from
@@ -66,13 +70,19 @@ class TensorrtNetwork:
             raise Unavailable(f"TensorRT cannot load its own plan: {self._logger.reason()}")
         found = self._check()
         made = built(trt, self._engine, self._context)  # after the check, which has set a shape
-        if made and "HALF" not in made:
-            raise Unavailable(f"TensorRT has built a plan without float16: {made}")
         told = {"layers": counts, "built": made, "check": str(found)}
+        reason = refusal_of(found, made)
         try:
-            plan_cache.store(folder, key, plan, told)
+            if reason:
+                plan_cache.refuse(folder, key, reason, told)
+            else:
+                plan_cache.store(folder, key, plan, told)
         except OSError as error:
             logger.warning("the TensorRT plan cannot be kept in %s: %s", folder, error.strerror)
+        if reason:
+            raise Unavailable(
+                f"{spec.name}: the TensorRT plan is refused: {reason}; use --engine torch"
+            )
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
@@ -127,15 +137,21 @@ class TensorrtNetwork:
         return self._execute(self._prepared(planes.permute(0, 2, 3, 1)).contiguous())[0]
 
     def _check(self) -> selfcheck.Agreement:
-        """Compare with float32 on the CPU. Raises Unavailable where the joints differ."""
+        """Compare with float32 on the CPU. Raises ModelError."""
         from engines.load import load
 
         reference = load(self.spec, "pose", precision="f32", compute="cpu")
         found = selfcheck.agreement(reference, self, selfcheck.demo_crops(self.spec.input_wh))
-        if not found.good:
-            raise Unavailable(f"TensorRT finds other joints than float32: {found}")
         logger.info("TensorRT plan of %s: %s", self.spec.name, found)
         return found
+
+
+def refusal_of(found: selfcheck.Agreement, made: dict[str, int]) -> str:
+    """Why a plan must not be used that agrees so with float32 and has such layers (see built);
+    empty where it may be."""
+    if not found.good:
+        return f"it finds other joints than float32: {found}"
+    return f"it is without float16: {made}" if made and "HALF" not in made else ""
 
 
 def plan_key(spec: ModelSpec, place: torch.device) -> Json:

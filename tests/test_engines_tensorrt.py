@@ -1,9 +1,12 @@
 """TensorRT's builder and parser for real where there is no GPU, through TensorRT-RTX, which has the
 same interface; what needs a GPU is skipped without one."""
 
+import importlib
 import json
 import os
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,6 +240,19 @@ def test_damage_is_noticed(tmp_path, damage):
     assert plan_cache.load(tmp_path, KEY) is None
 
 
+@pytest.mark.parametrize("name", KEY)
+def test_a_refusal_is_remembered_until_something_differs(tmp_path, name):
+    plan_cache.store(tmp_path, KEY, b"plan", {})
+    assert plan_cache.refusal(tmp_path, KEY) == ""
+    plan_cache.refuse(tmp_path, KEY, "other joints", {"check": "bad"})
+    assert plan_cache.refusal(tmp_path, KEY) == "other joints"
+    assert plan_cache.load(tmp_path, KEY) is None
+    assert [path.suffix for path in plan_cache.files(tmp_path)] == [".json"]
+    assert plan_cache.refusal(tmp_path, {**KEY, name: "other"}) == ""
+    plan_cache.store(tmp_path, KEY, b"new", {})
+    assert plan_cache.refusal(tmp_path, KEY) == "" and plan_cache.load(tmp_path, KEY) == b"new"
+
+
 # --- the engine -------------------------------------------------------------------------------
 
 
@@ -265,6 +281,70 @@ def test_without_a_gpu_no_runtime_is_made(trt, tmp_path, monkeypatch):
     assert not made
 
 
+@pytest.fixture
+def simulated(tmp_path, monkeypatch):
+    """engines.tensorrt with a builder that only counts in ``builds``, and a GPU of driver
+    ``driver``, both in the dict; TensorRT itself is left out."""
+    torch = pytest.importorskip("torch")
+    state = {"builds": 0, "driver": "1"}
+
+    def build(*_):
+        state["builds"] += 1
+        return b"plan", {}
+
+    monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    stub = SimpleNamespace(ILogger=object, __version__="11")
+    monkeypatch.setitem(sys.modules, "tensorrt", stub)
+    monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
+    module = importlib.import_module("engines.tensorrt")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda place: None)
+    monkeypatch.setattr(torch.cuda, "device", lambda place: nullcontext())
+    monkeypatch.setattr(module, "device_of", lambda compute: torch.device("cpu"))
+    monkeypatch.setattr(module, "plan_key", lambda spec, place: {**KEY, "driver": state["driver"]})
+    monkeypatch.setattr(module, "build", build)
+    monkeypatch.setattr(module, "built", lambda *_: {"HALF": 1})
+    network = module.TensorrtNetwork
+    monkeypatch.setattr(network, "_open", lambda self, plan: True)
+    monkeypatch.setattr(network, "_engine", None, raising=False)
+    monkeypatch.setattr(network, "_context", None, raising=False)
+    monkeypatch.setattr(network, "_check", lambda self: selfcheck.Agreement(9, 3.0, 0.5))
+    yield state
+    sys.modules.pop("engines.tensorrt", None)
+
+
+def test_a_refused_plan_is_not_built_again(tmp_path, simulated, caplog):
+    path = float_pose(tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match="plan is refused: it finds other joints .* 3.00 px"):
+        load(path, "pose", "tensorrt", compute="cuda")
+    with pytest.raises(
+        ModelError, match="was refused when it was built: it finds .* 3.00 px.*; use"
+    ):
+        load(path, "pose", "tensorrt", compute="cuda")
+    assert simulated["builds"] == 1
+    caplog.clear()
+    network = load(path, "pose")
+    assert network.engine != "tensorrt" and "was refused when it was built" in network.why
+    assert "was refused when it was built" in caplog.text and simulated["builds"] == 1
+    simulated["driver"] = "2"
+    with pytest.raises(ModelError, match="plan is refused"):
+        load(path, "pose", "tensorrt", compute="cuda")
+    assert simulated["builds"] == 2
+
+
+def test_a_check_that_breaks_is_no_refusal(tmp_path, simulated, monkeypatch):
+    """Full memory at one start says nothing about the next one."""
+
+    def full(_):
+        raise ModelError("GPU memory is full")
+
+    monkeypatch.setattr("engines.tensorrt.TensorrtNetwork._check", full)
+    for builds in (1, 2):
+        with pytest.raises(ModelError, match="GPU memory is full"):
+            load(float_pose(tmp_path / "a.onnx"), "pose", "tensorrt", compute="cuda")
+        assert simulated["builds"] == builds
+
+
 def test_it_runs_on_a_gpu(tmp_path, monkeypatch):
     if not cuda.count():
         pytest.skip("no CUDA GPU on this machine")
@@ -276,11 +356,12 @@ def test_it_runs_on_a_gpu(tmp_path, monkeypatch):
     x = pictures(40, size_wh=NET_WH)
     exact = load(path, "pose", precision="f32", compute="cpu")(x)[0]
     # Random weights find no joints on people, so the comparison with float32 must refuse them.
-    with pytest.raises(ModelError, match="other joints|0 joints"):
-        load(path, "pose", "tensorrt", compute="cuda")
-    from engines.tensorrt import TensorrtNetwork
-
-    monkeypatch.setattr(TensorrtNetwork, "_check", lambda self: "not checked")
+    for when in ("is refused", "was refused when it was built"):
+        with pytest.raises(ModelError, match=f"{when}: it finds other joints"):
+            load(path, "pose", "tensorrt", compute="cuda")
+    monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path / "empty"))
+    module = importlib.import_module("engines.tensorrt")
+    monkeypatch.setattr(module, "refusal_of", lambda *_: "")
     for _ in range(2):  # built, then from the cache
         network = load(path, "pose", "tensorrt", compute="cuda")
         assert (network.engine, network.precision) == ("tensorrt", "f16")
