@@ -39,6 +39,8 @@ class TorchNetwork:
         if self.precision not in DTYPES:
             raise Unavailable(f"precision {self.precision}: engine torch does not have it")
         self._place, self._dtype = device, DTYPES[self.precision]
+        if self.precision == "f32":
+            whole_float32(device)
         self._prepared = Prepared(spec, device)
         self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -110,6 +112,16 @@ def device_of(compute: str) -> torch.device:
     if number >= torch.cuda.device_count():
         raise Unavailable(f"compute {compute}: this machine has {torch.cuda.device_count()} GPU(s)")
     return torch.device("cuda", number)
+
+
+def whole_float32(device: torch.device) -> None:
+    """Keep convolutions in float32 from TF32, to which PyTorch lets GPUs round their inputs.
+
+    For the whole process, for good: torch has no switch for one thread, and networks that turned
+    it on again after their calls would turn it on in those of others. f16 and bf16 do not use it.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _network(spec: ModelSpec, data: bytes) -> PoseResNet:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import detection
 
 from engines.base import Arrays, Json, ModelSpec, Options, check_batch
-from engines.torch import device_of
+from engines.torch import device_of, whole_float32
 from engines.torch_locate import explained
 from realtime.errors import ModelError
 
@@ -66,6 +66,7 @@ class TorchDetector:
             raise ModelError(f"{spec.name}: runs in f32 only; use --precision f32 or auto")
         self.spec = spec
         self._place = device_of(options.compute)
+        whole_float32(self._place)
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)  # of the whole process: torch has no other

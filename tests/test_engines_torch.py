@@ -1,6 +1,7 @@
 """PyTorch: batch normalisations folded, ONNX files run as modules."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from networks import (
     write,
 )
 
+from engines import cuda
+from engines.base import ModelSpec, Options
 from engines.load import find_default, find_tiny, load
 from realtime.errors import ModelError
 
@@ -161,3 +164,40 @@ def test_detectors_run_as_openvino_runs_them(find):
         assert np.abs(mine - theirs).max() < 1e-4 * np.abs(theirs).max()
     for empty, theirs in zip(network(x[:0]), expected, strict=True):
         assert empty.shape == (0, *theirs.shape[1:])
+
+
+@pytest.fixture
+def switches(monkeypatch):
+    """PyTorch's switches for cuDNN, TF32 on, where it seems to have a GPU."""
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    return torch.backends.cudnn
+
+
+def no_gpu(*_):
+    raise RuntimeError("no GPU after all")
+
+
+@pytest.mark.parametrize(
+    "precision, compute, tf32",
+    [("f32", "cuda", False), ("f16", "cuda", True), ("auto", "cuda", True), ("f32", "cpu", True)],
+)
+def test_f32_on_a_gpu_is_not_tf32(tmp_path, monkeypatch, switches, precision, compute, tf32):
+    """Before the first tensor goes to the GPU."""
+    monkeypatch.setattr("engines.torch.Prepared", no_gpu)
+    with pytest.raises((ModelError, RuntimeError), match="no GPU after all"):
+        load(pose_file(tmp_path / "a.onnx"), "pose", "torch", precision, compute)
+    assert switches.allow_tf32 == tf32
+
+
+@pytest.mark.parametrize("compute, tf32", [("cuda", False), ("cpu", True)])
+def test_torchvision_detectors_are_f32_on_a_gpu(monkeypatch, switches, compute, tf32):
+    detectors = pytest.importorskip("engines.torch_detectors")
+    monkeypatch.setattr(detectors, "network", no_gpu)
+    name = "detector-ssdlite-mobilenet"
+    spec = ModelSpec(name, "detector", "rtmdet", (320, 320), Path("a.safetensors"), "")
+    with pytest.raises(RuntimeError, match="no GPU after all"):
+        detectors.TorchDetector(spec, b"", Options("auto", compute))
+    assert switches.allow_tf32 == tf32
