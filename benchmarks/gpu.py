@@ -90,7 +90,8 @@ def _rate(call: Callable[..., object], asked: tuple[Any, ...], size: int, second
 
 
 def _whole(given: argparse.Namespace) -> None:
-    settings = parse(["--bench", "--engine", "torch", "--compute", given.compute])
+    asked = ["--engine", "torch", "--compute", given.compute, "--pose", str(given.pose)]
+    settings = parse(["--bench", *asked])
     detector, pose = load_networks(settings, SourceInfo("bench", "camera", size_wh=SIZE_WH))
     networks = Networks(detector.network, pose, detector.min_score)
     print("\n| people in view | frames a second | people a second | slowest |\n|---|---|---|---|")

@@ -372,18 +372,18 @@ def test_where_the_system_does_not_tell_nobody_knows_of_others(tmp_path: Path, m
     assert Others().share() is None and machine.cores() >= 1 and machine.processor()
 
 
-def capacity():
-    """benchmarks/capacity.py as a module."""
-    path = ROOT / "benchmarks" / "capacity.py"
-    spec = importlib.util.spec_from_file_location("benchmark_capacity", path)
-    module = sys.modules["benchmark_capacity"] = importlib.util.module_from_spec(spec)
+def benchmark(name: str):
+    """benchmarks/NAME.py as a module."""
+    path = ROOT / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    module = sys.modules[f"benchmark_{name}"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def test_the_plan_follows_the_formulas_of_the_page() -> None:
     """c = F (a + p n + r) / 1000; k = floor(u C / c)."""
-    module = capacity()
+    module = benchmark("capacity")
     camera = module.Camera(10.0, 5.0, 4.0, people=2, fps=15, mbit=4, memory_mb=20, pose_bytes=475)
     assert camera.cores == pytest.approx(0.36)
     plan = module.plan(camera, cores=8, load=0.7, cameras=1000)
@@ -403,3 +403,17 @@ def test_a_plan_is_made_from_a_report(slowed, tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "benchmarks" / "capacity.py", path, "--read", "4"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "| 1,000 | 15 | 67 |" in out and "| 100,000 | 15 | 6,667 |" in out
+
+
+def test_the_second_table_of_a_gpu_is_of_the_given_pose_network(monkeypatch) -> None:
+    pytest.importorskip("torch")
+    module = benchmark("gpu")
+
+    def opened(settings, _):
+        raise LookupError(settings.pose)
+
+    monkeypatch.setattr(module, "load_networks", opened)
+    path = TINY / "tiny_pose.onnx"
+    with pytest.raises(LookupError) as caught:
+        module._whole(SimpleNamespace(compute="cpu", pose=path, seconds=0.1))
+    assert Path(caught.value.args[0]) == path
