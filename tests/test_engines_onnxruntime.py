@@ -113,6 +113,16 @@ def test_cuda_that_turns_into_the_cpu_is_refused(tmp_path, monkeypatch):
             load_ort(pose_file(tmp_path / "a.onnx"), compute="cuda:0")
 
 
+def test_cuda_does_not_try_all_algorithms_at_each_batch_size(monkeypatch):
+    from engines import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "cuda_available", lambda: True)
+    device, providers = onnxruntime._providers("cuda:1")
+    wanted = {"device_id": "1", "cudnn_conv_algo_search": "HEURISTIC"}
+    assert device == "cuda:1"
+    assert providers == [("CUDAExecutionProvider", wanted), ("CPUExecutionProvider", {})]
+
+
 def test_a_file_it_cannot_read_is_one_line(tmp_path):
     import onnx
 
