@@ -1,12 +1,13 @@
 """Crops: every pixel comes from the frame pixel that crop_to_frame names."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime import geometry
-from realtime.crop import cut
+from realtime.crop import cut, places
 from realtime.records import Detections, Frame
 
 CROP_WH = (96, 128)
@@ -44,6 +45,18 @@ def test_pixels_come_from_where_the_affine_says(corner, size):
     assert error.max(initial=0) <= 0.6  # rounding to whole grey values and 1/32 pixel
     assert (crops.pixels[0][inside][:, 2] == 200).all()
     assert not crops.pixels[0][outside].any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-300, 700), st.floats(-200, 500), st.floats(1, 900), st.integers(0, 9))
+def test_pixels_are_those_of_one_warp_of_the_whole_frame(x, y, size, seed):
+    """Whatever is done to make it quicker; noise, which would show the smallest shift."""
+    image = np.random.default_rng(seed).integers(0, 256, (360, 480, 3), np.uint8)
+    boxes = people((x, y, x + size, y + size))
+    (found,) = cut([Frame(0, 0.0, image)], [boxes], CROP_WH, PADDING).pixels
+    (affine,), _ = places([boxes], CROP_WH, PADDING)
+    assert np.abs(found.astype(int) - cv2.warpAffine(image, affine, CROP_WH)).max() <= 1
+    assert (found != cv2.warpAffine(image, affine, CROP_WH)).mean() < 0.001
 
 
 @pytest.mark.parametrize("padding", [1.0, 1.15, 1.25])

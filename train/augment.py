@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime import geometry
+from realtime.crop import warped
 from realtime.records import Float, Image
 from realtime.skeleton import MIRROR
 from train.coco import Person
@@ -138,10 +139,8 @@ def source(person: Person, affine: Affine, train: bool, images: ImageCache) -> t
 
 def cut(image: Image, affine: Float, size_wh: tuple[int, int]) -> Image:
     """The crop of an image by an affine (2, 3), as realtime.crop cuts it."""
-    crop = cv2.warpAffine(
-        image, affine, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
-    )
-    return np.asarray(crop, np.uint8)
+    one = affine[None]
+    return warped([image], one, geometry.invert(one), size_wh)[0]
 
 
 def relit(
