@@ -42,8 +42,8 @@ def cut(
 def warped(
     pictures: Sequence[Image], to_crop: Float, back: Float, crop_wh: tuple[int, int]
 ) -> Image:
-    """What affines (M, 2, 3) make of M pictures, uint8 (M, H, W, 3), by bilinear interpolation, black
-    beside the pictures. back: their inverses."""
+    """What affines (M, 2, 3) make of M pictures, uint8 (M, H, W, 3), by bilinear interpolation,
+    black beside the pictures. back: their inverses."""
     width, height = crop_wh
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32) - 0.5
     shown = geometry.apply(back, np.broadcast_to(corners, (len(back), 4, 2)))

@@ -140,7 +140,7 @@ def source(person: Person, affine: Affine, train: bool, images: ImageCache) -> t
 def cut(image: Image, affine: Float, size_wh: tuple[int, int]) -> Image:
     """The crop of an image by an affine (2, 3), as realtime.crop cuts it."""
     one = affine[None]
-    return warped([image], one, geometry.invert(one), size_wh)[0]
+    return np.asarray(warped([image], one, geometry.invert(one), size_wh)[0], np.uint8)
 
 
 def relit(
