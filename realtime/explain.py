@@ -131,7 +131,7 @@ def find(source: Source, detector: Detector, number: int | None) -> tuple[Frame,
             looked += 1
             if number is not None and frame.index < number:
                 continue
-            if number is not None and frame.index > number and not source.info.live:
+            if number is not None and frame.index > number:
                 text = f"frame {number} is not among those that are read; see --start and --stride"
                 raise InputError(f"{source.info.name}: {text}")
             found = detector([frame])[0]

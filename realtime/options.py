@@ -153,7 +153,12 @@ def _add_picture(add: Any) -> None:
         metavar="FOLDER",
         help="five pictures of how one frame is worked on",
     )
-    add("--explain-frame", type=int, metavar="N", help="that frame (default the first with people)")
+    add(
+        "--explain-frame",
+        type=int,
+        metavar="N",
+        help="the source's frame N, from 0, wherever --start is (default the first with people)",
+    )
     add(
         "--min-joint-score",
         type=float,

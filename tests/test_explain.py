@@ -135,8 +135,8 @@ def test_frames_that_cannot_be_explained() -> None:
         def __call__(self, frames: list[Frame]) -> list[Detections]:
             return [Detections.empty() for _ in frames]
 
-    def look(number: int | None, span: Span | None = None) -> None:
-        find(open_demo(0, span or Span(0, 3)), Blind(), number)  # type: ignore[arg-type]
+    def look(number: int | None, span: Span | None = None, live: bool = False) -> None:
+        find(open_demo(0, span or Span(0, 3), live), Blind(), number)  # type: ignore[arg-type]
 
     with pytest.raises(InputError, match="nobody was found in 3 frames"):
         look(None)
@@ -145,8 +145,9 @@ def test_frames_that_cannot_be_explained() -> None:
     with pytest.raises(InputError, match="there is no frame 9; 3 frames were read"):
         look(9)
     for span in (Span(5, 8), Span(0, 8, 2)):
-        with pytest.raises(InputError, match="frame 3 is not among those that are read"):
-            look(3, span)
+        for live in (False, True):  # numbers count from the source's first frame in both
+            with pytest.raises(InputError, match="frame 3 is not among those that are read"):
+                look(3, span, live)
 
 
 def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
