@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from realtime.command import Parser, exit_code, program
-from realtime.errors import UsageError
+from realtime.errors import InputError, UsageError
 from realtime.follow import Sought
 from realtime.formats.registry import About, load, open_data
 from realtime.formats.rows import LoadedFrame
@@ -87,6 +87,9 @@ def _run(args: argparse.Namespace) -> None:
     for target in targets:
         check_not_input(target.path, [args.input])
     frames, notes = load(args.input), list[str]()
+    if not frames:  # of which the sinks would write no file at all, and say nothing
+        text = "there is no frame in it (CSV and COCO leave out those without people)"
+        raise InputError(f"{args.input}: {text}; give a file with poses")
     frames = [frame._replace(time=frame.time / args.slow_motion) for frame in frames]
     if args.id is not None:
         sought = Sought(args.id)

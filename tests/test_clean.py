@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_formats_files import posed, same, scene, target, write
+from test_formats_files import posed, same, scene, target, without_frames, write
 from test_smooth import one
 
 from realtime.clean import main
@@ -275,6 +275,18 @@ def test_joints_that_are_no_numbers_are_gaps(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"frame":0,"time":null,"people":[]}\n', encoding="utf-8")
     assert np.isnan(load(path)[0].time) and main([str(path), "--out", str(tmp_path / "a.csv")]) == 0
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "npz"])
+def test_a_file_without_frames_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format_: str
+) -> None:
+    """Nothing would be written of it."""
+    to, out = target(tmp_path, format_), tmp_path / "o.jsonl"
+    without_frames(to)
+    assert main([str(to.path), "--out", str(out)]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{to.path}: there is no frame in it" in line and not out.exists()
 
 
 def test_what_cleaning_cannot_do_is_said(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from realtime.errors import InputError, OutputError, UsageError
 from realtime.formats.documents import coco_id
 from realtime.formats.openpose import BODY_25, to_body_25
-from realtime.formats.registry import About, load, open_data
+from realtime.formats.registry import About, _form, load, open_data
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import FORMATS, Target, parse_target
 from realtime.records import Frame, PosedFrame, Poses
@@ -445,6 +445,47 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
             load(tmp_path / name)
     with pytest.raises(InputError, match="no file ending in _keypoints.json"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("format_", [name for name in FORMATS if name != "openpose"])
+def test_a_file_of_no_bytes_is_told_and_one_without_frames_gives_none(
+    tmp_path: Path, format_: str
+) -> None:
+    to = target(tmp_path, format_)
+    to.path.touch()
+    if format_ == "jsonl":  # a run that has not come to its first line
+        assert load(to.path) == []
+    else:
+        with pytest.raises(InputError, match=r"is empty \(0 bytes\); give a file that --data"):
+            load(to.path)
+    without_frames(to)
+    assert load(to.path) == []
+
+
+def without_frames(to: Target) -> None:
+    """Write to a file what its format has before and after its frames."""
+    if to.format == "jsonl":
+        to.path.write_bytes(b"\n")
+    elif to.format in ("csv", "csv-wide"):
+        to.path.unlink(missing_ok=True)
+        write(to, [posed(0, 0.0, Poses.empty())])
+    elif to.format == "trc":
+        to.path.unlink(missing_ok=True)
+        write(to, [posed(0, 0.0, people(np.random.default_rng(0), [1]))])
+        to.path.write_bytes(b"".join(to.path.read_bytes().splitlines(keepends=True)[:5]))
+    else:
+        form = _form(to, About("walk.mp4"), overwrite=True)
+        with to.path.open("wb") as out:
+            form.finish(out)
+        for spool in form.spools:
+            spool.close()
+
+
+def test_an_npz_that_is_no_archive_is_not_to_be_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"\n")
+    with pytest.raises(InputError, match="no zip archive, or one cut short$"):
+        load(path)
 
 
 def test_openpose_files_of_openpose(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ are inside. In MAT all vectors are columns, numbers of frames and ids are double
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -106,7 +107,9 @@ def _for_mat(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def load_npz(path: Path) -> list[LoadedFrame]:
-    """The frames of an NPZ file. Raises InputError, OSError."""
+    """The frames of an NPZ file. Raises InputError, OSError, ValueError."""
+    if not zipfile.is_zipfile(path):  # numpy would ask to trust it, as a pickle
+        raise ValueError("no zip archive, or one cut short")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return _frames(path, dict(arrays))
 
@@ -143,7 +146,7 @@ def _frames(path: Path, arrays: Arrays) -> list[LoadedFrame]:
         arrays["id"].astype(np.int64),
     )
     names = arrays.get("file_name", np.full(len(ends), ""))
-    starts = [0, *ends[:-1].tolist()]
+    starts = [0, *ends.tolist()][:-1]
     return [
         LoadedFrame(int(frame), float(time), poses[start:end], str(name))
         for frame, time, start, end, name in zip(

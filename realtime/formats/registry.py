@@ -111,13 +111,16 @@ def load(path: str | Path) -> list[LoadedFrame]:
     """The poses of a file or folder that --data or --json wrote, frame by frame in its order.
 
     Text formats hold pixels with 2 decimals; CSV and COCO do not hold frames without people; TRC
-    holds one person, without scores. Raises InputError.
+    holds one person, without scores. A file of a proper form without frames gives none; one of 0
+    bytes is refused, but for JSON Lines, where it has no line. Raises InputError.
     """
     path = Path(path)
     reader = load_openpose if path.is_dir() else _LOADERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: expected a folder or a name ending in {', '.join(_LOADERS)}")
     try:
+        if path.is_file() and path.stat().st_size == 0 and reader is not load_jsonl:
+            raise InputError(f"{path}: is empty (0 bytes); give a file that --data or --json wrote")
         return reader(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
