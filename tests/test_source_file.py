@@ -709,3 +709,18 @@ def shared() -> Path:
     if not (path / "clips").is_dir():
         pytest.skip("the real clips are not here")
     return path
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.avi", "sound.mkv"])
+def test_a_file_without_pictures_is_not_called_damaged(tmp_path: Path, name: str) -> None:
+    """Of a recorder that wrote the beginning and no frame."""
+    if name == "sound.mkv":
+        path = media.video(tmp_path / name, 0, audio="after")
+    else:
+        path = tmp_path / name
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("mpeg4", rate=30)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            out.start_encoding()
+    with pytest.raises(InputError, match="holds no pictures"):
+        open_file(path, Span())

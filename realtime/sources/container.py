@@ -37,6 +37,8 @@ OPTIONS = {
     **LIMITS,
 }
 
+NO_PICTURES = "holds no pictures, its recorder wrote none; record it again or give another file"
+
 _PLAYLIST = re.compile(
     rb"\s*(#EXTM3U|ffconcat version|\[playlist\]|v=0\s|(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?"
     rb"<(MPD|SmoothStreamingMedia|playlist|asx)\b)",
@@ -173,12 +175,16 @@ def _what_is_wrong(path: Path, head: bytes, error: BaseException | None = None) 
     """Why FFmpeg could not open a file, and what to do."""
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         size = path.stat().st_size
-        kinds = {kind for kind, start, length in boxes(path) if start + length <= size}
+        found = boxes(path)
+        kinds = {kind for kind, start, length in found if start + length <= size}
         if not kinds & {b"moov", b"moof"}:
             return (
                 "not finished by its recorder or cut (no index); record or copy it again, or"
                 " repair it with a tool such as untrunc"
             )
+        # a box of data has a head of 8 or 16 bytes
+        if not any(kind == b"mdat" and length > 16 for kind, _, length in found):
+            return NO_PICTURES
         return "its index is damaged; copy it again, or repair it with a tool such as untrunc"
     if isinstance(error, MemoryError):
         return "needs more memory than there is to be opened"

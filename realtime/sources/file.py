@@ -18,6 +18,7 @@ from realtime.records import Frame
 from realtime.sources.base import Source, SourceInfo, Span
 from realtime.sources.container import (
     LIMITS,
+    NO_PICTURES,
     has_true_stamps,
     is_regular,
     open_container,
@@ -63,7 +64,7 @@ def open_file(path: Path, span: Span) -> Source:
     with open_container(path) as container:
         stream = video_stream(container, shown(path))
         info = described(info, container, stream, span)
-        first = _first_frame(container, stream, shown(path))
+        first = _first_frame(container, stream, path)
     if first is not None:
         wide, high = first.width, first.height
         aspect = stream.sample_aspect_ratio or Fraction(1)  # None or 0: not known
@@ -292,16 +293,19 @@ def _from_entry(frames: Iterator[av.VideoFrame], entry: Entry) -> Iterator[av.Vi
         yield frame
 
 
-def _first_frame(container: Any, stream: Any, name: str) -> av.VideoFrame | None:
+def _first_frame(container: Any, stream: Any, path: Path) -> av.VideoFrame | None:
     """The first frame, None when it does not come soon. Raises InputError without any frame."""
+    reason = NO_FRAME if stream.frames or is_cut(path) else NO_PICTURES
     stream.codec_context.options = LIMITS
     decoder = Decoder(stream.codec_context, SourceStatus())
     try:
         for number, packet in enumerate(container.demux(stream)):
+            if packet.size:  # the last one is empty, it ends the stream
+                reason = NO_FRAME
             for frame in decoder.decode(packet):
                 return frame
             if number >= PROBE_PACKETS:
                 return None
     except av.error.FFmpegError:
-        pass
-    raise InputError(f"{name}: {NO_FRAME}")
+        reason = NO_FRAME
+    raise InputError(f"{shown(path)}: {reason}")
