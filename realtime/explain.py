@@ -27,6 +27,7 @@ from realtime.pose import estimate
 from realtime.records import Crops, Detections, Float, Frame, Image, Poses
 from realtime.render import draw
 from realtime.settings import Settings
+from realtime.shape import true_shape
 from realtime.sheet import GAP, WIDE, Tile, enlarged, grid, page
 from realtime.sinks.outfile import OutputFile, check_writable
 from realtime.skeleton import JOINTS
@@ -47,7 +48,8 @@ class Steps:
 
     picture: uint8 (H, W, 3), the frame as it is shown, faces blurred if asked for. crops: of that
     picture, as the pose network saw them but for the blur. heatmaps: float32 (N, 17, h, w).
-    points_xy: float32 (N, 17, 2) in crop pixels. poses: in frame pixels, ids from 1 up.
+    points_xy: float32 (N, 17, 2) in crop pixels. poses: in frame pixels, ids from 1 up. aspect:
+    width of a pixel of the frame by its height.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Steps:
     heatmaps: Float
     points_xy: Float
     poses: Poses
+    aspect: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -175,7 +178,7 @@ def take_steps(
         covered = Frame(frame.index, frame.time, picture)
         crops = cut([covered], [detections], spec.input_wh, spec.padding)
     crops = _as_seen(crops, takes_narrow(pose))
-    return Steps(frame.index, picture, detections, crops, heatmaps, points, people)
+    return Steps(frame.index, picture, detections, crops, heatmaps, points, people, frame.aspect)
 
 
 def _as_seen(crops: Crops, narrow: bool) -> Crops:
@@ -201,8 +204,8 @@ def explained(steps: Steps, min_joint_score: float = MIN_JOINT_SCORE) -> list[Im
 
 
 def detections_page(steps: Steps) -> Image:
-    picture, scale = _whole(steps.picture)
-    boxes = (steps.detections.boxes_xyxy + 0.5) * scale - 0.5
+    picture, scale = _whole(steps)
+    boxes = _scaled(steps.detections.boxes_xyxy, np.tile(scale, 2))
     for n, box in enumerate(boxes, 1):
         _box(picture, box, n)
     taken: list[Float] = []
@@ -225,9 +228,12 @@ def crops_page(steps: Steps) -> Image:
     wide, tall = steps.crops.pixels.shape[2], steps.crops.pixels.shape[1]
     sides = ", and so are the sides of slim people, which are left out"
     sides = sides if steps.crops.slim.any() else ""
+    squeezed = " Its pixels are not square: so the network sees people squeezed."
+    squeezed = squeezed if steps.picture is not true_shape(steps.picture, steps.aspect) else ""
     text = (
         f"Each box grows to the network's aspect of {wide} x {tall}, with some air around it, and"
-        f" is scaled to that size. What lies outside of the frame is black{sides}. {_shown(steps)}"
+        f" is scaled to that size. What lies outside of the frame is black{sides}."
+        f"{squeezed} {_shown(steps)}"
     )
     return page("2 One picture for each person", text, grid(tiles, COLUMNS))
 
@@ -275,11 +281,11 @@ def joints_page(steps: Steps, style: Style) -> Image:
 
 
 def poses_page(steps: Steps, style: Style) -> Image:
-    picture, scale = _whole(steps.picture)
+    picture, scale = _whole(steps)
     poses = Poses(
-        ((steps.poses.joints_xy + 0.5) * scale - 0.5).astype(np.float32),
+        _scaled(steps.poses.joints_xy, scale),
         steps.poses.joint_scores,
-        ((steps.poses.boxes_xyxy + 0.5) * scale - 0.5).astype(np.float32),
+        _scaled(steps.poses.boxes_xyxy, np.tile(scale, 2)),
         steps.poses.scores,
         steps.poses.ids,
     )
@@ -296,10 +302,17 @@ def _shown(steps: Steps) -> str:
     return f"The surest {MOST} of {len(steps.poses)} people." if len(steps.poses) > MOST else ""
 
 
-def _whole(picture: Image) -> tuple[Image, float]:
-    """A copy of the frame as wide as a page, and its scale."""
-    scale = WIDE / picture.shape[1]
-    return enlarged(picture, scale), scale
+def _whole(steps: Steps) -> tuple[Image, Float]:
+    """A copy of the frame in its true shape, as wide as a page, and its scale (2,) in x and y."""
+    seen = true_shape(steps.picture, steps.aspect)
+    whole = enlarged(seen, WIDE / seen.shape[1])
+    sizes = whole.shape[1::-1], steps.picture.shape[1::-1]
+    return whole, np.divide(*sizes, dtype=np.float32)
+
+
+def _scaled(points: Float, scale: Float) -> Float:
+    """Points (..., K) of the frame in a picture of it that is enlarged by scale (K,)."""
+    return ((points + 0.5) * scale - 0.5).astype(np.float32)
 
 
 def _boxes_in_crops(steps: Steps) -> Float:

@@ -15,7 +15,17 @@ from realtime import geometry
 from realtime.cli import parse
 from realtime.crop import cut
 from realtime.errors import InputError, UsageError
-from realtime.explain import COLUMNS, MOST, NAMES, Steps, _as_seen, explained, find
+from realtime.explain import (
+    COLUMNS,
+    MOST,
+    NAMES,
+    Steps,
+    _as_seen,
+    _scaled,
+    _whole,
+    explained,
+    find,
+)
 from realtime.records import Detections, Frame, Poses
 from realtime.sheet import GAP, GROUND, WIDE, Tile, grid, page
 from realtime.sources.base import Span
@@ -95,6 +105,21 @@ def test_any_number_of_people(people: int) -> None:
     assert all(p.dtype == np.uint8 and p.shape[1] == WIDE for p in pictures)
     rows = -(-min(people, MOST) // COLUMNS)
     assert pictures[1].shape[0] > rows * 250
+
+
+def test_whole_frames_have_their_true_shape() -> None:
+    """Where pixels are twice as wide as high; what the networks see stays as it is."""
+    square, wide = (explained(replace(steps(2), aspect=aspect)) for aspect in (1.0, 2.0))
+    for n in (0, 4):
+        assert square[n].shape[0] - wide[n].shape[0] == WIDE * 480 // 640 // 2
+    assert np.array_equal(square[2], wide[2]) and np.array_equal(square[3], wide[3])
+    made = steps(1)
+    box = made.detections.boxes_xyxy[0]
+    for aspect, height in ((1.0, 2.0), (2.0, 1.0), (0.5, 4.0)):
+        picture, scale = _whole(replace(made, aspect=aspect))
+        assert picture.shape[1] == WIDE and scale.tolist() == [2.0, height]
+        placed = _scaled(box, np.tile(scale, 2))
+        assert (placed[3] - placed[1]) / (box[3] - box[1]) == pytest.approx(height)
 
 
 def test_crops_are_shown_as_the_network_saw_them() -> None:

@@ -19,6 +19,7 @@ from realtime.draw import Style
 from realtime.grid import Look
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.shape import true_shape
+from realtime.sheet import WIDE
 from realtime.stop import Stop
 
 
@@ -75,3 +76,24 @@ def test_pictures_have_the_true_shape_and_a_recording_keeps_its_own(tmp_path: Pa
     with av.open(str(tmp_path / "o.mp4")) as video:
         stream = video.streams.video[0]
         assert (stream.width, stream.height, stream.sample_aspect_ratio) == (96, 48, 2)
+
+
+def test_explain_shows_whole_frames_in_their_true_shape(tmp_path: Path) -> None:
+    """At a score at which the small network takes coloured squares for people."""
+    heights = []
+    for aspect in (1, 2):
+
+        def shaped(stream: Any, aspect: int = aspect) -> None:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+
+        film = media.video(
+            tmp_path / f"{aspect}.mp4", 2, size_wh=(96, 96), picture=media.quarters, change=shaped
+        )
+        folder = tmp_path / f"how{aspect}"
+        result = run(
+            "--input", film, "--headless", "--explain", folder, "--detector-score", "0.01", *tiny()
+        )
+        assert result.code == 0, result.err
+        pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+        heights.append([pictures[n].shape[0] for n in (0, 4)])
+    assert [a - b for a, b in zip(*heights)] == [WIDE // 2] * 2
