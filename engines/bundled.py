@@ -15,7 +15,7 @@ from realtime.errors import ModelError
 SHA256 = {
     "detector.onnx": "0c949a59bff3c06d465dab3d3060f747f550d0c6e8f7bb58582292c6e18da9cb",
     "pose.onnx": "7ae7e616f74153bbe08f44fa3bde340ce4303094d681e55f01c1c53ed4b753eb",
-    "tiny_detector.onnx": "38d448cb81b0cc345858333912d42e9ad88c974ca5a34ad6c6ccc637e09958df",
+    "tiny_detector.onnx": "cdf1a9a026eecbdfa6647806d10e572d4d9ae37c6a591e52cabd2a0c6b4cccac",
     "tiny_pose.onnx": "e0dbd83d15e6e796e5a75fcd8469ba2f1e456d1448c30c956c815aed42d5e512",
 }
 """By file name; a new bundled network has to be entered here (tests/test_bundled.py says so)."""
