@@ -126,7 +126,8 @@ def test_other_sizes_are_refused(bundled: Network, size_wh: tuple[int, int]) -> 
 
 def test_people_of_a_scene_are_found_as_in_the_whole_input() -> None:
     """The demo scene in 4:3, of which the tiny network needs four fifths of its width. What both
-    find are the same boxes; at the edge of the grey the whole input makes up some more."""
+    find are the same boxes, but for an edge that is hidden; at the edge of the grey the whole input
+    makes up some more."""
     path = find_tiny("detector")
     assert path
     network = load(path, "detector", "openvino", precision="f32")
@@ -137,7 +138,7 @@ def test_people_of_a_scene_are_found_as_in_the_whole_input() -> None:
     for one, other in zip(found, wanted, strict=True):
         rows, columns = assign(iou(one.boxes_xyxy, other.boxes_xyxy), 0.5)
         assert len(rows) == len(one) <= len(other)
-        assert np.abs(one.boxes_xyxy[rows] - other.boxes_xyxy[columns]).max(initial=0) < 12
+        assert np.abs(one.boxes_xyxy[rows] - other.boxes_xyxy[columns]).max(initial=0) < 20
         pairs += len(rows)
     assert pairs >= 10
 
