@@ -70,10 +70,10 @@ def pools(items: Iterator[T], size: int, every: int) -> Iterator[list[T]]:
             pool[(step // every - 1) % len(pool)] = fresh
 
 
-def detector_batches(pools: Iterator[list[data.Render]], plan: Plan) -> Iterator[Batch]:
+def detector_batches(drawn: Iterator[list[data.Render]], plan: Plan) -> Iterator[Batch]:
     """images, centres, counted, edges, share; see tiny_data.DetectorSample."""
     rng = np.random.default_rng(plan.seed)
-    for step, renders in enumerate(pools):
+    for step, renders in enumerate(drawn):
         size_wh = (192, 128) if step < plan.small_steps else data.DETECTOR_WH
         chosen = rng.integers(len(renders), size=plan.batch)
         samples = [data.detector_sample(renders[n], rng, size_wh) for n in chosen]
@@ -87,11 +87,11 @@ def detector_batches(pools: Iterator[list[data.Render]], plan: Plan) -> Iterator
 
 
 def pose_batches(
-    pools: Iterator[list[tuple[data.Render, list[int]]]], plan: Plan
+    drawn: Iterator[list[tuple[data.Render, list[int]]]], plan: Plan
 ) -> Iterator[Batch]:
     """crops, heatmaps of people of whom enough is seen, which seen() says of each render."""
     rng = np.random.default_rng(plan.seed)
-    for step, pool in enumerate(pools):
+    for step, pool in enumerate(drawn):
         size_wh = (96, 128) if step < plan.small_steps else data.POSE_WH
         people = [(render, n) for render, some in pool for n in some]
         chosen = rng.integers(len(people), size=plan.batch)
@@ -170,7 +170,7 @@ def _schedule(step: int, steps: int) -> float:
 
 PACE = {"detector": (100, 131.25), "pose": (173, 173)}
 """Small and whole steps of 16 samples for each minute asked for, on one core with bf16, renders
-included; fixed numbers keep runs repeatable."""
+included (worked out from both, not timed together); fixed numbers keep runs repeatable."""
 RATE = 1e-2
 """Peak of the learning rate."""
 
