@@ -1,8 +1,9 @@
-"""People to network inputs: every person of every frame cut, turned to one size, in one batch."""
+"""People to network inputs: every person of every frame, cut out and brought to one size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,12 +22,41 @@ MOST = 8
 LINEAR = (cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 0)
 
 
-def cut(
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """What is to be cut out of some frames; see to_cut().
+
+    pictures: (H, W, 3) uint8 BGR, of each of the M people the frame.
+    crop_wh: size of the crops in pixels. to_crop: (M, 2, 3), frame to crop.
+    crop_to_frame, frame_of, slim: see realtime.records.Crops.
+    """
+
+    pictures: Sequence[Image]
+    crop_wh: tuple[int, int]
+    to_crop: Float
+    crop_to_frame: Float
+    frame_of: NDArray[np.int64]
+    slim: NDArray[np.bool_]
+
+    def crops(self, which: NDArray[np.int64], narrow: bool = False) -> Image:
+        """The crops (B, H, W, 3) of these people (B,), or their middle columns alone."""
+        width, height = self.crop_wh
+        to_crop, back = self.to_crop[which], self.crop_to_frame[which]
+        if narrow:
+            columns = geometry.narrow_columns(self.crop_wh)
+            width = columns.stop - columns.start
+            to_crop[:, 0, 2] -= columns.start
+            back[:, :, 2] += columns.start * back[:, :, 0]
+        pictures = [self.pictures[n] for n in which.tolist()]
+        return warped(pictures, to_crop, back, (width, height))
+
+
+def to_cut(
     frames: Sequence[Frame],
     detections: Sequence[Detections],
     crop_wh: tuple[int, int],
     padding: float,
-) -> Crops:
+) -> Cuts:
     """One crop of crop_wh pixels for each person, frame after frame, in the given order.
 
     The box grows to the crop's aspect ratio and by padding (engines.base.ModelSpec); what lies
@@ -34,9 +64,20 @@ def cut(
     """
     to_crop, frame_of = places(detections, crop_wh, padding)
     slim = np.concatenate([np.zeros(0, bool), *(is_slim(d.boxes_xyxy) for d in detections)])
-    back = geometry.invert(to_crop)
     pictures = [frames[n].image for n in frame_of.tolist()]
-    return Crops(warped(pictures, to_crop, back, crop_wh), back, frame_of, slim)
+    return Cuts(pictures, crop_wh, to_crop, geometry.invert(to_crop), frame_of, slim)
+
+
+def cut(
+    frames: Sequence[Frame],
+    detections: Sequence[Detections],
+    crop_wh: tuple[int, int],
+    padding: float,
+) -> Crops:
+    """All that to_cut() says, at once."""
+    found = to_cut(frames, detections, crop_wh, padding)
+    pixels = found.crops(np.arange(len(found.slim)))
+    return Crops(pixels, found.crop_to_frame, found.frame_of, found.slim)
 
 
 def warped(
@@ -85,7 +126,7 @@ def is_slim(boxes_xyxy: Float) -> NDArray[np.bool_]:
 def places(
     detections: Sequence[Detections], crop_wh: tuple[int, int], padding: float
 ) -> tuple[Float, NDArray[np.int64]]:
-    """The affines (M, 2, 3), frame to crop, of what cut makes, and the frame (M,) of each."""
+    """The affines (M, 2, 3), frame to crop, of what to_cut() finds, and the frame (M,) of each."""
     frame_of = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
     to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh, padding), crop_wh)

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from engines.base import Grid
+from realtime.crop import Cuts
 from realtime.decode import cells_to_crop
-from realtime.records import Crops, Detections, Float, Heat, Image, Poses
+from realtime.records import Detections, Float, Heat, Image, Poses
 
 LEAST = 0.06
 """Heights of a map up to which nothing is drawn: noise, which would show the crops' borders."""
@@ -23,18 +24,21 @@ _COVER: Float = np.minimum(1.6 * _HEIGHTS, MOST).astype(np.float32)
 """How much of the picture each of the 256 heights covers, 0 to 1."""
 
 
-def heat_of(
-    heatmaps: Float, crops: Crops, detections: Sequence[Detections], grid: Grid
-) -> list[Heat]:
-    """What is drawn of heatmaps (M, 17, h, w), for each frame that the crops were cut from: of each
-    person the highest of the 17 maps, cut to 0..1; what is not finite counts as 0."""
+def heights_of(heatmaps: Float) -> Image:
+    """What is drawn of heatmaps (M, 17, h, w): of each person the highest of the 17 maps (M, h, w),
+    0 to 1 as 0 to 255; what is not finite counts as 0."""
     highest = np.nan_to_num(heatmaps, nan=0, posinf=0, neginf=0).max(1)
-    maps = np.rint(255 * np.clip(highest, 0, 1)).astype(np.uint8)
-    map_wh, crop_wh = maps.shape[:0:-1], crops.pixels.shape[2:0:-1]
-    to_frame = _after(crops.crop_to_frame, cells_to_crop(grid, map_wh, crop_wh))
+    heights: Image = np.rint(255 * np.clip(highest, 0, 1)).astype(np.uint8)
+    return heights
+
+
+def heat_of(maps: Image, cuts: Cuts, detections: Sequence[Detections], grid: Grid) -> list[Heat]:
+    """Heights (M, h, w), of people who were cut out, for each of the frames."""
+    cells = cells_to_crop(grid, maps.shape[:0:-1], cuts.crop_wh)
+    to_frame = _after(cuts.crop_to_frame, cells)
     found = []
     for number, people in enumerate(detections):
-        mine = crops.frame_of == number
+        mine = cuts.frame_of == number
         found.append(Heat(maps[mine], to_frame[mine], people.boxes_xyxy))
     return found
 

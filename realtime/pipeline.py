@@ -18,7 +18,7 @@ from realtime import geometry
 from realtime.blur import NOBODY, Heads, heads_of
 from realtime.bridge import bridged
 from realtime.choice import EVERYBODY
-from realtime.crop import cut, places
+from realtime.crop import Cuts, places, to_cut
 from realtime.decode import DEFAULT_METHOD, Method, decode, to_poses
 from realtime.defaults import BRIDGE, MIN_SCORE
 from realtime.detect import Detector
@@ -26,11 +26,11 @@ from realtime.errors import PosestreamError
 from realtime.faults import Fault
 from realtime.flow import Crew, Edge, each, flat
 from realtime.follow import Sought
-from realtime.heat import heat_of, of_people
+from realtime.heat import heat_of, heights_of, of_people
 from realtime.ledger import Ledger
 from realtime.over_time import OverTime
 from realtime.pose import Estimate, Locator, begin_of
-from realtime.records import Crops, Detections, Frame, Heat, Image, PosedFrame, Poses
+from realtime.records import Detections, Float, Frame, Heat, Image, PosedFrame, Poses
 from realtime.schedule import DOUBT, EVERY, LiveSchedule, detect_sparsely
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
@@ -213,14 +213,19 @@ class Pipeline:
             done = self._located(locate, frames, detections)
             return _Work(frames, detections, lambda: True, lambda: done)
         numbers, spec = [frame.index for frame in frames], self._pose.spec
-        with self.meters["crop"].on(numbers):
-            crops = cut(frames, detections, spec.input_wh, spec.padding)
-        with (meter := self.meters["pose"]).on(numbers, begun=True):
-            narrow = takes_narrow(self._pose)
-            estimate = Estimate(begin_of(self._pose), crops, narrow=narrow, alive=meter.alive)
+        crop, pose = self.meters["crop"], self.meters["pose"]
+        with crop.on(numbers):
+            people = to_cut(frames, detections, spec.input_wh, spec.padding)
+        estimate = Estimate(
+            pose.measured(begin_of(self._pose), numbers),
+            crop.measured(people.crops, numbers),
+            people.slim & takes_narrow(self._pose),
+            spec.input_wh,
+            alive=pose.alive,
+        )
         return _Work(
             frames, detections, lambda: estimate.ready,
-            lambda: self._found(numbers, detections, crops, estimate),
+            lambda: self._found(numbers, detections, people, estimate),
         )  # fmt: skip
 
     def _finish(self, work: _Work) -> list[PosedFrame]:
@@ -239,17 +244,21 @@ class Pipeline:
         self,
         numbers: list[int],
         detections: list[Detections],
-        crops: Crops,
+        people: Cuts,
         estimate: Estimate,
     ) -> Everybody:
-        spec = self._pose.spec
+        spec, wants_heat = self._pose.spec, self.wants_heat()
+
+        def read(maps: Float) -> tuple[Any, ...]:
+            found = decode(maps, self._options.method, spec.grid, spec.input_wh, spec.sigma)
+            return (*found, heights_of(maps)) if wants_heat else found
+
         with self.meters["pose"].on(numbers):
-            heatmaps = estimate.heatmaps()
+            estimate.wait()
         with self.meters["decode"].on(numbers):
-            method = self._options.method
-            points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
-            poses, failed = to_poses(points, scores, crops.crop_to_frame, detections)
-        heat = heat_of(heatmaps, crops, detections, spec.grid) if self.wants_heat() else []
+            points, scores, *heights = estimate.read(read)
+            poses, failed = to_poses(points, scores, people.crop_to_frame, detections)
+        heat = heat_of(heights[0], people, detections, spec.grid) if heights else []
         return poses, failed, heat
 
     def _located(

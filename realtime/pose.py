@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Arrays, Begin, Begun, Network, takes_narrow
 from realtime.decode import Method
-from realtime.geometry import narrow_columns
+from realtime.geometry import narrow_columns, narrow_width
 from realtime.records import Crops, Float, Image
 from realtime.skeleton import JOINT_COUNT
 
 Locator = Callable[[Sequence[Image], Float, NDArray[np.int64], Method], tuple[Float, Float]]
 """From pictures and the places of people to joints and scores, without crops and heatmaps between
 that the CPU sees; what networks on a GPU have as ``locate``, see engines.torch_locate.Locate."""
+Cutter = Callable[[NDArray[np.int64], bool], Image]
+"""From the numbers (B,) of people, and whether narrow ones are enough, to crops (B, H, W, 3)."""
 MAX_BATCH = 16
 """Crops in one call of the network: memory stays bounded however many people there are."""
 
@@ -34,9 +37,15 @@ def estimate(
     """
 
     def run(batch: Image) -> Done:
+        alive()
         return Done(network(batch))
 
-    return Estimate(run, crops, takes_narrow(network), max_batch, alive).heatmaps()
+    def some(which: NDArray[np.int64], narrow: bool) -> Image:
+        return crops.pixels[which, :, narrow_columns(crop_wh)] if narrow else crops.pixels[which]
+
+    crop_wh = crops.pixels.shape[2], crops.pixels.shape[1]
+    slim = crops.slim & takes_narrow(network)
+    return Estimate(run, some, slim, crop_wh, max_batch, alive).heatmaps()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,50 +66,69 @@ def begin_of(network: Network) -> Begin:
 
 
 class Estimate:
-    """Heatmaps on their way, as from estimate(); begun when this is made.
+    """Heatmaps on their way; begun when this is made.
 
-    narrow: the network takes the middle columns of slim people's crops alone, which is a third less
-    work; beside these the maps are 0.
+    crops: asked for a batch at a time, so that the network has something to do meanwhile.
+    slim: (M,) of whom narrow crops are enough, which is a third less work; beside these the maps
+    are 0. crop_wh: size of the whole ones.
     """
 
     def __init__(
         self,
         begin: Begin,
-        crops: Crops,
-        narrow: bool = False,
+        crops: Cutter,
+        slim: NDArray[np.bool_],
+        crop_wh: tuple[int, int],
         max_batch: int = MAX_BATCH,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._alive = alive
-        self._count, height, width, _ = crops.pixels.shape
-        middle = narrow_columns((width, height))
-        self._margin = middle.start / width
-        self._parts: list[tuple[NDArray[np.int64], bool, Begun]] = []
-        for slim in (False, True):
-            mine = np.flatnonzero(crops.slim & narrow == slim)
+        self._count = len(slim)
+        self._margin = narrow_columns(crop_wh).start / narrow_width(crop_wh)
+        self._begun: list[tuple[NDArray[np.int64], bool, Begun]] = []
+        for narrow in (False, True):
+            mine = np.flatnonzero(slim == narrow)
             for start in range(0, len(mine), max_batch):
-                alive()
-                some = mine[start : start + max_batch]
-                pixels = crops.pixels[some, :, middle] if slim else crops.pixels[some]
-                self._parts.append((some, slim, begin(pixels)))
+                which = mine[start : start + max_batch]
+                self._begun.append((which, narrow, begin(crops(which, narrow))))
 
     @property
     def ready(self) -> bool:
-        """Whether heatmaps() need not wait."""
-        return all(begun.ready for _, _, begun in self._parts)
+        """Whether wait() would return at once."""
+        return all(begun.ready for _, _, begun in self._begun)
 
-    def heatmaps(self) -> Float:
-        """(M, 17, h, w). Raises ModelError."""
-        whole = np.zeros((self._count, JOINT_COUNT, 1, 1), np.float32)
-        for some, slim, begun in self._parts:
+    def wait(self) -> None:
+        """Until all is computed. Raises ModelError."""
+        for _, _, begun in self._begun:
+            self._alive()
+            begun.outputs()
+
+    def parts(self) -> Generator[tuple[NDArray[np.int64], Float], None, None]:
+        """The numbers (B,) of some people and their maps (B, 17, h, w), batch after batch, which
+        are good until the next ones are asked for. Raises ModelError."""
+        wide: Float = np.zeros((0, 0, 0, 0), np.float32)
+        for which, narrow, begun in self._begun:
             self._alive()
             maps = begun.outputs()[0]
-            if slim:
-                beside = round(maps.shape[3] * self._margin / (1 - 2 * self._margin))
-                maps = np.pad(maps, [(0, 0)] * 3 + [(beside, beside)])
-            if len(some) == self._count:
-                return maps
-            if maps.shape[2:] != whole.shape[2:]:
-                whole = np.empty((self._count, *maps.shape[1:]), np.float32)
-            whole[some] = maps
+            if narrow:
+                beside, width = round(maps.shape[3] * self._margin), maps.shape[3]
+                if not len(wide):  # the first batch of a kind is as large as any
+                    wide = np.zeros((*maps.shape[:3], width + 2 * beside), np.float32)
+                wide[: len(maps), ..., beside : beside + width] = maps
+                maps = wide[: len(maps)]
+            yield which, maps
+
+    def read(self, how: Callable[[Float], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """The arrays (B, ...) that how makes of the maps of each batch, of all people together
+        (M, ...). Raises ModelError."""
+        found = [(which, how(maps)) for which, maps in self.parts()]
+        if not found:
+            return how(np.zeros((0, JOINT_COUNT, 1, 1), np.float32))
+        batches, arrays = zip(*found)
+        back = np.argsort(np.concatenate(batches))
+        return tuple(np.concatenate(some)[back] for some in zip(*arrays))
+
+    def heatmaps(self) -> Float:
+        """(M, 17, h, w); (0, 17, 1, 1) of nobody. Raises ModelError."""
+        whole: Float = self.read(lambda maps: (maps.copy(),))[0]
         return whole

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from time import perf_counter
+from typing import ParamSpec, TypeVar
 
 from realtime.errors import PosestreamError, StageError
 from realtime.faults import Fault
 from realtime.records import Frame
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Meter:
@@ -46,6 +50,15 @@ class Meter:
             self.busy_since = None
             self.seconds += perf_counter() - start
             self.frames += 0 if begun else len(frames)
+
+    def measured(self, work: Callable[P, T], frames: Sequence[int]) -> Callable[P, T]:
+        """work, measured whenever it is called, as a part of what is counted elsewhere."""
+
+        def part(*given: P.args, **named: P.kwargs) -> T:
+            with self.on(frames, begun=True):
+                return work(*given, **named)
+
+        return part
 
     def alive(self) -> None:
         """The present call gets on: it counts as hung only when nothing comes from now on."""

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime import geometry
-from realtime.crop import cut, places
+from realtime.crop import cut, places, to_cut
 from realtime.records import Detections, Frame
 
 CROP_WH = (96, 128)
 PADDING = 1.25
+HOW = CROP_WH, PADDING
 
 
 def frame_of_coordinates(width: int, height: int) -> Frame:
@@ -57,6 +58,21 @@ def test_pixels_are_those_of_one_warp_of_the_whole_frame(x, y, size, seed):
     (affine,), _ = places([boxes], CROP_WH, PADDING)
     assert np.abs(found.astype(int) - cv2.warpAffine(image, affine, CROP_WH)).max() <= 1
     assert (found != cv2.warpAffine(image, affine, CROP_WH)).mean() < 0.001
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-300, 700), st.floats(-200, 500), st.floats(1, 900), st.integers(0, 9))
+def test_narrow_crops_are_the_middle_of_whole_ones(x, y, size, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (360, 480, 3), np.uint8)
+    boxes = people((x, y, x + size / 3, y + size), (y, x, y + size, x + size))
+    cuts = to_cut([Frame(0, 0.0, image)], [boxes], CROP_WH, PADDING)
+    whole, narrow = cuts.crops(np.array([1, 0])), cuts.crops(np.array([1, 0]), narrow=True)
+    expected = whole[:, :, geometry.narrow_columns(CROP_WH)].astype(int)
+    assert narrow.shape == expected.shape
+    assert (np.abs(narrow - expected) > 8).mean() < 0.001  # a step of 1/32 pixel, here and there
+    assert (narrow != expected).mean() < 0.05
+    assert cuts.slim.tolist() == [True, False]
+    assert (cuts.crops(np.arange(2)) == cut([Frame(0, 0.0, image)], [boxes], *HOW).pixels).all()
 
 
 @pytest.mark.parametrize("padding", [1.0, 1.15, 1.25])

@@ -17,11 +17,12 @@ from test_seek import Player, Script
 from engines.base import Grid
 from realtime import geometry, pipeline
 from realtime.blur import cover
+from realtime.crop import Cuts, to_cut
 from realtime.decode import cells_to_crop, decode
 from realtime.desk import Desk
 from realtime.draw import Style
-from realtime.heat import DIMMED, draw_heat, heat_of, of_people
-from realtime.records import Crops, Detections, Float, Frame, Heat, Image, PosedFrame, Poses
+from realtime.heat import DIMMED, draw_heat, heat_of, heights_of, of_people
+from realtime.records import Detections, Float, Frame, Heat, Image, PosedFrame, Poses
 from realtime.render import draw
 from realtime.sources.base import Span
 from realtime.sources.demo import open_demo
@@ -31,10 +32,10 @@ from realtime.stop import Stop
 CROP_WH, MAP_WH, SIZE_WH = (48, 64), (24, 32), (320, 240)
 
 
-def crops_of(boxes: Float) -> Crops:
-    to_frame = geometry.invert(geometry.boxes_to_crop(geometry.crop_boxes(boxes, CROP_WH), CROP_WH))
-    pixels = np.zeros((len(boxes), CROP_WH[1], CROP_WH[0], 3), np.uint8)
-    return Crops(pixels, to_frame, np.zeros(len(boxes), np.int64), np.zeros(len(boxes), bool))
+def crops_of(boxes: Float) -> Cuts:
+    frame = Frame(0, 0.0, np.zeros((SIZE_WH[1], SIZE_WH[0], 3), np.uint8))
+    people = Detections(boxes, np.ones(len(boxes), np.float32))
+    return to_cut([frame], [people], CROP_WH, geometry.CROP_PADDING)
 
 
 def peaks(cells: Float) -> Float:
@@ -54,7 +55,7 @@ def heat_at(boxes: Float, cells: Float, grid: Grid = "pixel_centre") -> tuple[He
     points, _ = decode(maps, "dark", grid, CROP_WH, 1.5)
     frame = geometry.apply(crops.crop_to_frame, points)
     at = np.array([frame[n, 5 + n] for n in range(len(boxes))], np.float32)
-    return heat_of(maps, crops, [people], grid)[0], at
+    return heat_of(heights_of(maps), crops, [people], grid)[0], at
 
 
 def drawn(heat: Heat, mirror: bool = False, level: int = 0) -> Image:
@@ -111,7 +112,7 @@ def test_nobody_and_numbers_that_are_none() -> None:
     maps = peaks(np.array([[12, 16]], np.float32))
     maps[0, 3], maps[0, 4] = np.nan, np.inf
     people = Detections(ONE, np.ones(1, np.float32))
-    found = heat_of(maps, crops_of(ONE), [people], "pixel_centre")[0]
+    found = heat_of(heights_of(maps), crops_of(ONE), [people], "pixel_centre")[0]
     assert found.maps.max() == round(255 * 0.9)
 
 

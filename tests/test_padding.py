@@ -17,20 +17,24 @@ from realtime.crop import cut
 from realtime.detect import Detector
 from realtime.flow import Crew
 from realtime.ledger import Ledger
-from realtime.pose import Estimate
-from realtime.records import Crops
+from realtime.pose import Cutter, Estimate
+from realtime.records import Image
 from realtime.sources.base import Span
 from realtime.sources.demo import open_demo
 
 
 @pytest.mark.parametrize("padding", [1.0, 1.15, 1.25])
 def test_a_run_cuts_as_its_network_expects(padding: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Crops] = []
+    made: list[list[Image]] = []
 
     class Watched(Estimate):
-        def __init__(self, begin: Begin, crops: Crops, **more: Any) -> None:
-            made.append(crops)
-            super().__init__(begin, crops, **more)
+        def __init__(self, begin: Begin, crops: Cutter, *rest: Any, **more: Any) -> None:
+            def watched(which: np.ndarray, narrow: bool) -> Image:
+                made[-1].append(crops(which, narrow))
+                return made[-1][-1]
+
+            made.append([])
+            super().__init__(begin, watched, *rest, **more)
 
     monkeypatch.setattr(product, "Estimate", Watched)
     paths = find_tiny("detector"), find_tiny("pose")
@@ -47,4 +51,4 @@ def test_a_run_cuts_as_its_network_expects(padding: float, monkeypatch: pytest.M
     for frame, crops in zip(frames, made, strict=True):
         expected = cut([frame], detector([frame]), pose.spec.input_wh, padding)
         assert len(expected) > 2
-        np.testing.assert_array_equal(crops.pixels, expected.pixels)
+        np.testing.assert_array_equal(np.concatenate(crops), expected.pixels)

@@ -87,7 +87,7 @@ class Audio:
             if self._pending is None:
                 self._pending = self._next()
             packet = self._pending
-            if packet is None or packet.pts * packet.time_base >= until:
+            if packet is None or packet.pts * float(packet.time_base) >= until:
                 return
             self._pending = None
             yield packet
@@ -130,7 +130,9 @@ class Audio:
         for packet in self._source.demux(self._input):
             if packet.pts is None or packet.time_base is None:  # the mark of the end has no time
                 continue
-            if (packet.pts + (packet.duration or 0)) * packet.time_base <= self._start - PREROLL:
+            if (packet.pts + (packet.duration or 0)) * float(
+                packet.time_base
+            ) <= self._start - PREROLL:
                 continue
             for part in self._undamaged(unwrap, packet):
                 part.pts -= round(self._start / part.time_base)

@@ -115,7 +115,7 @@ class Mp4:
         aspect: Fraction = Fraction(1),
     ) -> None:
         self.picture_wh = picture_wh
-        self._file, self._tick = file, tick
+        self._file, self._tick, self._per_second = file, tick, tick.denominator
         self._disk = DiskEnd(file)
         self._good = 0  # bytes that make up whole fragments
         self._duration = round(1 / (rate * tick))  # of the last frame, in ticks
@@ -144,21 +144,21 @@ class Mp4:
     def fits(self, picture: Image, time: float) -> bool:
         """Whether the picture can go into this file: same size, and not too long after the last
         one for the 32 bits of a duration."""
-        near = self._last is None or round(time / self._tick) - self._last <= MAX_GAP
+        near = self._last is None or round(time * self._per_second) - self._last <= MAX_GAP
         return near and (picture.shape[1], picture.shape[0]) == self.picture_wh
 
     def write(self, picture: Image, time: float) -> None:
-        pts = max(round(time / self._tick), 0 if self._last is None else self._last + 1)
+        pts = max(round(time * self._per_second), 0 if self._last is None else self._last + 1)
         if self._last is not None:
             self._duration = pts - self._last  # the best guess at how long this frame will last
         frame = _frame(to_yuv420(picture))
         frame.pts = self._count
-        if self._count == 0 or (pts - self._last_key) * self._tick >= KEY_INTERVAL:
+        if self._count == 0 or pts - self._last_key >= KEY_INTERVAL * self._per_second:
             frame.pict_type = PictureType.I
             self._last_key = pts
         self._stamps.append((pts, self._duration))
         self._last, self._count = pts, self._count + 1
-        self._mux_audio(float(pts * self._tick))
+        self._mux_audio(pts / self._per_second)
         self._mux_video(frame)
         self._check(self._count - 1)
 
@@ -167,7 +167,7 @@ class Mp4:
         if self._disk.error is None:
             self._mux_video(None)
             end = 0 if self._last is None else self._last + self._duration
-            self._mux_audio(float(end * self._tick))
+            self._mux_audio(end / self._per_second)
         self._check(self._count)
         self._container.close()
         self._disk.release()
