@@ -8,7 +8,7 @@ onnx.proto), a safetensors file a JSON header and raw numbers
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engines.base import Container
@@ -28,6 +28,10 @@ NESTED = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+GRAPH_VALUES = 11, 12, 13
+"""Input, output and what lies between; the types of these."""
+VALUE_DIMENSION = 2, 1, 2, 1
+"""The way from there: type, tensor, shape, dimension."""
 MODEL_GRAPH, MODEL_METADATA, TENSOR_EXTERNAL, TENSOR_LOCATION = 7, 14, 13, 14
 
 
@@ -114,6 +118,27 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
             kept.append(bytes(message[start:end]))
     # A field may be repeated anywhere in a message, so new ones go to the end.
     return b"".join([*kept, *(_entry(key, text) for key, text in texts.items())])
+
+
+def with_free_sizes(data: bytes) -> bytes:
+    """The ONNX file without what its graph says of the sizes of input, outputs and all between, but
+    for the number of dimensions. Raises ValueError for what is no ONNX file."""
+
+    def free(message: memoryview, path: Sequence[int]) -> bytes:
+        """With every field at the end of this path of numbers emptied."""
+        parts = []
+        for number, start, payload, end in _spans(message):
+            kept = bytes(message[start:end])
+            if number == path[0]:
+                kept = _coded(number, free(message[payload:end], path[1:]) if path[1:] else b"")
+            parts.append(kept)
+        return b"".join(parts)
+
+    if read(data).container != "onnx":
+        raise ValueError("not an ONNX file")
+    for values in GRAPH_VALUES:
+        data = free(memoryview(data), [MODEL_GRAPH, values, *VALUE_DIMENSION])
+    return data
 
 
 def _entry(key: str, text: str) -> bytes:

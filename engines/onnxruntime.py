@@ -16,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
 from engines.batches import blank, in_steps
+from engines.containers import with_free_sizes
 from realtime.errors import ModelError
 
 KINDS: dict[str, type[Any]] = {
@@ -25,7 +26,7 @@ KINDS: dict[str, type[Any]] = {
 }
 FAILURES = tuple(
     kind for kind in vars(states).values() if isinstance(kind, type) and issubclass(kind, Exception)
-) + (RuntimeError,)
+) + (RuntimeError, ValueError)
 """What a session raises; its own classes have no base in common but Exception."""
 
 
@@ -44,7 +45,10 @@ class OnnxruntimeNetwork:
             )
         self.precision = "f32"
         self.device, providers = _providers(options.compute)
+        self.narrow = spec.narrow and not spec.batch
         try:
+            if self.narrow:
+                data = with_free_sizes(data)
             self._session = ort.InferenceSession(
                 data, _settings(options), providers, enable_fallback=0
             )
@@ -61,7 +65,7 @@ class OnnxruntimeNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch)
+        check_batch(self.spec, batch, narrow=self.narrow)
         if not len(batch):
             return [array.copy() for array in self._empty]
         return in_steps(self.spec, batch, self._size, self._run)

@@ -44,6 +44,7 @@ class TorchNetwork:
         self._prepared = Prepared(spec, device)
         self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.narrow = spec.narrow and device.type == "cpu"  # locate cuts whole crops
         width, height = spec.input_wh
         self._empty = [part[:0] for part in self._run(np.zeros((1, height, width, 3), np.uint8))]
         self.locate: Locate | None = None
@@ -52,7 +53,7 @@ class TorchNetwork:
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch)
+        check_batch(self.spec, batch, narrow=self.narrow)
         return self._run(batch) if len(batch) else [part.copy() for part in self._empty]
 
     def close(self) -> None:

@@ -124,6 +124,24 @@ def test_the_file_stays_itself(tmp_path):
         containers.with_texts(b"no model", {"a": "b"})
 
 
+def test_a_file_without_sizes_stays_itself_but_for_them(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    before = onnx.shape_inference.infer_shapes(onnx.load(path))
+    free = containers.with_free_sizes(before.SerializeToString())
+    after = onnx.load_from_string(free)
+    onnx.checker.check_model(after)
+    values = [*before.graph.input, *before.graph.output, *before.graph.value_info]
+    assert before.graph.value_info
+    for value in values:
+        for size in value.type.tensor_type.shape.dim:
+            size.Clear()
+    assert after == before
+    with pytest.raises(ValueError):
+        containers.with_free_sizes(b"no model")
+    with pytest.raises(ValueError):
+        containers.with_free_sizes(free[:-9])
+
+
 WRONG = [
     "", "{", "[]", "{}", '{"planes": 3}', '{"planes": [1, 2]}', '{"planes": [0]}',
     '{"planes": [0, NaN]}', '{"planes": [0, "1"]}', '{"planes": [0, 0]}', '{"planes": [0, 1e9]}',

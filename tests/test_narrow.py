@@ -96,6 +96,18 @@ def test_a_network_that_has_not_learned_them_is_given_whole_crops(tmp_path: Path
         network.network(pictures(1, size_wh=(32, 64)))
 
 
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_other_engines_take_them_as_well(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip(engine)
+    path, people = pose_file(tmp_path / "a.onnx", narrow=True), crops([True, False, True])
+    reference, network = (load(path, "pose", name, "f32") for name in ("openvino", engine))
+    assert takes_narrow(network)
+    assert network(pictures(2, size_wh=(32, 64)))[0].shape == (2, 17, 16, 8)
+    np.testing.assert_allclose(estimate(network, people), estimate(reference, people), atol=1e-4)
+    with pytest.raises(ModelError, match="expected uint8"):
+        network(pictures(1, size_wh=(40, 64)))
+
+
 @pytest.mark.parametrize("streams", [1, 2])
 def test_openvino_takes_both_widths_and_no_other(streams: int, tmp_path: Path) -> None:
     network = load(pose_file(tmp_path / "a.onnx", narrow=True), "pose", "openvino", streams=streams)
