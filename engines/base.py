@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,6 +138,27 @@ def _is_length(step: int, length: int, full: int) -> bool:
     return length == full or bool(step and 0 < length < full and length % step == 0)
 
 
+def may_step(spec: ModelSpec) -> bool:
+    """Whether the network may take smaller pictures, if its file does not forbid it."""
+    return spec.format == "centers" and not spec.batch and not any(n % STEP for n in spec.input_wh)
+
+
+def step_of(spec: ModelSpec, sizes: Callable[[int, int], Sequence[Sequence[int]]]) -> int:
+    """STEP where the network takes smaller pictures and its maps are smaller by as much, else 0.
+
+    sizes: the shapes of the outputs for one picture of a width and height; raises where that is no
+    size for the network. See size_step_of.
+    """
+
+    def cells(width: int, height: int) -> list[tuple[float, float, int]]:
+        return [(width / size[3], height / size[2], size[1]) for size in sizes(width, height)]
+
+    try:
+        return STEP if may_step(spec) and cells(STEP, STEP) == cells(*spec.input_wh) else 0
+    except (RuntimeError, ValueError, IndexError, ModelError):
+        return 0
+
+
 def size_step_of(network: Network) -> int:
     """Pictures may be smaller than spec.input_wh, by whole multiples of this; 0 where they may not.
     What networks may have as ``size_step``."""
@@ -152,5 +173,8 @@ def takes_narrow(network: Network) -> bool:
     return narrow
 
 
+STEP = 64
+"""Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
+six times at most."""
 Arrays = list[NDArray[np.float32]]
 Json = dict[str, Any]

@@ -122,15 +122,17 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
 
 def with_free_sizes(data: bytes) -> bytes:
     """The ONNX file without what its graph says of the sizes of input, outputs and all between, but
-    for the number of dimensions. Raises ValueError for what is no ONNX file."""
+    for the batch, which comes first. Raises ValueError for what is no ONNX file."""
 
     def free(message: memoryview, path: Sequence[int]) -> bytes:
-        """With every field at the end of this path of numbers emptied."""
-        parts = []
+        """With the fields at the end of this path of numbers emptied, but for the first."""
+        parts, first = [], True
         for number, start, payload, end in _spans(message):
             kept = bytes(message[start:end])
-            if number == path[0]:
-                kept = _coded(number, free(message[payload:end], path[1:]) if path[1:] else b"")
+            if number == path[0] and path[1:]:
+                kept = _coded(number, free(message[payload:end], path[1:]))
+            elif number == path[0]:
+                kept, first = kept if first else _coded(number, b""), False
             parts.append(kept)
         return b"".join(parts)
 

@@ -14,7 +14,15 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
+from engines.base import (
+    Arrays,
+    ModelSpec,
+    Options,
+    Unavailable,
+    check_batch,
+    may_step,
+    step_of,
+)
 from engines.batches import blank, in_steps
 from engines.containers import with_free_sizes
 from realtime.errors import ModelError
@@ -47,7 +55,7 @@ class OnnxruntimeNetwork:
         self.device, providers = _providers(options.compute)
         self.narrow = spec.narrow and not spec.batch
         try:
-            if self.narrow:
+            if self.narrow or may_step(spec):
                 data = with_free_sizes(data)
             self._session = ort.InferenceSession(
                 data, _settings(options), providers, enable_fallback=0
@@ -61,17 +69,21 @@ class OnnxruntimeNetwork:
             raise Unavailable(f"compute {options.compute}: ONNX Runtime cannot use {wanted} here")
         self._session.disable_fallback()
         self._input, self._size, self._convert = _input(self._session, spec)
-        self._empty = [array[:0] for array in self(blank(spec, 1))]
+        self._empty = [array[:0] for array in self._run(blank(spec, self._size or 1))]
+        self.size_step = step_of(spec, self._sizes)
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch, narrow=self.narrow)
+        check_batch(self.spec, batch, self.size_step, self.narrow)
         if not len(batch):
             return [array.copy() for array in self._empty]
         return in_steps(self.spec, batch, self._size, self._run)
 
     def close(self) -> None:
         """Nothing to do: the session goes when the last reference to it goes."""
+
+    def _sizes(self, width: int, height: int) -> list[tuple[int, ...]]:
+        return [array.shape for array in self._run(np.zeros((1, height, width, 3), np.uint8))]
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         try:

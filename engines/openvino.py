@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers, int8
-from engines.base import Arrays, Begin, ModelSpec, Options, check_batch
+from engines.base import Arrays, Begin, ModelSpec, Options, check_batch, step_of
 from engines.batches import blank, in_steps
 from engines.openvino_ahead import Ahead
 from engines.planar import planes_first
@@ -21,10 +22,6 @@ from engines.quiet_openvino import ov, reason
 from engines.signal_stack import kept_signal_stack
 from realtime.errors import ModelError
 from realtime.geometry import narrow_width
-
-SIZE_STEP = 64
-"""Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
-six times at most."""
 
 CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 """Name of each precision in the device's OPTIMIZATION_CAPABILITIES."""
@@ -60,7 +57,7 @@ class OpenvinoNetwork:
             planes_first(model)
             if ranges:
                 int8.insert(model, ranges, int8.sums_are_cut_off())
-            self.size_step = _size_step(model, spec)
+            self.size_step = step_of(spec, _sizes(model, spec))
             self.narrow = spec.narrow and not spec.batch
             width, height = (self.size_step or n for n in spec.input_wh)
             least_wh = narrow_width(spec.input_wh) if self.narrow else width, height
@@ -133,21 +130,14 @@ def _wrong_ranges(spec: ModelSpec, error: Exception) -> ModelError:
     return ModelError(f"model {spec.path}: its {int8.METADATA_KEY!r} metadata is wrong: {error}")
 
 
-def _size_step(model: ov.Model, spec: ModelSpec) -> int:
-    """SIZE_STEP where the network takes smaller pictures and its maps are smaller by as much, else
-    0. See engines.base.size_step_of."""
-    if spec.format != "centers" or spec.batch or any(n % SIZE_STEP for n in spec.input_wh):
-        return 0
+def _sizes(model: ov.Model, spec: ModelSpec) -> Callable[[int, int], list[list[int]]]:
+    """The shapes of the outputs for one picture of a width and height; changes the model."""
 
-    def maps(width: int, height: int) -> list[list[float]]:
+    def sizes(width: int, height: int) -> list[list[int]]:
         model.reshape([1, height, width, 3] if spec.nhwc else [1, 3, height, width])
-        shapes = [output.get_partial_shape().to_shape() for output in model.outputs]
-        return [[width / shape[3], height / shape[2], shape[1]] for shape in shapes]
+        return [list(output.get_partial_shape().to_shape()) for output in model.outputs]
 
-    try:
-        return SIZE_STEP if maps(SIZE_STEP, SIZE_STEP) == maps(*spec.input_wh) else 0
-    except (RuntimeError, ValueError, IndexError):  # sizes are part of the network
-        return 0
+    return sizes
 
 
 def with_uint8_input(

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch
+from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch, step_of
+from engines.batches import blank
 from engines.torch_locate import Locate, explained, trusted
 from engines.torch_nets import PoseResNet, depth_of, folded, widths_of
 from realtime.errors import ModelError
@@ -45,19 +46,22 @@ class TorchNetwork:
         self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.narrow = spec.narrow and device.type == "cpu"  # locate cuts whole crops
-        width, height = spec.input_wh
-        self._empty = [part[:0] for part in self._run(np.zeros((1, height, width, 3), np.uint8))]
+        self._empty = [part[:0] for part in self._run(blank(spec, 1))]
+        self.size_step = step_of(spec, self._sizes)
         self.locate: Locate | None = None
         if spec.task == "pose" and device.type == "cuda":
             self.locate = trusted(self, Locate(spec, self._heatmaps, device))
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
-        check_batch(self.spec, batch, narrow=self.narrow)
+        check_batch(self.spec, batch, self.size_step, self.narrow)
         return self._run(batch) if len(batch) else [part.copy() for part in self._empty]
 
     def close(self) -> None:
         """Nothing to do: the network goes when the last reference to it goes."""
+
+    def _sizes(self, width: int, height: int) -> list[tuple[int, ...]]:
+        return [part.shape for part in self._run(np.zeros((1, height, width, 3), np.uint8))]
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         # inference_mode belongs to the thread, so it is entered in the thread that calls; so does

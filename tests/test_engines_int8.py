@@ -133,7 +133,7 @@ def test_a_file_without_sizes_stays_itself_but_for_them(tmp_path):
     values = [*before.graph.input, *before.graph.output, *before.graph.value_info]
     assert before.graph.value_info
     for value in values:
-        for size in value.type.tensor_type.shape.dim:
+        for size in value.type.tensor_type.shape.dim[1:]:
             size.Clear()
     assert after == before
     with pytest.raises(ValueError):

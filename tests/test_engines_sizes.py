@@ -12,9 +12,8 @@ import pytest
 from networks import graph_of, helper, write
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, Network, size_step_of
+from engines.base import STEP, Arrays, ModelSpec, Network, size_step_of
 from engines.load import find_default, find_tiny, load
-from engines.openvino import SIZE_STEP
 from engines.shared import Shared
 from realtime.detect import Detector
 from realtime.errors import ModelError
@@ -101,16 +100,20 @@ def test_several_callers_with_pictures_of_different_sizes() -> None:
     assert sorted(network.shapes[1:]) == [(2, 64, 128), (2, 128, 64), (2, 128, 128)]
 
 
-@pytest.fixture(scope="module")
-def bundled() -> Network:
+ENGINES = ["openvino", "onnxruntime", "torch"]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def bundled(request: pytest.FixtureRequest) -> Network:
     path = find_default("detector")
     assert path
-    return load(path, "detector", "openvino")
+    pytest.importorskip(request.param)
+    return load(path, "detector", request.param)
 
 
 def test_bundled_detectors_take_smaller_pictures(bundled: Network) -> None:
     width, height = bundled.spec.input_wh
-    assert size_step_of(bundled) == size_step_of(Halving(bundled)) == SIZE_STEP
+    assert size_step_of(bundled) == size_step_of(Halving(bundled)) == STEP
     for size_wh in ((width, height), (width, 192), (64, height), (64, 64)):
         shapes = [a.shape for a in bundled(np.zeros((2, size_wh[1], size_wh[0], 3), np.uint8))]
         assert shapes == [(2, n, size_wh[1] // 4, size_wh[0] // 4) for n in (1, 4)]
@@ -122,6 +125,23 @@ def test_bundled_detectors_take_smaller_pictures(bundled: Network) -> None:
 def test_other_sizes_are_refused(bundled: Network, size_wh: tuple[int, int]) -> None:
     with pytest.raises(ModelError, match="expected uint8"):
         bundled(np.zeros((1, size_wh[1], size_wh[0], 3), np.uint8))
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_engines_find_the_same_people(engine: str) -> None:
+    """In pictures of which the network needs a part of its input."""
+    path = find_tiny("detector")
+    assert path
+    pytest.importorskip(engine)
+    scene = Scene(3, 300, (1280, 720), 30.0)
+    frames = [Frame(n, n / 30, scene.image(n)) for n in range(60, 300, 60)]
+    ours, theirs = (
+        Detector(load(path, "detector", name, "f32"))(frames) for name in ("openvino", engine)
+    )
+    assert sum(map(len, ours)) > 5
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=0.05)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
 
 
 def test_people_of_a_scene_are_found_as_in_the_whole_input() -> None:
@@ -173,13 +193,15 @@ def centres_file(path: Path, nodes: Sequence[object], **description: object) -> 
     return write(path, graph, {**told, **description})
 
 
-def test_sizes_that_are_part_of_a_network_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES[:2])
+def test_sizes_that_are_part_of_a_network_stay(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip(engine)
     free = centres_file(tmp_path / "a.onnx", [helper.make_node("Relu", ["planes"], ["maps"])])
     fixed = centres_file(
         tmp_path / "b.onnx", [helper.make_node("Reshape", ["planes", "shape"], ["maps"])]
     )
-    assert size_step_of(load(free, "detector", "openvino")) == SIZE_STEP
-    network = load(fixed, "detector", "openvino")
+    assert size_step_of(load(free, "detector", engine)) == STEP
+    network = load(fixed, "detector", engine)
     assert size_step_of(network) == 0
     assert [a.shape for a in network(np.zeros((3, 128, 128, 3), np.uint8))] == [
         (3, 1, 128, 128), (3, 4, 128, 128),
