@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from engines import selfcheck
 from engines.base import Network, Options, Precision
 from engines.load import find_default, load
+from realtime import stream
+from realtime.api import RunOptions
 from realtime.crop import cut
 from realtime.detect import Detector
 from realtime.errors import ModelError
 from realtime.geometry import from_coco_boxes
-from realtime.records import Detections, Frame
+from realtime.records import Detections, Frame, Poses
 from train.trained_network import TrainedNetwork
 
 CLIPS = [
@@ -123,3 +125,24 @@ def test_batches_of_any_size_are_their_pictures_one_by_one(engine: str, precisio
     assert not wide.flags.c_contiguous
     np.testing.assert_allclose(net(wide)[0], alone[:6], atol=close * scale)
     np.testing.assert_allclose(net(some[5:1:-2])[0], alone[5:1:-2], atol=close * scale)
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_a_whole_run_is_the_same_on_every_engine(engine: str) -> None:
+    """Not only the networks: boxes, which crops are narrow, how much of the input is used."""
+    pytest.importorskip(engine)
+    detector, pose = find_default("detector"), find_default("pose")
+    assert detector and pose
+
+    def poses(engine: str) -> list[Poses]:
+        how = RunOptions(engine=engine, precision="f32", detector=detector, pose=pose)
+        with stream("demo", start=120, end=132, smooth="off", **how) as run:
+            return [item.poses for item in run]
+
+    ours, theirs = poses("openvino"), poses(engine)
+    assert sum(map(len, ours)) > 20
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        sure = one.joint_scores >= 0.1
+        np.testing.assert_allclose(one.joints_xy[sure], other.joints_xy[sure], atol=0.2)
+        np.testing.assert_allclose(one.joint_scores, other.joint_scores, atol=2e-3)
