@@ -138,6 +138,14 @@ def resized(path, factor: float, **options):
     return write(path, model.graph, json.loads(model.metadata_props[0].value))
 
 
+def test_bf16_without_instructions_for_it_is_told(tmp_path, monkeypatch, caplog):
+    path = pose_file(tmp_path / "a.onnx")
+    for able in (True, False):
+        monkeypatch.setattr("engines.torch.has_bf16", lambda _, able=able: able)
+        load_torch(path, precision="bf16")
+        assert ("bf16: the processor has no instructions" in caplog.text) is not able
+
+
 def test_enlargement_by_blocks(tmp_path):
     x = pictures(2)
     network = load_torch(resized(tmp_path / "a.onnx", 2), precision="bf16")

@@ -48,7 +48,7 @@ def network(engine: str, precision: str) -> Network:
     assert path is not None
     if (engine, precision) == ("torch", "bf16"):
         torch = pytest.importorskip("torch")
-        from train.arithmetic import has_bf16
+        from engines.torch import has_bf16
 
         if not has_bf16(torch.device("cpu")):
             pytest.skip("this CPU has no instructions for bf16: seconds a crop")

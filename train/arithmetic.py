@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engines.torch import has_bf16
 from train.config import Amp
 
-CPU_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
-"""Names of processor features (x86, ARM) with which bf16 is faster than float32."""
 DELAY = 4
 """Steps on a GPU after which its numbers are looked at: sooner would make it wait."""
 
@@ -24,15 +23,6 @@ def autocast_type(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "auto":
         return torch.bfloat16 if has_bf16(device) else None
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 is faster there than float32. Without instructions for it, which is most CPUs
-    before 2022, matrix products in bf16 take 25 times as long as in float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name) for name in CPU_BF16)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.arithmetic import has_bf16
+from engines.torch import has_bf16
 
 MOMENTUM = 0.95
 ROUNDS = 5

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engines.torch import has_bf16
 from realtime import atomic
 from train import tiny_data as data
-from train.arithmetic import has_bf16
 from train.detector_loss import box_loss, centre_loss
 from train.export import to_onnx
 from train.muon import Muon
