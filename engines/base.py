@@ -19,6 +19,9 @@ Format = Literal["rtmdet", "yolox", "nanodet", "centers", "heatmaps"]
 Grid = Literal["pixel_centre", "corner", "udp"]
 Container = Literal["onnx", "safetensors"]
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+STEP = 64
+"""Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
+six times at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +176,5 @@ def takes_narrow(network: Network) -> bool:
     return narrow
 
 
-STEP = 64
-"""Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
-six times at most."""
 Arrays = list[NDArray[np.float32]]
 Json = dict[str, Any]

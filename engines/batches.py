@@ -18,7 +18,7 @@ def blank(spec: ModelSpec, count: int) -> NDArray[np.uint8]:
     return np.zeros((count, height, width, 3), np.uint8)
 
 
-def in_steps(spec: ModelSpec, batch: NDArray[np.uint8], size: int | None, run: Run) -> Arrays:
+def in_steps(batch: NDArray[np.uint8], size: int | None, run: Run) -> Arrays:
     """The outputs of run for a batch (B > 0) in calls of exactly size pictures, the last filled
     up with black; one call of B pictures when size is None."""
     if size is None:
@@ -28,7 +28,7 @@ def in_steps(spec: ModelSpec, batch: NDArray[np.uint8], size: int | None, run: R
         part = batch[at : at + size]
         missing = size - len(part)
         if missing:
-            part = np.concatenate([part, blank(spec, missing)])
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
         parts.append([array[: size - missing] for array in run(part)])
     return join(parts)
 

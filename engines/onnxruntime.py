@@ -77,7 +77,7 @@ class OnnxruntimeNetwork:
         check_batch(self.spec, batch, self.size_step, self.narrow)
         if not len(batch):
             return [array.copy() for array in self._empty]
-        return in_steps(self.spec, batch, self._size, self._run)
+        return in_steps(batch, self._size, self._run)
 
     def close(self) -> None:
         """Nothing to do: the session goes when the last reference to it goes."""

@@ -82,7 +82,7 @@ class OpenvinoNetwork:
         check_batch(self.spec, batch, self.size_step, self.narrow)
         if not len(batch):
             return [array.copy() for array in self._empty]
-        return in_steps(self.spec, batch, self.spec.batch, self._run)
+        return in_steps(batch, self.spec.batch, self._run)
 
     def close(self) -> None:
         """Wait for what was begun; the network goes when the last reference to it goes."""
