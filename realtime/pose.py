@@ -83,7 +83,6 @@ class Estimate:
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._alive = alive
-        self._count = len(slim)
         self._margin = narrow_columns(crop_wh).start / narrow_width(crop_wh)
         self._begun: list[tuple[NDArray[np.int64], bool, Begun]] = []
         for narrow in (False, True):
