@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -294,6 +296,18 @@ def test_sound_alone_is_no_sign_of_life(tmp_path: Path) -> None:
 
 
 # Web servers
+
+
+def test_pixels_that_are_no_squares_are_told(tmp_path: Path) -> None:
+    def wide(stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+
+    film = media.video(tmp_path / "a.mp4", 2, size_wh=(96, 48), change=wide)
+    with http_server({"/a.mp4": film.read_bytes()}) as server:
+        source = open_url(f"{server.url}/a.mp4")
+        with reading(source) as frames:
+            assert [frame.aspect for frame in frames] == [1.5, 1.5]
+        assert source.info.aspect == Fraction(3, 2)
 
 
 def test_a_file_on_a_web_server_is_read_once(clips: dict[str, bytes]) -> None:

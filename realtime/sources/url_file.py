@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from threading import Event
 from time import perf_counter
 from typing import Any
@@ -62,6 +63,7 @@ class UrlFile:
             frames=stream.frames if stream.frames > 0 and span == Span() else None,
             rate=believable(stream.average_rate),
             time_base=stream.time_base,
+            aspect=stream.sample_aspect_ratio or Fraction(1),  # of films that are not turned
         )
 
     def close(self) -> None:
@@ -142,4 +144,5 @@ class UrlFile:
         image = self._upright.usable(picture, self.status)
         if image is None:
             return
-        yield Frame(index, time, image, self.info.name, grabbed)
+        aspect = float(self.info.aspect)
+        yield Frame(index, time, image, self.info.name, grabbed, aspect=aspect)
