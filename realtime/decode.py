@@ -15,6 +15,7 @@ is, so that both stay unbiased up to the last cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -182,6 +183,7 @@ def _smoothed(maps: Float, cells: Int, reach: int, sigma: float) -> NDArray[np.f
     return result
 
 
+@cache
 def kernels(reach: int, sigma: float) -> NDArray[np.float64]:
     """Smoothing matrices (R + 1, 2 * reach + 1, 2 * (R + reach) + 1) of radius 0 to R."""
     full = int(np.ceil(KERNEL_SIGMAS * sigma))
