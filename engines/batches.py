@@ -33,6 +33,15 @@ def in_steps(batch: NDArray[np.uint8], size: int | None, run: Run) -> Arrays:
     return join(parts)
 
 
+def sizes_of(run: Run) -> Callable[[int, int], list[tuple[int, ...]]]:
+    """For engines.base.step_of: by running the network."""
+
+    def sizes(width: int, height: int) -> list[tuple[int, ...]]:
+        return [array.shape for array in run(np.zeros((1, height, width, 3), np.uint8))]
+
+    return sizes
+
+
 def join(parts: list[Arrays]) -> Arrays:
     """The outputs of several calls as one batch; lists of unequal length (detections after NMS)
     are filled with zeros, which score nothing."""

@@ -23,7 +23,7 @@ from engines.base import (
     may_step,
     step_of,
 )
-from engines.batches import blank, in_steps
+from engines.batches import blank, in_steps, sizes_of
 from engines.containers import with_free_sizes
 from realtime.errors import ModelError
 
@@ -70,7 +70,7 @@ class OnnxruntimeNetwork:
         self._session.disable_fallback()
         self._input, self._size, self._convert = _input(self._session, spec)
         self._empty = [array[:0] for array in self._run(blank(spec, self._size or 1))]
-        self.size_step = step_of(spec, self._sizes)
+        self.size_step = step_of(spec, sizes_of(self._run))
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
@@ -81,9 +81,6 @@ class OnnxruntimeNetwork:
 
     def close(self) -> None:
         """Nothing to do: the session goes when the last reference to it goes."""
-
-    def _sizes(self, width: int, height: int) -> list[tuple[int, ...]]:
-        return [array.shape for array in self._run(np.zeros((1, height, width, 3), np.uint8))]
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch, step_of
-from engines.batches import blank
+from engines.batches import blank, sizes_of
 from engines.torch_locate import Locate, explained, trusted
 from engines.torch_nets import PoseResNet, depth_of, folded, widths_of
 from realtime.errors import ModelError
@@ -58,7 +58,7 @@ class TorchNetwork:
         self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.narrow = spec.narrow and device.type == "cpu"  # locate cuts whole crops
         self._empty = [part[:0] for part in self._run(blank(spec, 1))]
-        self.size_step = step_of(spec, self._sizes)
+        self.size_step = step_of(spec, sizes_of(self._run))
         self.locate: Locate | None = None
         if spec.task == "pose" and device.type == "cuda":
             self.locate = trusted(self, Locate(spec, self._heatmaps, device))
@@ -70,9 +70,6 @@ class TorchNetwork:
 
     def close(self) -> None:
         """Nothing to do: the network goes when the last reference to it goes."""
-
-    def _sizes(self, width: int, height: int) -> list[tuple[int, ...]]:
-        return [part.shape for part in self._run(np.zeros((1, height, width, 3), np.uint8))]
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         # inference_mode belongs to the thread, so it is entered in the thread that calls; so does

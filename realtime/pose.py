@@ -40,12 +40,19 @@ def estimate(
         alive()
         return Done(network(batch))
 
-    def some(which: NDArray[np.int64], narrow: bool) -> Image:
-        return crops.pixels[which, :, narrow_columns(crop_wh)] if narrow else crops.pixels[which]
-
     crop_wh = crops.pixels.shape[2], crops.pixels.shape[1]
     slim = crops.slim & takes_narrow(network)
-    return Estimate(run, some, slim, crop_wh, max_batch, alive).heatmaps()
+    return Estimate(run, cutter_of(crops), slim, crop_wh, max_batch, alive).heatmaps()
+
+
+def cutter_of(crops: Crops) -> Cutter:
+    """For crops that have been cut; see realtime.crop.Cuts for others."""
+    middle = narrow_columns((crops.pixels.shape[2], crops.pixels.shape[1]))
+
+    def some(which: NDArray[np.int64], narrow: bool) -> Image:
+        return crops.pixels[which, :, middle] if narrow else crops.pixels[which]
+
+    return some
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from realtime.records import Detections, Frame
 
 CROP_WH = (96, 128)
 PADDING = 1.25
-HOW = CROP_WH, PADDING
 
 
 def frame_of_coordinates(width: int, height: int) -> Frame:
@@ -65,14 +64,15 @@ def test_pixels_are_those_of_one_warp_of_the_whole_frame(x, y, size, seed):
 def test_narrow_crops_are_the_middle_of_whole_ones(x, y, size, seed):
     image = np.random.default_rng(seed).integers(0, 256, (360, 480, 3), np.uint8)
     boxes = people((x, y, x + size / 3, y + size), (y, x, y + size, x + size))
-    cuts = to_cut([Frame(0, 0.0, image)], [boxes], CROP_WH, PADDING)
+    asked = [Frame(0, 0.0, image)], [boxes], CROP_WH, PADDING
+    cuts = to_cut(*asked)
     whole, narrow = cuts.crops(np.array([1, 0])), cuts.crops(np.array([1, 0]), narrow=True)
     expected = whole[:, :, geometry.narrow_columns(CROP_WH)].astype(int)
     assert narrow.shape == expected.shape
     assert (np.abs(narrow - expected) > 8).mean() < 0.001  # a step of 1/32 pixel, here and there
     assert (narrow != expected).mean() < 0.05
     assert cuts.slim.tolist() == [True, False]
-    assert (cuts.crops(np.arange(2)) == cut([Frame(0, 0.0, image)], [boxes], *HOW).pixels).all()
+    assert (cuts.crops(np.arange(2)) == cut(*asked).pixels).all()
 
 
 @pytest.mark.parametrize("padding", [1.0, 1.15, 1.25])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.base import Arrays, Network, takes_narrow
+from engines.base import Arrays, takes_narrow
 from engines.identify import identify
 from engines.load import load
 from engines.shared import Shared
@@ -16,7 +16,7 @@ from realtime.crop import SLIM, cut
 from realtime.errors import ModelError
 from realtime.geometry import narrow_columns
 from realtime.halving import Halving
-from realtime.pose import Estimate, begin_of, estimate
+from realtime.pose import Estimate, begin_of, cutter_of, estimate
 from realtime.records import Crops, Detections, Frame
 from tests.networks import SIZE_WH, pictures, pose_file
 
@@ -41,13 +41,6 @@ def test_slim_is_whose_box_leaves_room_in_the_middle() -> None:
     columns = narrow_columns((192, 256))
     assert (columns.start, columns.stop) == (32, 160)
     assert columns.stop - columns.start > SLIM * 256 / 1.15
-
-
-def begun(network: Network, people: Crops) -> Estimate:
-    def some(which: np.ndarray, narrow: bool) -> np.ndarray:
-        return people.pixels[which][:, :, narrow_columns(SIZE_WH) if narrow else slice(None)]
-
-    return Estimate(begin_of(network), some, people.slim, SIZE_WH)
 
 
 class Watched:
@@ -113,7 +106,8 @@ def test_openvino_takes_both_widths_and_no_other(streams: int, tmp_path: Path) -
     network = load(pose_file(tmp_path / "a.onnx", narrow=True), "pose", "openvino", streams=streams)
     people = crops([True, False, True])
     at_once = estimate(network, people)
-    ahead = begun(network, people).heatmaps()
+    begun = Estimate(begin_of(network), cutter_of(people), people.slim, SIZE_WH)
+    ahead = begun.heatmaps()
     fields = people.pixels, people.crop_to_frame, people.frame_of, people.slim
     alone = [estimate(network, Crops(*(part[n : n + 1] for part in fields))) for n in range(3)]
     np.testing.assert_allclose(ahead, at_once, atol=1e-4)

@@ -130,9 +130,8 @@ class Audio:
         for packet in self._source.demux(self._input):
             if packet.pts is None or packet.time_base is None:  # the mark of the end has no time
                 continue
-            if (packet.pts + (packet.duration or 0)) * float(
-                packet.time_base
-            ) <= self._start - PREROLL:
+            end = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+            if end <= self._start - PREROLL:
                 continue
             for part in self._undamaged(unwrap, packet):
                 part.pts -= round(self._start / part.time_base)

@@ -9,6 +9,7 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ def check_readable(path: Path) -> bytes:
     if _PLAYLIST.match(head):
         raise InputError(f"{name}: is a playlist that names other files; give the video itself")
     return head
+
+
+def pixel_aspect(stream: av.VideoStream) -> Fraction:
+    """Width of a pixel by its height; 1 where it is not known."""
+    return stream.sample_aspect_ratio or Fraction(1)  # None or 0
 
 
 def open_container(path: Path) -> av.container.InputContainer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -23,6 +22,7 @@ from realtime.sources.container import (
     is_regular,
     open_container,
     open_pipe,
+    pixel_aspect,
     shown,
     video_stream,
 )
@@ -67,7 +67,7 @@ def open_file(path: Path, span: Span) -> Source:
         first = _first_frame(container, stream, path)
     if first is not None:
         wide, high = first.width, first.height
-        aspect = stream.sample_aspect_ratio or Fraction(1)  # None or 0: not known
+        aspect = pixel_aspect(stream)
         if orientation(first)[0]:
             wide, high, aspect = high, wide, 1 / aspect
         info = replace(info, size_wh=(wide, high), aspect=aspect)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
-from fractions import Fraction
 from threading import Event
 from time import perf_counter
 from typing import Any
@@ -16,7 +15,7 @@ import av.container
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
 from realtime.sources.base import SourceInfo, Span
-from realtime.sources.container import LIMITS, video_stream
+from realtime.sources.container import LIMITS, pixel_aspect, video_stream
 from realtime.sources.decode_video import DAMAGE, FrameClock, Upright, decoded
 from realtime.sources.live import Broken, within
 from realtime.sources.network import Timeouts, broken_by
@@ -63,7 +62,7 @@ class UrlFile:
             frames=stream.frames if stream.frames > 0 and span == Span() else None,
             rate=believable(stream.average_rate),
             time_base=stream.time_base,
-            aspect=stream.sample_aspect_ratio or Fraction(1),  # of films that are not turned
+            aspect=pixel_aspect(stream),  # of films that are not turned
         )
 
     def close(self) -> None:
