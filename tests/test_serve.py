@@ -385,6 +385,13 @@ def test_the_end_is_told_to_viewers_and_takes_no_time(page: Page) -> None:
     assert time.perf_counter() - before < 2
 
 
+def test_closing_while_the_server_ends(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loop is closed a moment before its thread has ended."""
+    page.close()
+    monkeypatch.setattr(page._server._thread, "is_alive", lambda: True)
+    page.close()
+
+
 def test_a_watched_file_keeps_its_pace(stop: Stop) -> None:
     page = Page("0", stop, paced=True, min_joint_score=0.3)
     before = time.perf_counter()

@@ -75,7 +75,8 @@ class Server:
     def close(self) -> None:
         """Tell the viewers, then end; twice is fine."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._over.set)
+            with suppress(RuntimeError):  # the thread is about to end: its loop is closed already
+                self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join(2 * END_LIMIT + 0.5)
 
     def _work(self) -> None:
