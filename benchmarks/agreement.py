@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from realtime import geometry, load  # noqa: E402
+from realtime.assignment import assign  # noqa: E402
 from realtime.records import Poses  # noqa: E402
-from realtime.similarity import BODY_SHARE, assign, oks  # noqa: E402
+from realtime.similarity import BODY_SHARE, oks  # noqa: E402
 
 EXACT = "--precision f32 --detect-every 1"
 SURE = 0.3

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.assignment import assign
 from realtime.records import Float, Image, Poses
-from realtime.similarity import assign
 
 Floats = NDArray[np.float64]
 

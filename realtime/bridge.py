@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.assignment import assign
 from realtime.errors import PosestreamError
 from realtime.flow import flat, grouped
 from realtime.geometry import clip_boxes, iou
 from realtime.records import Detections, Float
 from realtime.schedule import SAME_BOX, Detected, Pairs, pairs, part_way
-from realtime.similarity import assign
 
 KNOWN = 3
 """Frames a person must have been found in before, with gaps between them: a wrong box that comes

@@ -19,9 +19,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from realtime import geometry
+from realtime.assignment import assign
 from realtime.records import Poses
 from realtime.scene import Scene, Truth
 
@@ -46,9 +46,7 @@ class DemoScore:
         truth = self._scene.truth(index)
         asked = self._asked(truth)
         overlap = geometry.iou(poses.boxes_xyxy, truth.boxes_xyxy)
-        pose, person = linear_sum_assignment(overlap, maximize=True)
-        matched = overlap[pose, person] >= LEAST_OVERLAP
-        pose, person = pose[matched], person[matched]
+        pose, person = assign(overlap, LEAST_OVERLAP)
         self._people += int(asked.sum())
         self._found += int(asked[person].sum())
         alone = np.setdiff1d(np.arange(len(poses)), pose)

@@ -12,11 +12,11 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.assignment import assign
 from realtime.errors import PosestreamError
 from realtime.flow import grouped
 from realtime.geometry import areas, clip_boxes, iou
 from realtime.records import Detections, Float, Frame
-from realtime.similarity import assign
 from realtime.track import Tracker
 
 Detect = Callable[[Sequence[Frame]], list[Detections]]

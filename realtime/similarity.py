@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from realtime.geometry import areas as box_areas
 from realtime.records import Float, Poses
@@ -69,12 +68,3 @@ def suppress(poses: Poses, same: float = SAME_PERSON) -> NDArray[np.bool_]:
             below = order[place + 1 :]
             keep[below] &= alike[person, below] <= same
     return keep
-
-
-def assign(similarity: Float, at_least: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the one-to-one pairs with the largest sum of similarity (N, M), of
-    those pairs that reach at_least (> 0)."""
-    passing = np.where(similarity >= at_least, similarity, 0)
-    rows, columns = linear_sum_assignment(-passing)
-    good = passing[rows, columns] > 0
-    return rows[good].astype(np.int64), columns[good].astype(np.int64)

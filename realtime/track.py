@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.assignment import assign
 from realtime.geometry import areas, clip_boxes, iou
 from realtime.kalman import Floats, Motion
 from realtime.looks import difference, differences
 from realtime.records import Detections, Float, Poses
-from realtime.similarity import BODY_SHARE, assign, oks
+from realtime.similarity import BODY_SHARE, oks
 
 Indices = NDArray[np.int64]
 People = TypeVar("People", "_Tracks", Poses)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from engines.base import STEP, Arrays, ModelSpec, Network, size_step_of
 from engines.load import find_default, find_tiny, load
 from engines.shared import Shared
+from realtime.assignment import assign
 from realtime.detect import Detector
 from realtime.errors import ModelError
 from realtime.geometry import iou
 from realtime.halving import Halving
 from realtime.records import Frame
 from realtime.scene import Scene
-from realtime.similarity import assign
 
 FULL_WH = (128, 128)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from realtime.records import Poses
-from realtime.similarity import BODY_SHARE, SAME_PERSON, assign, oks, suppress
+from realtime.similarity import BODY_SHARE, SAME_PERSON, oks, suppress
 from realtime.skeleton import OKS_SIGMAS
 
 steady = settings(deadline=None, derandomize=True)  # shared machines, the same every time
@@ -176,22 +176,3 @@ def test_suppress_keeps_the_best_and_leaves_no_duplicate(joints, data):
     if len(joints):
         assert keep[np.argmax(scores)]
     assert suppress(poses[keep]).all()
-
-
-@steady
-@given(arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(0, 4)),
-              elements=st.floats(0, 1, width=32)))  # fmt: skip
-def test_assign_is_the_best_one_to_one_pairing(similarity):
-    """Against all permutations."""
-    rows, columns = assign(similarity, 0.25)
-    assert len(set(rows.tolist())) == len(rows) == len(set(columns.tolist()))
-    assert (similarity[rows, columns] >= 0.25).all()
-    n, m = similarity.shape
-    good = np.where(similarity >= 0.25, similarity, 0).astype(float)
-    square = np.zeros((max(n, m), max(n, m)))
-    square[:n, :m] = good
-    best = max(
-        sum(square[i, p] for i, p in enumerate(order))
-        for order in itertools.permutations(range(len(square)))
-    )
-    assert good[rows, columns].sum() == pytest.approx(best, abs=1e-6)
