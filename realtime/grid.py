@@ -13,12 +13,11 @@ from realtime.controls import usable
 from realtime.desk import Desk
 from realtime.draw import LIGHT, Style
 from realtime.help_card import with_help, with_note
-from realtime.hud import fitted
 from realtime.ledger import SinkCount
 from realtime.records import Image, PosedFrame
 from realtime.render import draw_state
 from realtime.screen import Pace, obey, say_lost
-from realtime.shape import true_shape
+from realtime.shape import fitted, true_shape
 from realtime.sinks.window import Window
 from realtime.sources.base import Source
 from realtime.stop import Stop

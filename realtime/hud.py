@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
-import cv2
-import numpy as np
-
 from realtime.halves import captioned_pair
 from realtime.ledger import Ledger
 from realtime.records import Image, PosedFrame, Poses
@@ -39,7 +36,6 @@ class Hud:
         self._recording, self._captions = recording, captions
         self._last_open = (-1, -1)  # part and number of the last frame drawn with faces to be seen
         self._ends: deque[float] = deque(maxlen=WINDOW)
-        self._size_wh: tuple[int, int] | None = None  # of the first of independent images
 
     def draw(self, item: PosedFrame) -> Image:
         style = self._style()
@@ -64,11 +60,7 @@ class Hud:
         return captioned_pair([picture, other], self._captions())
 
     def _half(self, item: PosedFrame, poses: Poses, style: Style, overlay: Overlay | None) -> Image:
-        picture = draw(item.frame, poses, style, overlay, item.heads, item.heat)
-        if not self._source.info.independent:
-            return picture
-        self._size_wh = self._size_wh or item.frame.size_wh
-        return fitted(picture, self._size_wh)
+        return draw(item.frame, poses, style, overlay, item.heads, item.heat)
 
     def _overlay(self, item: PosedFrame) -> Overlay:
         now = perf_counter()
@@ -86,17 +78,3 @@ class Hud:
 def _place(item: PosedFrame) -> tuple[int, int]:
     """What grows from frame to frame, also when somebody seeks back."""
     return item.frame.part, item.frame.index
-
-
-def fitted(picture: Image, size_wh: tuple[int, int]) -> Image:
-    """The picture scaled to fit size_wh, black around it: images of a folder share one video."""
-    height, width = picture.shape[:2]
-    if (width, height) == size_wh:
-        return picture
-    scale = min(size_wh[0] / width, size_wh[1] / height)
-    small_wh = max(1, round(width * scale)), max(1, round(height * scale))
-    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    x, y = (size_wh[0] - small_wh[0]) // 2, (size_wh[1] - small_wh[1]) // 2
-    small = cv2.resize(picture, small_wh, interpolation=cv2.INTER_AREA)
-    canvas[y : y + small_wh[1], x : x + small_wh[0]] = small
-    return canvas

@@ -176,6 +176,7 @@ def _recorder(path: Path, settings: Settings, info: SourceInfo) -> Recorder:
         audio_from=_sound(info),
         aspect=info.aspect,
         start=None if settings.span.start else 0.0,  # a part of a file starts at 0
+        one_size=info.independent,
         min_free=settings.min_free << 20,
         **options,
     )

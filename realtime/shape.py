@@ -1,4 +1,4 @@
-"""Pictures whose pixels are no squares, as they are to be seen."""
+"""Pictures in another shape: pixels that are no squares, a size that is given."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ def true_shape(picture: Image, aspect: float) -> Image:
     high, wide = picture.shape[:2]
     size = round(wide * max(aspect, 1)), round(high / min(aspect, 1))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def fitted(picture: Image, size_wh: tuple[int, int]) -> Image:
+    """The picture scaled to fit size_wh, in the middle of black."""
+    height, width = picture.shape[:2]
+    if (width, height) == size_wh:
+        return picture
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    small_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    x, y = (size_wh[0] - small_wh[0]) // 2, (size_wh[1] - small_wh[1]) // 2
+    small = cv2.resize(picture, small_wh, interpolation=cv2.INTER_AREA)
+    canvas[y : y + small_wh[1], x : x + small_wh[0]] = small
+    return canvas

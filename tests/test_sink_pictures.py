@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -118,3 +119,17 @@ def test_the_command_line(tmp_path: Path) -> None:
     into = run("--input", tmp_path / "in", "--pictures", tmp_path / "in", "--overwrite")
     fails(into, 2, "this is the input")
     assert names(tmp_path / "in") == ["a.png"]
+
+
+def test_images_keep_their_sizes_and_share_one_video(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, scale in (("a", 1), ("b", 3)):
+        image = np.full((42 * scale, 64 * scale, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / "in" / f"{name}.png"), image)
+    folder, film = tmp_path / "p", tmp_path / "v.mp4"
+    result = run("--input", tmp_path / "in", "--pictures", folder, "--output", film)
+    assert result.code == 0 and "size of the first one, 64x42" in result.err
+    shapes = [cv2.imread(str(folder / f"{name}_poses.jpg")).shape for name in "ab"]
+    assert shapes == [(42, 64, 3), (126, 192, 3)]
+    with av.open(film) as opened:
+        assert [(f.width, f.height) for f in opened.decode(video=0)] == [(64, 42)] * 2

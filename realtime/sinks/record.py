@@ -11,6 +11,7 @@ from time import monotonic
 
 from realtime.errors import OutputError, UsageError
 from realtime.records import Image, PosedFrame
+from realtime.shape import fitted
 from realtime.sinks.encode import DEFAULT_CRF, find_encoder
 from realtime.sinks.mp4 import Mp4, mp4_tick
 from realtime.sinks.outfile import OutputFile, Room
@@ -31,7 +32,8 @@ class Recorder:
     rate only sets how long a single frame lasts. audio_from: the file whose sound goes along.
     A picture of another size, or one that comes hours later, starts the next file: NAME_2.mp4,
     NAME_3.mp4, whose times start at 0 again; a name that is taken is passed over, also with
-    overwrite. segment: seconds after which the next file begins anyway; 0 for never. crf: 0 best to
+    overwrite. one_size: pictures of any size are fitted to that of the first one instead.
+    segment: seconds after which the next file begins anyway; 0 for never. crf: 0 best to
     51 smallest. min_free: bytes that the disk must have left, looked at
     every second; 0 for no limit.
 
@@ -53,6 +55,7 @@ class Recorder:
         audio_from: Path | None = None,
         aspect: Fraction = Fraction(1),
         start: float | None = 0.0,
+        one_size: bool = False,
         segment: float = 0.0,
         min_free: int = 0,
         clock: Callable[[], float] = monotonic,
@@ -66,6 +69,7 @@ class Recorder:
         self._start, self._segment = start, segment
         self._began = 0.0  # when the first frame of this part was
         self._part: Mp4 | None = None
+        self._one_size, self._size_wh = one_size, (0, 0)  # of the first picture
         self._room = Room(path.parent, min_free, clock)
         self._check_room()
         self._encoder = find_encoder(crf)
@@ -90,7 +94,7 @@ class Recorder:
             return
         try:
             self._check_room()
-            self._write(item.picture, item.frame.time)
+            self._write(self._sized(item.picture), item.frame.time)
         except OutputError:
             self._failed = True
             raise
@@ -110,6 +114,16 @@ class Recorder:
             self._roll(picture, time)
             zero = time
         self._part.write(picture, time - zero)
+
+    def _sized(self, picture: Image) -> Image:
+        """The picture as it is recorded."""
+        if not self._one_size:
+            return picture
+        if self._part is None:
+            self._size_wh = picture.shape[1], picture.shape[0]
+            size = "{}x{}".format(*self._size_wh)
+            self.notes.append(f"{self._path}: every image has the size of the first one, {size}")
+        return fitted(picture, self._size_wh)
 
     def _full(self, time: float) -> bool:
         """Whether a frame of this time belongs to the next segment."""
