@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -76,10 +77,10 @@ def run(settings: Settings) -> None:
         _check_room(paths, settings.overwrite)
         detector, pose = load_networks(settings, source.info, shared=True)
         try:
-            found = find(source, detector, settings.explain_frame)
-            steps = take_steps(
-                found, detector, pose, pipeline_options(settings), settings.blur_faces
-            )
+            options = pipeline_options(settings)
+            look = partial(sure_people, detector, pose, options)
+            frame, people = find(source, look, settings.explain_frame)
+            steps = take_steps(frame, people, pose, options, settings.blur_faces)
             pictures = explained(steps, settings.min_joint_score)
         finally:
             detector.network.close()
@@ -125,9 +126,19 @@ def _write(file: OutputFile, picture: Image) -> None:
         raise OutputError(f"{file.path}: cannot be written: {error.strerror}") from error
 
 
-def find(source: Source, detector: Detector, number: int | None) -> tuple[Frame, Detections]:
-    """The frame of this number, or the first one with people, and who is in it. Raises
-    InputError when there is none."""
+def sure_people(detector: Detector, pose: Network, options: Options, frame: Frame) -> Detections:
+    """Who is in a frame, without those whom a run leaves out: their scores are too low."""
+    found = detector([frame])[0]
+    if not len(found):
+        return found
+    return found[take_steps(frame, found, pose, options).poses.scores >= options.min_score]
+
+
+def find(
+    source: Source, look: Callable[[Frame], Detections], number: int | None
+) -> tuple[Frame, Detections]:
+    """The frame of this number, or the first one with people, and who is in it, as look says.
+    Raises InputError when there is none."""
     looked = 0
     with closing(source.frames()) as frames:
         for frame in frames:
@@ -137,11 +148,12 @@ def find(source: Source, detector: Detector, number: int | None) -> tuple[Frame,
             if number is not None and frame.index > number:
                 text = f"frame {number} is not among those that are read; see --start and --stride"
                 raise InputError(f"{source.info.name}: {text}")
-            found = detector([frame])[0]
+            found = look(frame)
             if len(found):
                 return frame, found
             if number is not None:
-                text = f"frame {frame.index} shows nobody; give another --explain-frame"
+                other = "give another --explain-frame or a lower --min-score"
+                text = f"frame {frame.index} shows nobody; {other}"
                 raise InputError(f"{source.info.name}: {text}")
     if number is not None:
         text = f"there is no frame {number}; {looked} frames were read"
@@ -150,14 +162,13 @@ def find(source: Source, detector: Detector, number: int | None) -> tuple[Frame,
 
 
 def take_steps(
-    found: tuple[Frame, Detections],
-    detector: Detector,
+    frame: Frame,
+    detections: Detections,
     pose: Network,
     options: Options,
     blur_faces: bool = False,
 ) -> Steps:
     """Everything the networks make of one frame with people."""
-    frame, detections = found
     spec = pose.spec
     crops = cut([frame], [detections], spec.input_wh, spec.padding)
     heatmaps = estimate(pose, crops)

@@ -77,6 +77,13 @@ def test_a_frame_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
     assert demo(*asked).code == 3 and folder.exists()  # it was there before
 
 
+def test_whom_a_run_leaves_out_is_not_explained(tmp_path: Path) -> None:
+    asked = ("--explain", tmp_path / "how", "--start", "40", "--end", "42", "--min-score")
+    result = demo(*asked, "0.99")
+    assert result.code == 3 and "nobody was found in 2 frames" in result.errors[0]
+    assert demo(*asked, "0.5").code == 0
+
+
 def test_no_picture_replaces_the_one_explained(tmp_path: Path) -> None:
     image = tmp_path / f"{NAMES[0]}.png"
     cv2.imwrite(str(image), np.zeros((48, 64, 3), np.uint8))
@@ -154,14 +161,8 @@ def test_a_joint_that_is_no_number_is_left_out() -> None:
 
 
 def test_frames_that_cannot_be_explained() -> None:
-    class Blind:
-        """Finds nobody."""
-
-        def __call__(self, frames: list[Frame]) -> list[Detections]:
-            return [Detections.empty() for _ in frames]
-
     def look(number: int | None, span: Span | None = None, live: bool = False) -> None:
-        find(open_demo(0, span or Span(0, 3), live), Blind(), number)  # type: ignore[arg-type]
+        find(open_demo(0, span or Span(0, 3), live), lambda _: Detections.empty(), number)
 
     with pytest.raises(InputError, match="nobody was found in 3 frames"):
         look(None)
