@@ -1,5 +1,6 @@
 """Property tests take the same examples in every run and are not timed: the machine may be busy."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,8 @@ from commandline import end_all
 from hypothesis import settings
 from rtsp import Server
 
+# Threads that wait by counting take the cores from the tests beside: half the time of trainings.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("posestream", deadline=None, derandomize=True)
 settings.load_profile("posestream")
 
