@@ -115,12 +115,15 @@ def test_orientation(tmp_path: Path, name: str, matrix: tuple[int, int, int, int
     assert abs(frames[0].image.astype(int) - expected).mean() < 6
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_pixels_that_are_no_squares_are_told(tmp_path: Path, turned: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [("a.mp4", False), ("a.mp4", True), ("a.mkv", False), ("a.ts", False), ("a.avi", False)],
+)
+def test_pixels_that_are_no_squares_are_told(tmp_path: Path, name: str, turned: bool) -> None:
     def wide(stream: Any) -> None:
         stream.codec_context.sample_aspect_ratio = Fraction(2)
 
-    path = media.video(tmp_path / "a.mp4", 2, size_wh=(96, 48), change=wide)
+    path = media.video(tmp_path / name, 20, size_wh=(96, 48), change=wide)
     if turned:
         media.with_matrix(path, 0, 1, -1, 0)
     frames, source = read(path)

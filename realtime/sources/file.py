@@ -64,10 +64,9 @@ def open_file(path: Path, span: Span) -> Source:
     with open_container(path) as container:
         stream = video_stream(container, shown(path))
         info = described(info, container, stream, span)
-        first = _first_frame(container, stream, path)
+        first, aspect = _first_frame(container, stream, path), pixel_aspect(stream)
     if first is not None:
         wide, high = first.width, first.height
-        aspect = pixel_aspect(stream)
         if orientation(first)[0]:
             wide, high, aspect = high, wide, 1 / aspect
         info = replace(info, size_wh=(wide, high), aspect=aspect)
