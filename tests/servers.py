@@ -31,11 +31,17 @@ def number_of(image: np.ndarray) -> int:
 
 
 def write_video(
-    path: Path, frames: int, size_wh: tuple[int, int] = (64, 48), rate: int = 25, fast: bool = True
+    path: Path,
+    frames: int,
+    size_wh: tuple[int, int] = (64, 48),
+    rate: int = 25,
+    fast: bool = True,
+    mux: dict[str, str] | None = None,
 ) -> Path:
-    """H.264 without B-frames in the container of the file's suffix; fast: mp4 index in front."""
+    """H.264 without B-frames in the container of the file's suffix; fast: mp4 index in front; mux:
+    options of the container."""
     options = {"movflags": "faststart"} if fast and path.suffix == ".mp4" else {}
-    with av.open(str(path), "w", options=options) as out:
+    with av.open(str(path), "w", options=options | (mux or {})) as out:
         stream = out.add_stream(
             "libx264", rate=rate, options={"tune": "zerolatency", "g": "10", "preset": "ultrafast"}
         )

@@ -285,6 +285,15 @@ def test_size_change_is_not_rescaled(tmp_path: Path) -> None:
     assert numbers(frames) == list(range(10)) * 2
 
 
+def test_a_transport_stream_goes_on_under_another_pid(tmp_path: Path) -> None:
+    """But for the last frame before, which FFmpeg holds back until the end."""
+    moved, in_order = {"mpegts_start_pid": "0x200"}, {"bf": "0"}
+    a = media.video(tmp_path / "a.ts", 20, options=in_order)
+    b = media.video(tmp_path / "b.ts", 20, options=in_order, container_options=moved)
+    frames, _ = read(media.joined(tmp_path / "ab.ts", a, b))
+    assert numbers(frames)[:39] == [*range(19), *range(20)]
+
+
 def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
     path = media.video(tmp_path / "a.mov", 1, codec="png", pix_fmt="rgb24")
     data = path.read_bytes()

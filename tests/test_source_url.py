@@ -170,6 +170,17 @@ def test_another_size_after_reconnecting(clips: dict[str, bytes]) -> None:
     assert {f.size_wh for f in got} == {(64, 48), (96, 64)}
 
 
+def test_the_video_of_a_transport_stream_gets_another_pid(
+    tmp_path: Path, clips: dict[str, bytes]
+) -> None:
+    """FFmpeg holds the last frame before back, like the last of all."""
+    moved = write_video(tmp_path / "moved.ts", FRAMES, mux={"mpegts_start_pid": "0x200"})
+    with tcp_server(clips["clip.ts"] + moved.read_bytes(), "stall", 0.1) as server:
+        with reading(live(server.url)) as frames:
+            got = [number_of(f.image) for f in itertools.islice(frames, 2 * FRAMES - 3)]
+    assert got == [n % 16 for n in (*range(FRAMES - 1), *range(FRAMES - 2))]
+
+
 def test_a_server_that_comes_up_later_is_waited_for(clips: dict[str, bytes]) -> None:
     with tcp_server(clips["clip.ts"], up=False) as server:
         source = live(server.url)

@@ -31,12 +31,15 @@ format against this list before it reads on."""
 LIMITS = {"max_pixels": str(MAX_PIXELS)}
 """Options of every decoder: a larger picture is an error before it is decoded."""
 
-OPTIONS = {
-    "format_whitelist": DEMUXERS,
-    "protocol_whitelist": "file",
+STREAMS = {
     "max_streams": "64",
-    **LIMITS,
+    # A transport stream whose tables give the video another PID goes on: as a stream of its own
+    # nobody would read it, and PyAV would look for the old one for ever.
+    "merge_pmt_versions": "1",
 }
+"""Options of every container, from wherever it comes."""
+
+OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **STREAMS, **LIMITS}
 
 NO_PICTURES = "holds no pictures, its recorder wrote none; record it again or give another file"
 

@@ -16,7 +16,7 @@ import av.error
 
 from realtime.errors import InputError
 from realtime.masking import mask_credentials
-from realtime.sources.container import DEMUXERS
+from realtime.sources.container import DEMUXERS, STREAMS
 from realtime.sources.decode_video import DAMAGE, TOLERANT
 from realtime.sources.live import Broken
 
@@ -26,7 +26,7 @@ OPTIONS = {
     # Neither local files nor what reads them (concat, subfile, pipe, data), also by redirection.
     "protocol_whitelist": "rtsp,rtp,rtmp,rtmps,http,https,httpproxy,tcp,udp,tls,srt",
     "format_whitelist": f"{DEMUXERS},rtsp,rtp,mpjpeg,live_flv",
-    "max_streams": "64",
+    **STREAMS,
     "rtsp_transport": "tcp+udp",
     "rtsp_flags": "prefer_tcp",  # UDP loses packets without saying so, but some cameras have no TCP
     "allowed_media_types": "video",  # RTSP: do not send the sound at all
