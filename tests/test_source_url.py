@@ -24,7 +24,7 @@ from servers import http_server, number_of, picture, rtp_sender, tcp_server, wri
 
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
-from realtime.sources import backlog
+from realtime.sources import backlog, stream
 from realtime.sources.base import Source, Span
 from realtime.sources.network import Timeouts
 from realtime.sources.url import is_url, open_url
@@ -179,6 +179,23 @@ def test_the_video_of_a_transport_stream_gets_another_pid(
         with reading(live(server.url)) as frames:
             got = [number_of(f.image) for f in itertools.islice(frames, 2 * FRAMES - 3)]
     assert got == [n % 16 for n in (*range(FRAMES - 1), *range(FRAMES - 2))]
+
+
+def test_another_codec_is_noticed(
+    tmp_path: Path, clips: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same PID, where it reaches the decoder of before."""
+    monkeypatch.setattr(stream, "CHANGED", 0.2)
+    options = {"x265-params": "bframes=0:keyint=5:log-level=none"}
+    wide = media.video(tmp_path / "wide.ts", 50, (96, 64), "libx265", options=options).read_bytes()
+    with tcp_server(wide, "stall", 0.8) as server:
+        server.plan = [(clips["clip.ts"] + wide, "stall")]
+        source = live(server.url, timeouts=Timeouts(1.0, 3.0))
+        with reading(source) as frames:
+            start = time.monotonic()
+            assert next(frames).size_wh == (64, 48)
+            assert {f.size_wh for f in itertools.islice(frames, FRAMES)} == {(64, 48), (96, 64)}
+            assert time.monotonic() - start < 2.5 and source.status.reconnects == 1
 
 
 def test_a_server_that_comes_up_later_is_waited_for(clips: dict[str, bytes]) -> None:

@@ -25,6 +25,10 @@ NO_PICTURE = 15.0
 """Seconds of data without a picture after which a connection is given up. Surveillance cameras
 send a keyframe, from which a picture can be built, only every 10 s."""
 
+CHANGED = 2.0
+"""The same where keyframes come meanwhile, more than one: the sender has changed to another codec
+than that of this connection's decoder."""
+
 IN_ORDER = ("h264", "hevc")
 """Decoders that keep the order of frames with low_delay. Those of MPEG-1, 2 and 4 then give
 B-frames in the order in which they are sent."""
@@ -96,20 +100,23 @@ class Stream:
         self._stamped = not container.format.flags & UNSTAMPED
         backlog = Backlog(self._clock)
         began = last = self._clock()
+        keyframes = 0  # since the last picture
         with closing(self._packets(container, stream)) as packets:
             for packet, waited in packets:
                 old = old and waited < WAITED and self._clock() - began < CATCH_UP
                 if backlog.passes_over(seconds_of(packet), waited, packet.is_keyframe):
                     self._say_too_slow()
                 else:
+                    keyframes += packet.is_keyframe
                     for frame in decoder.decode(packet):
                         if not old:
                             yield from self._picture(frame)
-                        last = self._clock()
+                        last, keyframes = self._clock(), 0
                 if closed.is_set():
                     return
-                if self._clock() - last > NO_PICTURE:
-                    raise Broken(f"data comes, but no picture for {NO_PICTURE:g} s")
+                most = CHANGED if keyframes > 1 else NO_PICTURE
+                if self._clock() - last > most:
+                    raise Broken(f"data comes, but no picture for {most:g} s")
 
     def _packets(
         self, container: Container, stream: Any
