@@ -20,7 +20,7 @@ import pytest
 
 from realtime.errors import OutputError, UsageError
 from realtime.records import Frame, Image, PosedFrame, Poses
-from realtime.sinks import encode
+from realtime.sinks import encode, outfile
 from realtime.sinks.mp4 import FRAGMENT, Mp4, mp4_tick
 from realtime.sinks.outfile import OutputFile
 from realtime.sinks.record import Recorder
@@ -296,6 +296,33 @@ def test_segments_of_earlier_runs_stay(tmp_path: Path) -> None:
     assert recorder.notes[0].endswith("the recording begins in " + str(tmp_path / "v_4.mp4"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [*sorted(had), "v_4.mp4", "v_5.mp4"]
     assert all((tmp_path / name).read_bytes() == data for name, data in had.items())
+
+
+def test_the_recording_ends_where_no_next_file_can_be_made(tmp_path: Path) -> None:
+    """The disk has gone: what is recorded stays, and closing is no further error."""
+    (tmp_path / "disk").mkdir()
+    recorder = segments(tmp_path / "disk" / "v.mp4", 60)
+    (tmp_path / "disk").rename(tmp_path / "gone")
+    with pytest.raises(OutputError, match="there is no folder"):
+        recorder.write(posed(60, 9.0, noise(60)))
+    recorder.close(clean=False)
+    assert [path.name for path in (tmp_path / "gone").iterdir()] == ["v.mp4"]
+    assert len(video(tmp_path / "gone" / "v.mp4")[0]) == 60
+
+
+def test_a_disk_that_did_not_take_an_earlier_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    recorder = segments(tmp_path / "v.mp4", 61)
+    with monkeypatch.context() as patch:
+        patch.setattr(outfile, "sync", full)
+        with pytest.raises(OutputError, match="v.mp4: the disk did not take all of it"):
+            recorder.write(posed(61, 11.0, noise(61)))
+    recorder.close(clean=False)
+    assert len(video(tmp_path / "v.mp4")[0]) == 60
 
 
 def test_a_pause_too_long_for_an_mp4_goes_on_in_the_next_file(tmp_path: Path) -> None:

@@ -167,8 +167,9 @@ class Recorder:
         if self._part:
             self._part.close()
         self._settle()
+        following = self._next_file()
         self._done.append(self._file)
-        self._file = self._next_file()
+        self._file = following
         self._parts += 1
         self._start = time
         self._part, self._began = self._open(picture, time), time
@@ -180,10 +181,10 @@ class Recorder:
     def _settle(self) -> None:
         """Close the part before the last, which the disk has by now, so that waiting for it takes
         no time. One that took the place of an old file waits for the end of the run."""
-        for file in self._done:
-            if not file.backup:
-                file.commit()
+        ready = [file for file in self._done if not file.backup]
         self._done = [file for file in self._done if file.backup]
+        for file in ready:
+            file.commit()
 
     def _next_file(self) -> OutputFile:
         """The next free one of NAME_2.mp4, NAME_3.mp4, ...: one that is there may be the input, and
