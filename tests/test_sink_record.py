@@ -331,10 +331,13 @@ def test_a_pause_too_long_for_an_mp4_goes_on_in_the_next_file(tmp_path: Path) ->
     assert "30000.000 s" in recorder.notes[0]
 
 
-def test_a_source_whose_times_start_late_is_recorded_from_zero(tmp_path: Path) -> None:
-    recorder = record(tmp_path / "v.mp4", [95443.7 + i / 25 for i in range(5)])
+@pytest.mark.parametrize("first", [95443.7, -5.0])
+def test_a_source_whose_times_start_far_from_zero_is_recorded_from_there(
+    tmp_path: Path, first: float
+) -> None:
+    recorder = record(tmp_path / "v.mp4", [first + i / 25 for i in range(5)])
     assert video(tmp_path / "v.mp4")[0] == [Fraction(i, 25) for i in range(5)]
-    assert "95443.700 s" in recorder.notes[0]
+    assert f"{first:.3f} s" in recorder.notes[0]
 
 
 @pytest.mark.parametrize("start", [None, 100.0])

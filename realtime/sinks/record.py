@@ -18,9 +18,10 @@ from realtime.sinks.outfile import OutputFile, Room
 
 NOMINAL_RATE = 30.0
 """Frames per second assumed when the source does not know its rate."""
-LATE_START = 10.0
-"""Seconds; a recording whose first frame is later starts with it instead of with nothing to see
-(transport streams and clips cut without care start at any time)."""
+EARLY_START, LATE_START = -1.0, 10.0
+"""Seconds; a recording whose first frame is earlier or later starts with it, instead of with frames
+that have no time in an mp4, or with nothing to see (transport streams and clips cut without care
+start at any time)."""
 
 
 class Recorder:
@@ -143,7 +144,7 @@ class Recorder:
         """What second 0 of the recording is in the source; time is that of the frame to write."""
         if self._start is None:
             self._start = time
-        elif self._part is None and time - self._start > LATE_START:
+        elif self._part is None and not EARLY_START <= time - self._start <= LATE_START:
             self.notes.append(f"{self._path}: second 0 is {time:.3f} s of the source")
             self._start = time
         return self._start
