@@ -50,19 +50,26 @@ class Timeline:
     connection), the arrival counts and the offset is new. Timestamps that fall behind little by
     little, again and again (a camera that counts 30 frames a second and sends 5), are not used any
     more until the next connection.
+
+    A server may begin with what it has kept since the last keyframe, all at once: the first frame
+    is then older than its arrival. How much, the frames of the next SETTLED seconds tell by coming
+    earlier than expected: zero moves back by that, by BACKLOG seconds at most.
     """
 
     SLACK, DRIFT, STEP = 0.5, 0.02, 0.001
+    SETTLED, BACKLOG = 5.0, 10.0
     SLOW, SOON = 3, 100  # so often, so few frames apart: timestamps that run slow
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
-        self._start: float | None = None
+        self._start: float | None = None  # zero, on the clock
+        self._first = 0.0  # when the first frame came
         self._last = -self.STEP
         self.restart()
 
     def restart(self) -> None:
         """A new connection: its timestamps have nothing to do with the old ones."""
+        self._zero_is_free = self._start is None
         self._offset: float | None = None
         self._before = 0.0  # the offset that the frame before would have had
         self._frames = 0  # since the offset is new
@@ -75,12 +82,23 @@ class Timeline:
     def at(self, stamp: float | None) -> float:
         """The time of the frame that has just arrived with this timestamp in seconds."""
         now = self._clock()
-        self._start = now if self._start is None else self._start
-        time = now - self._start
+        if self._start is None:
+            self._start = self._first = now
         if stamp is not None and self._slow < self.SLOW:
-            time = self._placed(stamp, time)
+            if self._zero_is_free and self._offset is not None:
+                self._start = self._moved(self._start, stamp + self._offset, now)
+            time = self._placed(stamp, now - self._start)
+        else:
+            time = now - self._start
         self._last = max(time, self._last + self.STEP)
         return self._last
+
+    def _moved(self, start: float, expected: float, now: float) -> float:
+        """Where zero is by a frame that comes now and was expected at that time."""
+        self._zero_is_free = now - self._first <= self.SETTLED
+        moved = now - expected
+        early = 0 < start - moved < self.SLACK and self._first - moved <= self.BACKLOG
+        return moved if early and self._zero_is_free else start
 
     def _placed(self, stamp: float, arrival: float) -> float:
         offset = arrival - stamp
