@@ -174,7 +174,6 @@ def _recorder(path: Path, settings: Settings, info: SourceInfo) -> Recorder:
         rate=info.rate,
         time_base=info.time_base,
         audio_from=_sound(info),
-        aspect=info.aspect,
         start=None if settings.span.start else 0.0,  # a part of a file starts at 0
         one_size=info.independent,
         min_free=settings.min_free << 20,

@@ -44,7 +44,7 @@ class Sender:
         try:
             for _ in range(entry):
                 self.clock.now += 0.1
-                yield IMAGE.copy(), None
+                yield Picture(IMAGE.copy(), None)
             raise Broken("the sender closed the connection", down=self.down)
         finally:
             self.open -= 1

@@ -109,10 +109,13 @@ def test_times_that_stand_still_or_go_back_are_moved_by_one_tick(tmp_path: Path)
 
 
 def test_pixels_that_are_no_squares_stay_so(tmp_path: Path) -> None:
-    record(tmp_path / "a.mp4", [0, 0.1], aspect=Fraction(3, 2))
+    recorder, picture = Recorder(tmp_path / "a.mp4", rate=30, time_base=None), noise(0)
+    frame = Frame(0, 0.0, picture, aspect=16 / 11)
+    recorder.write(PosedFrame(frame, Poses.empty(), 0, picture))
+    recorder.close()
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
-        assert stream.display_aspect_ratio == Fraction(3, 2) * Fraction(96, 64)
+        assert stream.sample_aspect_ratio == Fraction(16, 11)
 
 
 def test_a_clean_end_leaves_an_ordinary_seekable_file(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ FRAGMENT = 0.1
 """Seconds of footage after which a fragment is written: what a kill can cost, plus a frame."""
 KEY_INTERVAL = 2.0
 """Seconds between key frames, for seeking."""
+MOST_ASPECT = 1000
+"""Both parts of the shape of a pixel in H.264 have 16 bits; real ones are as simple as 64:45."""
 MAX_GAP = 2**31 - 1
 """Ticks one frame can last in an mp4."""
 
@@ -94,6 +96,7 @@ class DiskEnd(io.RawIOBase):
 
 class Mp4:
     """Encodes pictures of one size into file. Times are seconds from the start of this file.
+    aspect: width of a pixel by its height.
 
     encoder: a name of encode.ENCODERS. audio_from: a file whose sound from second audio_start on
     goes along. notes: gets one-line messages. Raises OutputError for a size the encoder does not
@@ -112,7 +115,7 @@ class Mp4:
         notes: list[str],
         audio_from: Path | None = None,
         audio_start: float = 0.0,
-        aspect: Fraction = Fraction(1),
+        aspect: float = 1.0,
     ) -> None:
         self.picture_wh = picture_wh
         self._file, self._tick, self._per_second = file, tick, tick.denominator
@@ -129,7 +132,7 @@ class Mp4:
         even_wh = (picture_wh[0] + picture_wh[0] % 2, picture_wh[1] + picture_wh[1] % 2)
         context: Any = self._stream.codec_context
         set_up(context, encoder, even_wh, rate, crf)
-        context.sample_aspect_ratio = aspect
+        context.sample_aspect_ratio = Fraction(aspect).limit_denominator(MOST_ASPECT)
         self._stream.time_base = tick
         try:
             context.open()

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from realtime.errors import OutputError, UsageError
-from realtime.records import Image, PosedFrame
+from realtime.records import Frame, Image, PosedFrame
 from realtime.shape import fitted
 from realtime.sinks.encode import DEFAULT_CRF, find_encoder
 from realtime.sinks.mp4 import Mp4, mp4_tick
@@ -54,7 +54,6 @@ class Recorder:
         rate: float | None,
         time_base: Fraction | None,
         audio_from: Path | None = None,
-        aspect: Fraction = Fraction(1),
         start: float | None = 0.0,
         one_size: bool = False,
         segment: float = 0.0,
@@ -66,7 +65,7 @@ class Recorder:
         self.notes: list[str] = []
         self._path, self._crf = path, crf
         self._rate, self._tick = rate or NOMINAL_RATE, mp4_tick(time_base)
-        self._audio_from, self._aspect = audio_from, aspect
+        self._audio_from = audio_from
         self._start, self._segment = start, segment
         self._began = 0.0  # when the first frame of this part was
         self._part: Mp4 | None = None
@@ -95,7 +94,7 @@ class Recorder:
             return
         try:
             self._check_room()
-            self._write(self._sized(item.picture), item.frame.time)
+            self._write(self._sized(item.picture), item.frame)
         except OutputError:
             self._failed = True
             raise
@@ -104,15 +103,16 @@ class Recorder:
         """Begin the next file with the frame of this time; called by another thread."""
         self._cut_at = time
 
-    def _write(self, picture: Image, time: float) -> None:
+    def _write(self, picture: Image, frame: Frame) -> None:
+        time = frame.time
         zero = self._zero(time)
         cut = self._cut_at is not None and time >= self._cut_at
         if cut:
             self._cut_at = None
         if self._part is None:
-            self._part, self._began = self._open(picture, zero), time
+            self._part, self._began = self._open(picture, frame.aspect, zero), time
         elif cut or self._full(time) or not self._part.fits(picture, time - zero):
-            self._roll(picture, time)
+            self._roll(picture, frame)
             zero = time
         self._part.write(picture, time - zero)
 
@@ -149,7 +149,7 @@ class Recorder:
             self._start = time
         return self._start
 
-    def _open(self, picture: Image, zero: float) -> Mp4:
+    def _open(self, picture: Image, aspect: float, zero: float) -> Mp4:
         return Mp4(
             self._file,
             (picture.shape[1], picture.shape[0]),
@@ -160,11 +160,12 @@ class Recorder:
             self.notes,
             self._audio_from,
             zero,
-            self._aspect,
+            aspect,
         )
 
-    def _roll(self, picture: Image, time: float) -> None:
+    def _roll(self, picture: Image, frame: Frame) -> None:
         """End this file and go on in the next one."""
+        time = frame.time
         if self._part:
             self._part.close()
         self._settle()
@@ -173,7 +174,7 @@ class Recorder:
         self._file = following
         self._parts += 1
         self._start = time
-        self._part, self._began = self._open(picture, time), time
+        self._part, self._began = self._open(picture, frame.aspect, time), time
         size = f"{picture.shape[1]}x{picture.shape[0]}"
         self.notes.append(
             f"{self._file.path}: the recording goes on here from {time:.3f} s, {size}"

@@ -26,7 +26,6 @@ class SourceInfo:
     size_wh: size of the upright picture, None when not known before the first frame.
     path: the local file, for its audio and so that no output overwrites it.
     time_base: seconds of one tick of the source's timestamps.
-    aspect: width of a pixel of the upright picture by its height.
     start: Frame.time of the first frame when only a part is read (--start); 0 for the whole.
     """
 
@@ -40,7 +39,6 @@ class SourceInfo:
     path: Path | None = None
     time_base: Fraction | None = None
     start: float = 0.0
-    aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)

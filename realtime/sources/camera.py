@@ -82,7 +82,7 @@ class Camera:
                 taken = taken_at(capture, self._opener.clock())
                 if taken is None or taken >= began:  # others waited while the networks loaded
                     self._look_at(image)
-                    yield image, taken
+                    yield Picture(image, taken)
                 last, failed = self._opener.clock(), 0
             elif self._opener.clock() - last > SILENT_FOR:
                 raise Broken("the camera gives no picture; is it plugged in?", down=True)

@@ -9,7 +9,6 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +85,9 @@ def check_readable(path: Path) -> bytes:
     return head
 
 
-def pixel_aspect(stream: av.VideoStream) -> Fraction:
-    """Width of a pixel by its height; 1 where it is not known."""
-    return stream.sample_aspect_ratio or Fraction(1)  # None or 0
+def pixel_aspect(stream: av.VideoStream) -> float:
+    """Width of a pixel by its height, as stored; 1 where it is not known."""
+    return float(stream.sample_aspect_ratio or 1)  # None or 0
 
 
 def open_container(path: Path) -> av.container.InputContainer:

@@ -39,13 +39,16 @@ LATE_STREAMS = 100
 class Upright:
     """Turns the frames of one stream into pictures as a player shows them.
 
+    aspect: width of a pixel of these pictures by its height; made with that of the stored ones.
+
     Rotation and mirroring of the display matrix are applied, in quarter turns. The colour matrix
     and range of the stream are used, untagged streams count as BT.601; alpha is dropped, 10 and
     16 bit are reduced to 8. The matrix is looked up again when rotation or size change, not for
     every frame: PyAV's side data keeps its frame alive until the next garbage collection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, aspect: float = 1.0) -> None:
+        self.aspect = self._stored = aspect
         self._known: tuple[int, int, int] | None = None
         self._orientation = (False, 1, 1)
         self._reformatter = VideoReformatter()
@@ -56,6 +59,7 @@ class Upright:
         key = (frame.rotation, frame.width, frame.height)
         if key != self._known:
             self._known, self._orientation = key, orientation(frame)
+            self.aspect = 1 / self._stored if self._orientation[0] else self._stored
         image: Any = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
         swap, sign_x, sign_y = self._orientation
         if swap:

@@ -64,12 +64,10 @@ def open_file(path: Path, span: Span) -> Source:
     with open_container(path) as container:
         stream = video_stream(container, shown(path))
         info = described(info, container, stream, span)
-        first, aspect = _first_frame(container, stream, path), pixel_aspect(stream)
+        first = _first_frame(container, stream, path)
     if first is not None:
         wide, high = first.width, first.height
-        if orientation(first)[0]:
-            wide, high, aspect = high, wide, 1 / aspect
-        info = replace(info, size_wh=(wide, high), aspect=aspect)
+        info = replace(info, size_wh=(high, wide) if orientation(first)[0] else (wide, high))
     return FileSource(path, span, info)
 
 
@@ -126,14 +124,13 @@ class FileSource:
         if part.number:
             self.status.again()
         with closing(self._wanted(part)) as wanted, self._quiet_when_closed():
-            aspect = float(self.info.aspect)
             for index, time, picture in wanted:
                 grabbed = perf_counter()
                 image = self._upright.usable(picture, self.status)
                 if image is not None:
                     given += 1
                     self.status.frame()
-                    name = self.info.name
+                    name, aspect = self.info.name, self._upright.aspect
                     yield Frame(index, time, image, name, grabbed, part.number, aspect)
         if self._part is not part:
             return
@@ -223,6 +220,7 @@ class FileSource:
         with ExitStack() as stack:
             container = stack.enter_context(self._open())
             stream = video_stream(container, shown(self._path))
+            self._upright = Upright(pixel_aspect(stream))
             if not self._regular:
                 self.info = described(self.info, container, stream, self._span)
             if entry is not None and not _sought(container, stream, entry):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Event
 from time import perf_counter
+from typing import NamedTuple
 
 from realtime.errors import SourceLost
 from realtime.records import Frame, Image
@@ -16,13 +17,19 @@ from realtime.sources.span import reached
 from realtime.sources.waiting import Backoff
 from realtime.status import SourceStatus
 
-Picture = tuple[Image, float | None]
-"""uint8 (H, W, 3) BGR and its timestamp in seconds of the sender's clock, if there is one."""
-
 LOG_EVERY = 60.0
 """Seconds after which the same trouble is logged again."""
 
 logger = logging.getLogger(__name__)
+
+
+class Picture(NamedTuple):
+    """uint8 (H, W, 3) BGR, its timestamp in seconds of the sender's clock, if there is one, and the
+    width of its pixels by their height."""
+
+    image: Image
+    stamp: float | None
+    aspect: float = 1.0
 
 
 class Broken(Exception):
@@ -188,13 +195,13 @@ class LiveSource:
     def _connection(self) -> Generator[Frame, None, None]:
         self._timeline.restart()
         with closing(self._connect(self._closed)) as pictures:
-            for image, stamp in pictures:
+            for image, stamp, aspect in pictures:
                 if self._closed.is_set():
                     return
                 self._arrived()
                 time, index = self._timeline.at(stamp), self._index
                 self._index += 1
-                yield Frame(index, time, image, self.info.name, perf_counter())
+                yield Frame(index, time, image, self.info.name, perf_counter(), aspect=aspect)
         raise Broken("the source ended")  # a live one has no end
 
     def _arrived(self) -> None:

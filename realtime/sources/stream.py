@@ -14,7 +14,7 @@ import av.container
 
 from realtime.errors import InputError
 from realtime.sources.backlog import WAITED, Backlog
-from realtime.sources.container import LIMITS, video_stream
+from realtime.sources.container import LIMITS, pixel_aspect, video_stream
 from realtime.sources.decode_video import DAMAGE, Decoder, Upright
 from realtime.sources.live import Broken, Picture
 from realtime.sources.network import LIVE_OPTIONS, Timeouts, broken_by, no_data, open_address
@@ -96,7 +96,7 @@ class Stream:
         """The pictures of an open connection; old: not those that wait there to be read."""
         stream = self._prepared(container)
         decoder = Decoder(stream.codec_context, self.status)
-        self._upright = Upright()
+        self._upright = Upright(pixel_aspect(stream))
         self._stamped = not container.format.flags & UNSTAMPED
         backlog = Backlog(self._clock)
         began = last = self._clock()
@@ -163,11 +163,11 @@ class Stream:
             self.status.note(line)
 
     def _picture(self, frame: av.VideoFrame) -> Generator[Picture, None, None]:
-        """The picture with its timestamp, or nothing when it cannot be converted."""
+        """The picture with its timestamp and shape, or nothing when it cannot be converted."""
         image = self._upright.usable(frame, self.status)
         if image is None:
             return
-        yield image, seconds_of(frame) if self._stamped else None
+        yield Picture(image, seconds_of(frame) if self._stamped else None, self._upright.aspect)
 
 
 def seconds_of(thing: av.VideoFrame | av.Packet[Any]) -> float | None:

@@ -47,7 +47,6 @@ class UrlFile:
         self.status = SourceStatus(stall_after=timeouts.read)
         self._timeouts = timeouts
         self._span = span
-        self._upright = Upright()
         self._closed = Event()
         self._container = Handover(container)
         try:
@@ -55,6 +54,7 @@ class UrlFile:
         except InputError:
             container.close()
             raise
+        self._upright = Upright(pixel_aspect(stream))
         self._declared: int = stream.frames
         self.info = SourceInfo(
             name,
@@ -62,7 +62,6 @@ class UrlFile:
             frames=stream.frames if stream.frames > 0 and span == Span() else None,
             rate=believable(stream.average_rate),
             time_base=stream.time_base,
-            aspect=pixel_aspect(stream),  # of films that are not turned
         )
 
     def close(self) -> None:
@@ -143,5 +142,4 @@ class UrlFile:
         image = self._upright.usable(picture, self.status)
         if image is None:
             return
-        aspect = float(self.info.aspect)
-        yield Frame(index, time, image, self.info.name, grabbed, aspect=aspect)
+        yield Frame(index, time, image, self.info.name, grabbed, aspect=self._upright.aspect)
