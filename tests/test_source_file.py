@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import itertools
 import os
 import random
@@ -25,7 +26,7 @@ from realtime.masking import mask_credentials
 from realtime.records import Frame
 from realtime.sources import seek
 from realtime.sources.base import Source, Span
-from realtime.sources.container import shown
+from realtime.sources.container import shown, video_stream
 from realtime.sources.cut import is_cut
 from realtime.sources.decode_video import FrameClock, decoded, mended, upright
 from realtime.sources.file import open_file
@@ -317,6 +318,13 @@ def test_audio_beside_the_video(tmp_path: Path, audio: str) -> None:
 def test_audio_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video stream in it, only audio"):
         open_file(media.video(tmp_path / "a.mp4", audio="only"), Span())
+
+
+def test_what_has_no_stream_at_all_is_refused() -> None:
+    """As RTSP with sound alone is seen, since only video is asked for."""
+    with io.BytesIO() as file, av.open(file, "w", format="mp4") as nothing:
+        with pytest.raises(InputError, match="^cam: no video stream in it, only sound or data; "):
+            video_stream(nothing, "cam")
 
 
 def test_a_picture_of_tiles_is_refused(tmp_path: Path) -> None:

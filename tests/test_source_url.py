@@ -615,7 +615,7 @@ def test_a_stream_without_pictures(tmp_path: Path) -> None:
         out.mux(sound.encode(samples))
         out.mux(sound.encode(None))
     with http_server({"/sound.ts": path.read_bytes()}) as server:
-        with pytest.raises(InputError, match="no video stream"):
+        with pytest.raises(InputError, match="no video stream in it, only audio; give one with"):
             open_url(f"{server.url}/sound.ts")
     with tcp_server(path.read_bytes()) as server:
         with reading(live(server.url, most=0)) as frames:

@@ -155,9 +155,10 @@ def video_stream(container: Any, name: str) -> av.VideoStream:
         raise InputError(f"{name}: is a picture made of tiles (HEIC); convert it to JPEG or PNG")
     films = [s for s in streams if not _is_cover(s)]
     if not films:
-        others = ", ".join(sorted({s.type for s in container.streams}))
+        # Of RTSP, what is no video is not asked for, and not known.
+        others = ", ".join(sorted({s.type for s in container.streams})) or "sound or data"
         only = "only a cover picture" if streams else f"only {others}"
-        raise InputError(f"{name}: no video stream in it, {only}; give a file with pictures")
+        raise InputError(f"{name}: no video stream in it, {only}; give one with pictures")
     usable = [s for s in films if s.codec_context is not None]
     if not usable:
         raise InputError(f"{name}: its video codec is not supported; convert it to H.264")
