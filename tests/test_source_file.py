@@ -366,6 +366,14 @@ def test_damage_in_the_middle_costs_few_frames(tmp_path: Path) -> None:
     assert all(a.time < b.time for a, b in itertools.pairwise(frames))
 
 
+def test_what_needs_a_keyframe_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    options = {"g": "20", "bf": "0"}
+    path = media.video(tmp_path / "a.ts", 40, codec="mpeg4", options=options)
+    path.write_bytes(path.read_bytes()[10 * 188 :])
+    frames, source = read(path)
+    assert numbers(frames) == list(range(20, 40)) and 10 < source.status.bad_packets < 20
+
+
 def test_damage_everywhere(tmp_path: Path) -> None:
     path = media.video(tmp_path / "a.mp4", 150, size_wh=(320, 240))
     frames, source = read(media.corrupt(path, 0.02))

@@ -32,6 +32,9 @@ BELIEVABLE_GAP = 86400.0
 NEAR = 2e-6
 """Seconds; frames nearer to each other than this are at one moment: results have microseconds."""
 
+HASTY = ("mpeg4",)
+"""Decoders that begin anywhere, with garbage; the others wait for a keyframe by themselves."""
+
 LATE_STREAMS = 100
 """Packets in a row of streams that were not there at the beginning."""
 
@@ -142,9 +145,16 @@ class Decoder:
     def __init__(self, context: av.VideoCodecContext, status: SourceStatus) -> None:
         self._context = context
         self._status = status
+        self._begun = context.name not in HASTY
 
     def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
-        """The frames that are ready now; None as packet empties the decoder at the end."""
+        """The frames that are ready now; None as packet empties the decoder at the end. What comes
+        before the first keyframe cannot be decoded and counts as damage."""
+        if packet is not None and packet.size:
+            self._begun = self._begun or packet.is_keyframe
+            if not self._begun:
+                self._status.bad_packets += 1
+                return []
         try:
             return self._context.decode(packet)
         except av.error.EOFError:  # already emptied
