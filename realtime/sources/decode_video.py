@@ -36,7 +36,8 @@ HASTY = ("mpeg4",)
 """Decoders that begin anywhere, with garbage; the others wait for a keyframe by themselves."""
 
 LATE_STREAMS = 100
-"""Packets in a row of streams that were not there at the beginning."""
+"""Errors in a row at the end of what has streams that were not there at the beginning. The next try
+ends well, unless more have appeared, and containers are opened with a limit of 64."""
 
 
 class Upright:
@@ -133,7 +134,7 @@ def decoded(
             if failures > read_errors:
                 yield from decoder.decode(None)
                 raise
-        except IndexError as error:  # PyAV, when damage makes a new stream appear
+        except IndexError as error:  # PyAV at the end, when a stream has appeared on the way
             failures += 1
             if failures > LATE_STREAMS:
                 raise av.error.InvalidDataError(errno.EINVAL, "too many streams") from error
