@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Arrays, Begin, ModelSpec, Network, size_step_of, takes_narrow
+from engines.batches import join
 from realtime.errors import OutOfMemory
 from realtime.pose import Locator
 
@@ -43,8 +44,7 @@ class Halving:
         if len(batch) <= self._most:
             return self._network(batch)
         starts = range(0, len(batch), self._most)
-        parts = [self._network(batch[n : n + self._most]) for n in starts]
-        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        return join([self._network(batch[n : n + self._most]) for n in starts])
 
     def close(self) -> None:
         self._network.close()

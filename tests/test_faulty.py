@@ -117,6 +117,22 @@ def test_halves_give_the_same_and_are_remembered() -> None:
     assert small.room == -1
 
 
+class Lists(Small):
+    """Gives as many rows (B, N, 5) as the fullest of its pictures has people: its first byte."""
+
+    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+        super().__call__(batch)
+        counts = batch[:, 0, 0, 0]
+        return [(np.arange(max(counts)) < counts[:, None])[..., None].repeat(5, 2).astype("f4")]
+
+
+def test_halves_with_lists_of_unequal_length() -> None:
+    batch = np.zeros((4, 2, 2, 3), np.uint8)
+    batch[:, 0, 0, 0] = [1, 0, 3, 2]
+    found = Halving(Lists(2))(batch)[0]  # type: ignore[arg-type]
+    assert np.array_equal(found, Lists(4)(batch)[0]) and found.shape == (4, 3, 5)
+
+
 @pytest.mark.parametrize("text", ["render:nan", "pose:crowd:3", "grab:oom", "detect:crowd:x"])
 def test_results_are_those_of_networks(text: str) -> None:
     with pytest.raises(UsageError):
