@@ -28,7 +28,6 @@ from realtime.flow import Crew
 from realtime.formats.registry import load
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import Format
-from realtime.halving import Halving
 from realtime.ledger import Ledger
 from realtime.loop import STOP_LIMIT
 from realtime.opening import load_networks, open_source, pipeline_options
@@ -112,7 +111,6 @@ class _Parts:
             self.source = open_source(settings)
             opened.callback(self.source.close)
             detector, pose = load_networks(settings, self.source.info)
-            detector.network, pose = Halving(detector.network), Halving(pose)
             opened.pop_all()
         self.strict = settings.strict
         self._networks: list[Network] = [detector.network, pose]

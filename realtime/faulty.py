@@ -11,6 +11,7 @@ from engines.base import Arrays, ModelSpec, Network
 from realtime.detect import Detector
 from realtime.errors import OutOfMemory
 from realtime.faults import Fault
+from realtime.halving import Halving
 from realtime.records import Detections, Frame
 
 VALUES = {"nan": np.nan, "inf": np.inf, "zero": 0.0}
@@ -63,5 +64,9 @@ def faulty(detector: Detector, pose: Network, fault: Fault | None) -> tuple[Dete
         crowd.count = int(fault.amount)
         return crowd, pose
     if fault.stage == "detect":
-        return Detector(FaultyNetwork(detector.network, fault), detector.min_score), pose
-    return detector, FaultyNetwork(pose, fault)
+        return Detector(_with(fault, detector.network), detector.min_score), pose
+    return detector, _with(fault, pose)
+
+
+def _with(fault: Fault, network: Network) -> Network:
+    return Halving(FaultyNetwork(network, fault))  # as realtime.opening does with a real one

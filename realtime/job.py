@@ -19,7 +19,6 @@ from realtime.detect import Detector
 from realtime.errors import PosestreamError
 from realtime.faults import parse_fault
 from realtime.faulty import faulty
-from realtime.halving import Halving
 from realtime.hud import Hud
 from realtime.ledger import Ledger
 from realtime.loop import Run
@@ -77,7 +76,6 @@ class Job:
         fault = parse_fault(os.environ.get("POSESTREAM_FAULT", ""))
         live = source.info.live
         detector, pose = faulty(detector, pose, fault)
-        detector.network, pose = Halving(detector.network), Halving(pose)
         self.source, self.networks = source, (detector.network, pose)
         self.ledger = Ledger(live)
         results = _results(sinks)

@@ -252,12 +252,12 @@ def load_compared(settings: Settings, pictures: bool) -> Detector | Network:
     published = PUBLISHED.get(str(given))
     task: Task = published.task if published else "pose"
     spec = choose.named(task, given) or identify(given)
-    network = Halving(_load(settings, spec.task, spec))
+    network = _load(settings, spec.task, spec)
     return Detector(network, settings.detector_score) if spec.task == "detector" else network
 
 
 def _load(settings: Settings, task: Task, spec: ModelSpec, streams: int = 1) -> Network:
-    return load(
+    network = load(
         spec,
         task,
         engine=settings.engine,
@@ -266,6 +266,8 @@ def _load(settings: Settings, task: Task, spec: ModelSpec, streams: int = 1) -> 
         threads=settings.threads,
         streams=streams,
     )
+    # Here, within what several sources share: their common batch is what may be too large.
+    return Halving(network)
 
 
 def _networks(settings: Settings) -> tuple[tuple[Task, Path | None], ...]:

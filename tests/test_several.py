@@ -8,6 +8,7 @@ import signal
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,12 +19,15 @@ from commandline import finish, lines, run, start, times
 from media import barcode, cut, number_in, video
 from xserver import needs_x, press, x_server
 
-from realtime import several
+from engines.base import ModelSpec
+from realtime import opening, several
 from realtime.cli import parse
 from realtime.desk import Desk
 from realtime.draw import Style
+from realtime.errors import OutOfMemory
 from realtime.grid import SIZE_WH, Grid, Tile, side_by_side
 from realtime.records import Frame, PosedFrame, Poses
+from realtime.sources.base import SourceInfo
 from realtime.sources.demo import open_demo
 from realtime.stop import Stop
 
@@ -67,6 +71,57 @@ def test_each_source_has_its_outputs_and_the_results_of_a_run_alone(tmp_path: Pa
         for mine, theirs in zip(one["people"], other["people"]):
             assert mine["id"] == theirs["id"]
             np.testing.assert_allclose(mine["keypoints"], theirs["keypoints"], atol=0.5)
+
+
+class _Room:
+    """A network of a device with room for two pictures; it waits until it may begin."""
+
+    engine = precision = device = why = ""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec, self.may_begin, self.sizes = spec, Event(), list[int]()
+
+    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+        assert self.may_begin.wait(10)
+        self.sizes.append(len(batch))
+        if len(batch) > 2:
+            raise OutOfMemory("full")
+        return [batch.sum((1, 2, 3), dtype=np.float32)]
+
+
+def test_sources_whose_common_batch_is_too_large_all_go_on(monkeypatch: Any) -> None:
+    """Each asks for one picture, for which there is room."""
+    made: list[_Room] = []
+
+    def load(spec: ModelSpec, *_: Any, **__: Any) -> _Room:
+        made.append(_Room(spec))
+        return made[-1]
+
+    monkeypatch.setattr(opening, "load", load)
+    parts = several.divided(parse([*("--input", "a.mp4") * 4, "--quiet"]))
+    networks, info = several._Networks(parts), SourceInfo("a", "file", size_wh=(64, 48))
+    poses: list[Any] = [networks.load(part, info)[1] for part in parts]
+    shared, (_, room) = poses[0], made
+    width, height = room.spec.input_wh
+    found: dict[int, list[np.ndarray]] = {}
+
+    def ask(value: int) -> None:
+        found[value] = poses[value](np.full((1, height, width, 3), value, np.uint8))
+
+    threads = [Thread(target=ask, args=(value,), daemon=True) for value in range(4)]
+    threads[0].start()
+    while not shared._turn.locked() or shared._waiting:
+        time.sleep(0.001)
+    for thread in threads[1:]:
+        thread.start()
+    while len(shared._waiting) < 3:
+        time.sleep(0.001)
+    room.may_begin.set()
+    for thread in threads:
+        thread.join(10)
+    assert room.sizes == [1, 3, 2, 1]
+    sums = {value: out[0].tolist() for value, out in found.items()}
+    assert sums == {value: [3.0 * width * height * value] for value in range(4)}
 
 
 def test_a_source_that_cannot_be_opened_ends_all_before_they_begin(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from realtime.bench.streams import Streams
 from realtime.bench.table import Telling, plain_table, streams_table
 from realtime.bench.words import Load, advice, found
 from realtime.faults import parse_fault
-from realtime.halving import Halving
 from realtime.inputs import check_no_input
 from realtime.ledger import rss_mb
 from realtime.opening import check_report, load_networks
@@ -82,10 +81,10 @@ class Bench:
             own = self._load(replace(settings, quiet=True))
             self._own = Networks(*own, settings.detector_score)
 
-    def _load(self, settings: Settings, shared: bool = False) -> tuple[Halving, Halving]:
+    def _load(self, settings: Settings, shared: bool = False) -> tuple[Network, Network]:
         info = SourceInfo("bench", "file", size_wh=SIZE_WH)
         detector, pose = load_networks(settings, info, shared)
-        return Halving(detector.network), Halving(pose)
+        return detector.network, pose
 
     def close(self) -> None:
         """Close the networks, unless a thread may still be in one."""
