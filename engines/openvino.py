@@ -53,26 +53,21 @@ class OpenvinoNetwork:
             del settings["PERFORMANCE_HINT"]
             settings["NUM_STREAMS"] = streams
         try:
-            model = core.read_model(io.BytesIO(data))
-            planes_first(model)
-            if ranges:
-                int8.insert(model, ranges, int8.sums_are_cut_off())
-            self.size_step = step_of(spec, _sizes(model, spec))
-            self.narrow = spec.narrow and not spec.batch
-            width, height = (self.size_step or n for n in spec.input_wh)
-            least_wh = narrow_width(spec.input_wh) if self.narrow else width, height
-            model = with_uint8_input(model, spec, least_wh)
-            compiled = core.compile_model(model, "CPU", settings)
+            compiled = self._compiled(core, data, ranges, settings)
+            if ranges and not int8.is_used(compiled):
+                if options.precision == "int8":
+                    raise ModelError(
+                        "precision int8: this CPU does not compute it; use --precision auto"
+                    )
+                ranges = {}  # rounded as for integers but computed with floats: slow, less exact
+                compiled = self._compiled(core, data, ranges, settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
         except ValueError as error:
             raise _wrong_ranges(spec, error) from error
-        self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        if ranges and int8.is_used(compiled):
-            self.precision = "int8"
-        elif options.precision == "int8":
-            raise ModelError("precision int8: this CPU does not compute it; use --precision auto")
+        rest = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.precision = "int8" if ranges else rest
         self._ahead = Ahead(spec, compiled, streams) if streams > 1 and not spec.batch else None
         self.begin: Begin | None = self._ahead
         self._empty = [array[:0] for array in self(blank(spec, 1))]
@@ -88,6 +83,21 @@ class OpenvinoNetwork:
         """Wait for what was begun; the network goes when the last reference to it goes."""
         if self._ahead:
             self._ahead.close()
+
+    def _compiled(
+        self, core: ov.Core, data: bytes, ranges: int8.Ranges, settings: dict[str, object]
+    ) -> ov.CompiledModel:
+        """The network, quantised where there are ranges; sets size_step and narrow. Raises
+        RuntimeError, and ValueError where the ranges are not of this network."""
+        spec, model = self.spec, core.read_model(io.BytesIO(data))
+        planes_first(model)
+        if ranges:
+            int8.insert(model, ranges, int8.sums_are_cut_off())
+        self.size_step = step_of(spec, _sizes(model, spec))
+        self.narrow = spec.narrow and not spec.batch
+        width, height = (self.size_step or n for n in spec.input_wh)
+        least_wh = narrow_width(spec.input_wh) if self.narrow else width, height
+        return core.compile_model(with_uint8_input(model, spec, least_wh), "CPU", settings)
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         try:

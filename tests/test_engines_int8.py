@@ -68,6 +68,17 @@ def test_auto_takes_int8_where_the_file_has_ranges(resnet, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_cpu_that_does_not_compute_int8_has_the_network_as_it_is(resnet, monkeypatch):
+    plain = load(resnet, "pose", "openvino", "bf16" if has("BF16") else "f32", threads=1)
+    monkeypatch.setattr(int8, "is_used", lambda _: False)
+    auto = load(resnet, "pose", "openvino", "auto", threads=1)
+    x = pictures(9, 3, NET_WH)
+    assert auto.precision == plain.precision
+    np.testing.assert_array_equal(auto(x)[0], plain(x)[0])
+    with pytest.raises(ModelError, match="this CPU does not compute it"):
+        load(resnet, "pose", "openvino", "int8")
+
+
 def test_ranges_are_those_of_the_pictures(tmp_path):
     path = pose_file(tmp_path / "a.onnx", nhwc=False, mean=[100, 50, 0], std=[50, 50, 51])
     x = pictures(3)
