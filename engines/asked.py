@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from realtime.errors import OutputError, UsageError
+from realtime.errors import UsageError
 
 COMPUTE = re.compile(r"auto|cpu|gpu|cuda(:\d{1,3})?")
 MOST_THREADS = 1024
@@ -17,13 +16,3 @@ def check_place(compute: str, threads: int | None) -> None:
         raise UsageError(f"--compute {compute}: choose auto, cpu, gpu, cuda or cuda:N")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise UsageError(f"--threads {threads}: expected 1 to {MOST_THREADS}")
-
-
-def check_output(path: Path, overwrite: bool) -> None:
-    """Raises OutputError where a file may not be written, before anything is worked on."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; give the name of a file")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; give --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}; create it first")

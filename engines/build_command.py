@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers
-from engines.asked import check_output
 from engines.base import ModelSpec, Network
 from engines.calibrate_command import add_calibrate, calibrate
 from engines.identify import METADATA_KEY, identify, read
@@ -20,6 +19,7 @@ from engines.identify import describe as described_by
 from engines.load import BACKENDS, PRECISIONS, PREFERENCE, load
 from realtime import atomic
 from realtime.errors import ModelError, UsageError
+from realtime.sinks.outfile import check_not_input, check_writable
 
 RUNS = 10
 SLOW = 5
@@ -200,7 +200,8 @@ def describe(options: argparse.Namespace) -> None:
         raise ModelError(f"model {spec.path}: not an .onnx file that this project wrote") from error
     if options.accuracy is not None and not 0 <= options.accuracy <= 1:
         raise UsageError(f"--accuracy {options.accuracy}: an AP is from 0 to 1")
-    check_output(options.output, options.overwrite)
+    check_not_input(options.output, [spec.path])
+    check_writable(options.output, options.overwrite)
     described_by(options.output, data)  # as it will be read: raises before anything is replaced
     atomic.replace(options.output, data)
     print(f"{options.output}: {identify(options.output).name}, {len(data) / 1e6:.1f} MB")

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.asked import check_output
 from engines.base import ModelSpec, Network, Options
 from engines.identify import identify, read
 from engines.load import find_default, load
 from realtime import atomic
 from realtime.errors import InputError, ModelError
+from realtime.sinks.outfile import check_not_input, check_writable
 
 Pictures = list[NDArray[np.uint8]]
 
@@ -51,7 +51,8 @@ def calibrate(options: argparse.Namespace) -> None:
     spec = identify(options.file)
     if spec.container != "onnx":
         raise ModelError(f"model {spec.path}: calibrate takes an .onnx file")
-    check_output(options.output, options.overwrite)
+    check_not_input(options.output, [spec.path, *filter(None, [options.detector])])
+    check_writable(options.output, options.overwrite)
     seen = _people(options, spec) if spec.task == "pose" else _whole(options, spec)
     pictures = list(seen)
     if len(pictures) < LEAST_COUNT:

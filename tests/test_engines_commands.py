@@ -1,5 +1,6 @@
 """posestream-engines check, bench, calibrate and build, on small networks."""
 
+import os
 import re
 import sys
 
@@ -48,7 +49,7 @@ def test_calibrate_writes_a_network_that_runs_in_int8(tiny, demo, tmp_path, caps
     assert (network.precision, network.spec.name) == ("int8", "tiny_pose")
     assert list(tmp_path.iterdir()) == [output]
     assert main(asked) == 4
-    assert "give --overwrite" in capsys.readouterr().err
+    assert "use --overwrite" in capsys.readouterr().err
     assert main(["check", str(output), "--compute", "cpu", "--engine", "openvino"]) == 0
     printed = capsys.readouterr().out
     assert "engine openvino, int8, cpu" in printed and "chosen because" not in printed
@@ -106,13 +107,29 @@ def test_calibrate_refuses_what_it_cannot_measure_or_would_spoil(
 def test_where_nothing_can_be_written_is_told_at_once(tmp_path, capsys, command):
     file = pose_file(tmp_path / "a.onnx")
     given = [command, str(file), *(["--images", str(tmp_path)] if command == "calibrate" else [])]
+    there = tmp_path / "there.onnx"
+    there.touch()
     for output, part in (
         (tmp_path / "none" / "b.onnx", "there is no folder"),
         (tmp_path, "is a folder"),
-        (file, "exists; give --overwrite"),
+        (tmp_path / f"{'b' * 250}.onnx", "the name is too long"),
+        (there, "exists; use --overwrite"),
     ):
         assert main([*given, "--output", str(output)]) == 4
         assert part in capsys.readouterr().err
+    had = file.read_bytes()
+    assert main([*given, "--output", str(file), "--overwrite"]) == 2
+    assert "this is the input" in capsys.readouterr().err and file.read_bytes() == had
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+@pytest.mark.parametrize("command", ["calibrate", "describe"])
+def test_a_pipe_stays_a_pipe(tmp_path, capsys, command):
+    file, pipe = pose_file(tmp_path / "a.onnx"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    given = [command, str(file), *(["--images", str(tmp_path)] if command == "calibrate" else [])]
+    assert main([*given, "--output", str(pipe), "--overwrite"]) == 4
+    assert "is not an ordinary file" in capsys.readouterr().err and pipe.is_fifo()
 
 
 def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
