@@ -16,7 +16,7 @@ from engines.base import ModelSpec, Network
 from engines.calibrate_command import add_calibrate, calibrate
 from engines.identify import METADATA_KEY, identify, read
 from engines.identify import describe as described_by
-from engines.load import BACKENDS, PRECISIONS, PREFERENCE, load
+from engines.load import BACKENDS, PRECISIONS, PREFERENCE, lacks, load
 from realtime import atomic
 from realtime.errors import ModelError, UsageError
 from realtime.sinks.outfile import check_not_input, check_writable
@@ -130,7 +130,7 @@ def _all_networks(spec: ModelSpec, compute: str, threads: int | None) -> list[Ne
     found: dict[tuple[str, str, str], Network] = {}
     for place in places:
         for name in reversed(PREFERENCE["cpu" if place == "cpu" else "cuda"]):
-            if spec.container not in BACKENDS[name].containers:
+            if not BACKENDS[name].runs(spec):
                 continue
             for precision in PRECISIONS[1:]:
                 try:
@@ -180,8 +180,8 @@ def build(options: argparse.Namespace) -> None:
     """Load with TensorRT, which makes the plan where there is none yet."""
     start = perf_counter()
     spec = identify(options.file)
-    if spec.task != "pose":
-        raise ModelError(f"model {spec.path}: TensorRT runs pose networks only; nothing to build")
+    if lacking := lacks("tensorrt", spec.task):
+        raise ModelError(f"model {spec.path}: {lacking}; nothing to build")
     network = load(spec, spec.task, "tensorrt", "auto", options.compute, options.threads)
     took = perf_counter() - start
     print(f"{spec.name}: the TensorRT plan for {network.device} is ready ({took:.1f} s)")

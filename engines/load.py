@@ -40,6 +40,11 @@ class Backend:
     devices: tuple[str, ...]
     make: Callable[[ModelSpec, bytes, Options], Network]
     install: str
+    tasks: tuple[Task, ...] = ("detector", "pose")
+
+    def runs(self, spec: ModelSpec) -> bool:
+        """Whether it has to do with such files and such networks."""
+        return spec.container in self.containers and spec.task in self.tasks
 
 
 def _openvino(spec: ModelSpec, data: bytes, options: Options) -> Network:
@@ -76,7 +81,9 @@ BACKENDS = {
     "torch": Backend(
         ("safetensors", "onnx"), ("cpu", "cuda"), _torch, 'pip install "posestream[torch]"'
     ),
-    "tensorrt": Backend(("onnx",), ("cuda",), _tensorrt, 'pip install "posestream[tensorrt]"'),
+    "tensorrt": Backend(
+        ("onnx",), ("cuda",), _tensorrt, 'pip install "posestream[tensorrt]"', ("pose",)
+    ),
 }
 PREFERENCE = {
     "cuda": ("tensorrt", "torch", "onnxruntime"),
@@ -97,7 +104,8 @@ def load(
     """A network that has run once on a black picture with results of the right shape.
 
     engine, precision and compute are what is asked for ("auto" chooses); the network says what
-    it became. tensorrt is for pose networks: a detector runs on torch then, and a line says so.
+    it became. Where the engine asked for has no networks of this task, auto chooses, and a line
+    says so.
     threads: of the CPU for one call. streams: see Options. Raises UsageError for values that do
     not exist, ModelError where the file, the engine or the device cannot be used.
     """
@@ -108,14 +116,15 @@ def load(
             f"model {spec.path}: {spec.name} is a {spec.task} network; give it with --{spec.task} "
             f"and a {task} network with --{task}"
         )
-    if engine == "tensorrt" and task == "detector":
-        logger.warning("engine tensorrt runs pose networks; %s runs on torch", spec.name)
-        engine = "torch"
+    notes: list[str] = []
+    if engine != "auto" and (lacking := lacks(engine, task)):
+        logger.warning("%s; %s runs on what auto chooses", lacking, spec.name)
+        notes.append(lacking)
+        engine = "auto"
     tries = _tries(spec, engine, compute)
     data = read(spec.path)
     if hashlib.sha256(data).hexdigest() != spec.sha256:
         raise ModelError(f"model {spec.path}: changed while it was being opened; start again")
-    notes: list[str] = []
     for name, place in tries:
         try:
             network = _tried(name, spec, data, Options(precision, place, threads, streams))
@@ -138,6 +147,12 @@ def load(
             network.why = _why(network, engine, notes)
             return network
     raise ModelError("; ".join(notes))
+
+
+def lacks(engine: str, task: Task) -> str:
+    """Why an engine has no networks of a task; empty where it has."""
+    tasks = BACKENDS[engine].tasks
+    return "" if task in tasks else f"engine {engine} runs {' and '.join(tasks)} networks only"
 
 
 def _tried(name: str, spec: ModelSpec, data: bytes, options: Options) -> Network:
@@ -167,7 +182,7 @@ def _check_options(engine: str, precision: str, compute: str, threads: int | Non
 def _tries(spec: ModelSpec, engine: str, compute: str) -> list[tuple[str, str]]:
     """What to try in turn: engines that run this kind of file, each with a device. One engine
     asked for is the only one. Raises ModelError where there is none."""
-    able = [name for name, backend in BACKENDS.items() if spec.container in backend.containers]
+    able = [name for name, backend in BACKENDS.items() if backend.runs(spec)]
     if engine != "auto" and engine not in able:
         raise ModelError(
             f"model {spec.path}: engine {engine} does not run {spec.container} files; "

@@ -39,8 +39,6 @@ class TensorrtNetwork:
 
     def __init__(self, spec: ModelSpec, data: bytes, options: Options) -> None:
         self.spec = spec
-        if spec.task != "pose":
-            raise Unavailable("engine tensorrt runs pose networks only")
         if options.precision not in ("auto", "f16"):
             raise Unavailable(f"precision {options.precision}: engine tensorrt computes in f16")
         # Before any Runtime is made: without a GPU TensorRT's may end the process.

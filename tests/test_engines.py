@@ -347,10 +347,25 @@ def test_what_is_wrong_with_a_file_is_not_tried_on_every_engine(tmp_path, monkey
     assert ";" not in str(caught.value)
 
 
-def test_tensorrt_leaves_a_detector_to_torch(caplog):
-    pytest.importorskip("torch")
-    network = load(find_tiny("detector"), "detector", engine="tensorrt", compute="cpu")
-    assert network.engine == "torch" and "tiny" in caplog.text and "runs on torch" in caplog.text
+def test_tensorrt_leaves_a_detector_to_auto(caplog):
+    """Also one with a fixed batch, which torch does not run."""
+    spec = replace(identify(find_tiny("detector")), batch=1)
+    network = load(spec, "detector", engine="tensorrt", compute="cpu")
+    assert network.engine == "openvino" and "runs pose networks only" in network.why
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.endswith("runs pose networks only; tiny_detector runs on what auto chooses")
+
+
+def test_auto_does_not_try_a_detector_on_tensorrt(monkeypatch, caplog):
+    def make(*_):
+        pytest.fail("no detector is for TensorRT")
+
+    had = load_module.BACKENDS["tensorrt"]
+    monkeypatch.setattr(cuda, "count", lambda: 1)
+    monkeypatch.setitem(load_module.BACKENDS, "tensorrt", replace(had, make=make))
+    monkeypatch.setitem(load_module.PREFERENCE, "cuda", ("tensorrt",))
+    network = load(find_tiny("detector"), "detector")
+    assert (network.engine, network.device, caplog.text) == ("openvino", "cpu", "")
 
 
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch):
