@@ -60,6 +60,7 @@ class OnnxruntimeNetwork:
             self._session = ort.InferenceSession(
                 data, _settings(options), providers, enable_fallback=0
             )
+            self._input, self._size, self._convert = _input(self._session, spec)
         except FAILURES as error:
             raise ModelError(
                 f"model {spec.path}: ONNX Runtime refuses it: {_reason(error)}"
@@ -68,7 +69,6 @@ class OnnxruntimeNetwork:
         if got[0] != wanted:
             raise Unavailable(f"compute {options.compute}: ONNX Runtime cannot use {wanted} here")
         self._session.disable_fallback()
-        self._input, self._size, self._convert = _input(self._session, spec)
         self._empty = [array[:0] for array in self._run(blank(spec, self._size or 1))]
         self.size_step = step_of(spec, sizes_of(self._run))
 

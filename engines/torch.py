@@ -4,6 +4,8 @@ the ResNet18 pose network, whose batch normalisations are folded when they are l
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import safetensors.torch
@@ -54,11 +56,12 @@ class TorchNetwork:
         if self.precision == "f32":
             whole_float32(device)
         self._prepared = Prepared(spec, device)
-        self._net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
-        self._net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.narrow = spec.narrow and device.type == "cpu"  # locate cuts whole crops
-        self._empty = [part[:0] for part in self._run(blank(spec, 1))]
-        self.size_step = step_of(spec, sizes_of(self._run))
+        with _doubted(spec):
+            net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
+            self._net = net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._empty = [part[:0] for part in self._run(blank(spec, 1))]
+            self.size_step = step_of(spec, sizes_of(self._run))
         self.locate: Locate | None = None
         if spec.task == "pose" and device.type == "cuda":
             self.locate = trusted(self, Locate(spec, self._heatmaps, device))
@@ -105,6 +108,19 @@ class Prepared:
         if not self._plain:
             images = (images - self._mean) * self._scale
         return images if self._nhwc else images.permute(0, 3, 1, 2)
+
+
+@contextmanager
+def _doubted(spec: ModelSpec) -> Iterator[None]:
+    """Turns what reading a file and its first run raise into one line: ModelError. A damaged one
+    can hold anything, and nothing here checks it before it is run, as other engines do."""
+    try:
+        yield
+    except (ModelError, ImportError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ModelError(f"model {spec.path}: engine torch cannot run it: {reason}") from error
 
 
 def _onnx(spec: ModelSpec, data: bytes) -> nn.Module:

@@ -48,6 +48,14 @@ def test_layout_colour_and_normalisation(tmp_path, rgb, nhwc):
     assert np.abs(load_ort(path)(x)[0] - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    path.write_bytes(path.read_bytes().replace(b"images", b"imag\xff\xff"))
+    with pytest.raises(ModelError, match="ONNX Runtime refuses it: 'utf-8' codec") as caught:
+        load_ort(path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("fixed", ["n", 1, 4])
 def test_batch_equals_one_by_one(tmp_path, fixed):
     network = load_ort(pose_file(tmp_path / "a.onnx", fixed))

@@ -123,6 +123,38 @@ def test_what_it_does_not_know_is_refused_by_name(tmp_path):
         load_torch(tmp_path / "b.onnx", precision="int8")
 
 
+def changed(change):
+    """What turns the bytes of a model into those of another one."""
+
+    def give(data: bytes) -> bytes:
+        model = onnx.load_from_string(data)
+        change(*model.graph.node[1:], model.graph.initializer[0])
+        return model.SerializeToString()
+
+    return give
+
+
+DAMAGED = {
+    "DecodeError": lambda data: data.replace(b"\n\3\x12\1n", b"\x0f\3\x12\1n"),
+    "KeyError: 'elsewhere'": changed(lambda turn, conv, w: turn.input.__setitem__(0, "elsewhere")),
+    "KeyError: 'perm'": changed(lambda turn, conv, w: turn.ClearField("attribute")),
+    "KeyError: 99": changed(lambda turn, conv, w: setattr(w, "data_type", 99)),
+    "TypeError": changed(lambda turn, conv, w: conv.input.pop()),
+    "AttributeError": changed(lambda turn, conv, w: turn.input.__setitem__(0, "")),
+    "ValueError": changed(lambda turn, conv, w: setattr(w, "raw_data", w.raw_data[4:])),
+}
+"""What PyTorch, or reading for it, raises of a damaged file, and how to damage one so."""
+
+
+@pytest.mark.parametrize("reason", DAMAGED)
+def test_damaged_files_are_refused_in_one_line(tmp_path, reason):
+    path = pose_file(tmp_path / "a.onnx")
+    path.write_bytes(DAMAGED[reason](path.read_bytes()))
+    with pytest.raises(ModelError, match=f"a.onnx: engine torch cannot run it: {reason}") as told:
+        load_torch(path)
+    assert "\n" not in str(told.value)
+
+
 def resized(path, factor: float, **options):
     """A pose network that ends in a Resize."""
     model = onnx.load(pose_file(path))
