@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,10 @@ NEEDED = {
 POSE_WH = (192, 256)
 UNPACKED = 4
 """A zip archive whose content is more than this many times its bound is no archive of weights."""
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, ValueError
+)  # fmt: skip
+"""What reading a damaged zip archive raises."""
 
 
 def check_installed(entry: Published) -> None:
@@ -43,7 +48,7 @@ def unpacked(entry: Published, part: Path) -> bytes:
             return archive.read(info)
     except KeyError:
         raise ModelError(f"{entry.name}: the archive holds no {entry.member}") from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         raise ModelError(f"{entry.name}: not a zip archive, or a damaged one") from error
 
 

@@ -486,6 +486,7 @@ def test_the_hash_is_that_of_the_file_inside(folder: Path, monkeypatch: pytest.M
     [
         (zipped("other.pth"), {}, "holds no net.pth"),
         (zipped()[:-40], {}, "not a zip archive, or a damaged one"),
+        (zipped()[:50] + bytes(512) + zipped()[562:], {}, "not a zip archive, or a damaged one"),
         (zipped(data=b"x" * 10**6), {}, "too large"),
         (zipped(data=CONTENT[:-1] + b"?"), {}, "not the published file"),
         (zipped().replace(CONTENT[:0] or b"PK\x01\x02", b"PK\x01\x03"), {}, "damaged"),
