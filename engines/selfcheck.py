@@ -49,6 +49,8 @@ class Agreement:
         return self.joints > 0 and self.p95_px <= MOST_PX and self.mean_oks >= LEAST_OKS
 
     def __str__(self) -> str:
+        if not self.joints:
+            return "no joint is sure, so there is nothing to compare"
         return (
             f"{self.joints} joints, 95 % within {self.p95_px:.2f} px, mean OKS {self.mean_oks:.4f}"
         )

@@ -148,7 +148,7 @@ def refusal_of(found: selfcheck.Agreement, made: dict[str, int]) -> str:
     """Why a plan must not be used that agrees so with float32 and has such layers (see built);
     empty where it may be."""
     if not found.good:
-        return f"it finds other joints than float32: {found}"
+        return f"it is not known to find the joints of float32: {found}"
     return f"it is without float16: {made}" if made and "HALF" not in made else ""
 
 

@@ -49,7 +49,8 @@ def trusted(network: Network, locate: Locate) -> Locate | None:
         logger.warning("%s: %s: %s; crops are cut on the CPU", name, type(error).__name__, error)
         return None
     if not found.good:
-        logger.warning("%s: the GPU's crops give other joints, so the CPU cuts: %s", name, found)
+        doubt = "crops of the GPU are not known to give the same joints, so the CPU cuts"
+        logger.warning("%s: %s: %s", name, doubt, found)
         return None
     logger.info("%s: all on the GPU: %s", name, found)
     return locate

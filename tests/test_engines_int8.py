@@ -217,7 +217,8 @@ def test_only_sure_joints_count_and_none_is_not_good(spec):
     candidate[0, 5] = gaussians(centres + 9)[0, 5]
     assert selfcheck.compare(reference, candidate, spec).joints == 33
     assert selfcheck.compare(reference, candidate, spec).good
-    assert not selfcheck.compare(reference * 0.1, candidate, spec).good
+    nothing = selfcheck.compare(reference * 0.1, candidate, spec)
+    assert not nothing.good and str(nothing).startswith("no joint is sure")
     candidate[1] = np.nan
     broken = selfcheck.compare(reference, candidate, spec)
     assert not broken.good and broken.p95_px == np.inf and broken.mean_oks < 0.6

@@ -139,13 +139,21 @@ def test_nobody_and_views() -> None:
     np.testing.assert_array_equal(plain[0], view[0])
 
 
-def test_one_that_finds_other_joints_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_finds_other_joints_is_not_used(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.INFO, "engines.torch_locate")
     net = network()
     assert trusted(net, located(net)) is not None
     assert "all on the GPU: " in caplog.text
     moved = Locate(net.spec, lambda crops: net._heatmaps(crops.roll(9, 3)), CPU)
     assert trusted(net, moved) is None and "so the CPU cuts: " in caplog.text
+    assert " px, mean OKS" in caplog.text and "nothing to compare" not in caplog.text
+    whole = net._outputs
+    monkeypatch.setattr(net, "_outputs", lambda pixels: [maps * 0.25 for maps in whole(pixels)])
+    assert trusted(net, located(net)) is None
+    assert "so the CPU cuts: no joint is sure, so there is nothing to compare" in caplog.text
+    monkeypatch.undo()
 
     def fails(crops: Any) -> Any:
         raise RuntimeError("CUDA error: too bad\nmore")

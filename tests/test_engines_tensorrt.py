@@ -315,10 +315,10 @@ def simulated(tmp_path, monkeypatch):
 
 def test_a_refused_plan_is_not_built_again(tmp_path, simulated, caplog):
     path = float_pose(tmp_path / "a.onnx")
-    with pytest.raises(ModelError, match="plan is refused: it finds other joints .* 3.00 px"):
+    with pytest.raises(ModelError, match="plan is refused: it is not known to .* 3.00 px"):
         load(path, "pose", "tensorrt", compute="cuda")
     with pytest.raises(
-        ModelError, match="was refused when it was built: it finds .* 3.00 px.*; use"
+        ModelError, match="was refused when it was built: it is not .* 3.00 px.*; use"
     ):
         load(path, "pose", "tensorrt", compute="cuda")
     assert simulated["builds"] == 1
@@ -357,7 +357,7 @@ def test_it_runs_on_a_gpu(tmp_path, monkeypatch):
     exact = load(path, "pose", precision="f32", compute="cpu")(x)[0]
     # Random weights find no joints on people, so the comparison with float32 must refuse them.
     for when in ("is refused", "was refused when it was built"):
-        with pytest.raises(ModelError, match=f"{when}: it finds other joints"):
+        with pytest.raises(ModelError, match=f"{when}: it is not known to find"):
             load(path, "pose", "tensorrt", compute="cuda")
     monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path / "empty"))
     module = importlib.import_module("engines.tensorrt")
