@@ -25,7 +25,7 @@ from engines.base import (
 )
 from engines.batches import blank, in_steps, sizes_of
 from engines.containers import with_free_sizes
-from realtime.errors import ModelError
+from realtime.errors import ModelError, OutOfMemory
 
 KINDS: dict[str, type[Any]] = {
     "tensor(uint8)": np.uint8,
@@ -36,6 +36,8 @@ FAILURES = tuple(
     kind for kind in vars(states).values() if isinstance(kind, type) and issubclass(kind, Exception)
 ) + (RuntimeError, ValueError)
 """What a session raises; its own classes have no base in common but Exception."""
+FULL = ("allocate memory", "out of memory")
+"""What ONNX Runtime's memory of a device, and CUDA, say when there is no more."""
 
 
 class OnnxruntimeNetwork:
@@ -86,7 +88,9 @@ class OnnxruntimeNetwork:
         try:
             outputs = self._session.run(None, {self._input: self._convert(batch)})
         except FAILURES as error:
-            raise ModelError(f"{self.spec.name}: ONNX Runtime failed: {_reason(error)}") from error
+            full = any(words in str(error).lower() for words in FULL)
+            kind = OutOfMemory if full else ModelError
+            raise kind(f"{self.spec.name}: ONNX Runtime failed: {_reason(error)}") from error
         return [np.asarray(array, np.float32) for array in outputs]
 
 

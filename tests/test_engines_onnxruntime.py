@@ -16,8 +16,10 @@ from networks import (
 from engines import cuda
 from engines.load import find_tiny, load
 from realtime.errors import ModelError
+from realtime.halving import Halving
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+from onnxruntime.capi import onnxruntime_pybind11_state as states  # noqa: E402
 
 
 def load_ort(path, **options):
@@ -54,6 +56,34 @@ def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path):
     with pytest.raises(ModelError, match="ONNX Runtime refuses it: 'utf-8' codec") as caught:
         load_ort(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("says", "full"),
+    [
+        ("Failed to allocate memory for requested buffer of size 1207959552", True),
+        ("CUDA failure 2: out of memory ; GPU=0 ; hostname=x", True),
+        ("CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED", False),
+    ],
+)
+def test_a_full_gpu_is_what_halves_batches(tmp_path, monkeypatch, says, full):
+    network = load_ort(pose_file(tmp_path / "a.onnx"))
+    session = network._session
+
+    class Small:
+        def run(self, names, given):
+            if any(len(batch) > 2 for batch in given.values()):
+                text = f"[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Status Message: {says}"
+                raise states.RuntimeException(text)
+            return session.run(names, given)
+
+    monkeypatch.setattr(network, "_session", Small())
+    x = pictures(4)
+    if full:
+        assert np.abs(Halving(network)(x)[0] - by_hand(x)).max() < 1e-3
+    else:
+        with pytest.raises(ModelError, match=says):
+            Halving(network)(x)
 
 
 @pytest.mark.parametrize("fixed", ["n", 1, 4])
