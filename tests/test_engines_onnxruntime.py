@@ -19,7 +19,7 @@ from realtime.errors import ModelError
 from realtime.halving import Halving
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-from onnxruntime.capi import onnxruntime_pybind11_state as states  # noqa: E402
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 
 def load_ort(path, **options):
