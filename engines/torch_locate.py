@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
@@ -69,6 +70,16 @@ def explained(spec: ModelSpec) -> Iterator[None]:
         raise ModelError(f"{spec.name}: PyTorch failed: {reason}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What crops are cut from, on the device. pictures: uint8 (H, W, 3) by number. to_grid
+    (M, 2, 3): see _to_grid. picture_of (M,): the number of each one's picture, ascending."""
+
+    pictures: dict[int, Tensor]
+    to_grid: Tensor
+    picture_of: NDArray[np.int64]
+
+
 class Locate:
     """Finds joints of people in pictures. Not thread-safe.
 
@@ -113,19 +124,20 @@ class Locate:
         if not len(to_crop):
             return np.zeros((0, JOINT_COUNT, 2), np.float32), np.zeros((0, JOINT_COUNT), np.float32)
         with explained(self._spec), torch.inference_mode(), self._working():
-            crops = self._cut(pictures, geometry.invert(to_crop), picture_of)
+            sent = self._sent(pictures, geometry.invert(to_crop), picture_of)
             found = None
             try:
-                found = self._read_all(crops, method)
+                found = self._read_all(sent, method)
             except torch.OutOfMemoryError:
-                if self._most < 2 or len(crops) < 2:
+                count = len(to_crop)
+                if self._most < 2 or count < 2:
                     raise
-                self._most = (min(self._most, len(crops)) + 1) // 2
+                self._most = (min(self._most, count) + 1) // 2
                 self._graphs, self._use_graphs = {}, False
                 name = self._spec.name
                 logger.warning("%s: GPU memory is full; going on with %d at once", name, self._most)
             # Not in the clause above: the exception holds all that was computed.
-            cells, scores = found or self._read_all(crops, method)
+            cells, scores = found or self._read_all(sent, method)
         in_crop = geometry.apply(self._cells_to_crop, cells.reshape(-1, 2))
         return in_crop.reshape(cells.shape), scores
 
@@ -134,19 +146,22 @@ class Locate:
 
     # ---- crops --------------------------------------------------------------------------------
 
-    def _cut(
+    def _sent(
         self, pictures: Sequence[Image], from_crop: Float, picture_of: NDArray[np.int64]
-    ) -> Tensor:
-        """Crops float32 (M, 3, H, W) of whole numbers 0..255, black outside of their pictures."""
-        width, height = self._spec.input_wh
-        parts = [torch.empty((0, 3, height, width), device=self._place)]
+    ) -> _Sent:
+        """The pictures in which somebody is, each once, and where the crops lie in them."""
         sizes = np.array([p.shape[1::-1] for p in pictures], np.float32)[picture_of]
-        affines = torch.from_numpy(_to_grid(from_crop, sizes)).to(self._place)
-        for number, picture in enumerate(pictures):
-            mine = np.flatnonzero(picture_of == number)
-            if len(mine):
-                wanted = affines[int(mine[0]) : int(mine[-1]) + 1]
-                parts.append(self._warped(self._upload(picture), wanted))
+        to_grid = torch.from_numpy(_to_grid(from_crop, sizes)).to(self._place)
+        wanted = np.unique(picture_of).tolist()
+        return _Sent({n: self._upload(pictures[n]) for n in wanted}, to_grid, picture_of)
+
+    def _cut(self, sent: _Sent, chosen: slice) -> Tensor:
+        """Crops float32 (n, 3, H, W) of whole numbers 0..255, black outside of their pictures."""
+        to_grid, picture_of = sent.to_grid[chosen], sent.picture_of[chosen]
+        parts = []
+        for number in np.unique(picture_of).tolist():
+            first, end = np.searchsorted(picture_of, (number, number + 1)).tolist()
+            parts.append(self._warped(sent.pictures[number], to_grid[first:end]))
         return torch.cat(parts)
 
     def _warped(self, picture: Tensor, to_grid: Tensor) -> Tensor:
@@ -164,10 +179,11 @@ class Locate:
 
     # ---- joints -------------------------------------------------------------------------------
 
-    def _read_all(self, crops: Tensor, method: Method) -> tuple[Float, Float]:
-        """As _read, of any number."""
-        starts = range(0, len(crops), self._most)
-        parts = [self._read(crops[at : at + self._most], method) for at in starts]
+    def _read_all(self, sent: _Sent, method: Method) -> tuple[Float, Float]:
+        """As _read, of any number; no more crops are made at once than go into one call."""
+        starts = range(0, len(sent.to_grid), self._most)
+        chosen = [slice(at, at + self._most) for at in starts]
+        parts = [self._read(self._cut(sent, some), method) for some in chosen]
         cells, scores = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         return cells, scores
 
@@ -255,6 +271,6 @@ class _Pinned:
         gone.synchronize()  # the copy that was made of it before
         held = buffer[: picture.size].view(picture.shape)
         np.copyto(held.numpy(), picture)  # pictures are read-only, which from_numpy warns of
-        there = held.to(place, non_blocking=True)
+        there = held.to(place, non_blocking=True, copy=True)
         gone.record()
         return there

@@ -96,7 +96,8 @@ def test_crops_are_those_of_cut() -> None:
     to_crop, frame_of = places(found, net.spec.input_wh, net.spec.padding)
     inverse = cut(frames, found, net.spec.input_wh, net.spec.padding)
     pictures = [frame.image for frame in frames]
-    crops = located(net)._cut(pictures, inverse.crop_to_frame, frame_of)
+    locate = located(net)
+    crops = locate._cut(locate._sent(pictures, inverse.crop_to_frame, frame_of), slice(None))
     assert crops.dtype == torch.float32 and (crops == crops.round()).all()
     apart = np.abs(crops.permute(0, 2, 3, 1).numpy() - inverse.pixels)
     assert apart.mean() < 0.5 and np.percentile(apart, 99) <= 4
@@ -325,6 +326,34 @@ def test_full_memory_is_free_when_half_is_tried() -> None:
     images = [frame.image for frame in frames]
     for mine, wanted in zip(locate(images, *asked, "udp"), one(images, *asked, "udp")):
         np.testing.assert_allclose(mine, wanted, atol=1e-4)
+
+
+def test_crops_that_do_not_fit_are_cut_in_halves_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each picture sent once, whatever is tried."""
+    net = network()
+    frames, found = people()
+    asked = places(found, net.spec.input_wh, net.spec.padding)
+    images = [frame.image for frame in frames]
+    wanted = located(net)(images, *asked, "udp")
+    warp, sent = torch.nn.functional.grid_sample, []
+
+    def small(planes: torch.Tensor, grid: torch.Tensor, *more: Any, **options: Any) -> Any:
+        if len(grid) > most:
+            raise torch.OutOfMemoryError("full")
+        return warp(planes, grid, *more, **options)
+
+    def upload(picture: Any) -> torch.Tensor:
+        sent.append(picture.shape)
+        return torch.tensor(picture)
+
+    most = max(map(len, found)) - 1
+    assert most > 0
+    monkeypatch.setattr("engines.torch_locate.F.grid_sample", small)
+    locate = located(net, most=most + 1)
+    monkeypatch.setattr(locate, "_upload", upload)
+    for mine, one in zip(locate(images, *asked, "udp"), wanted):
+        np.testing.assert_allclose(mine, one, atol=1e-4)
+    assert len(sent) == sum(len(people) > 0 for people in found)
 
 
 def test_several_sources_share_what_locates() -> None:
