@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +15,7 @@ from engines.base import ModelSpec, Network, Options
 from engines.identify import identify, read
 from engines.load import find_default, load
 from realtime import atomic
-from realtime.errors import InputError, ModelError
+from realtime.errors import InputError, ModelError, UsageError
 from realtime.sinks.outfile import check_not_input, check_writable
 
 Pictures = list[NDArray[np.uint8]]
@@ -48,6 +48,8 @@ def calibrate(options: argparse.Namespace) -> None:
     from engines.calibrate import calibrated
     from engines.openvino import OpenvinoNetwork
 
+    if options.people < LEAST_COUNT:
+        raise UsageError(f"--people {options.people}: expected {LEAST_COUNT} or more")
     spec = identify(options.file)
     if spec.container != "onnx":
         raise ModelError(f"model {spec.path}: calibrate takes an .onnx file")
@@ -114,11 +116,13 @@ def _whole(options: argparse.Namespace, spec: ModelSpec) -> Iterator[NDArray[np.
 
 
 def _read(folder: Path, count: int) -> Iterator[NDArray[np.uint8]]:
-    """At least count pictures of the folder, evenly spaced by name; all when there are fewer."""
+    """At least count pictures of the folder, evenly spaced by name; all when there are fewer.
+    Those that cannot be read are left out."""
+    from realtime.sources.images import read_image
+
     for path in _pictures(folder, count):
-        image = cv2.imread(str(path))
-        if image is not None:
-            yield np.asarray(image, np.uint8)
+        with suppress(InputError):
+            yield read_image(path)
 
 
 def _pictures(folder: Path, count: int) -> list[Path]:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import struct
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -94,6 +96,9 @@ def test_calibrate_refuses_what_it_cannot_measure_or_would_spoil(
     assert "0 people found, 20 or more" in capsys.readouterr().err
     assert main(["calibrate", detector, "--images", str(empty), *ends]) == 3
     assert "0 pictures found, 20 or more" in capsys.readouterr().err
+    for few in ("19", "0", "-3"):
+        assert main(["calibrate", pose, "--images", str(demo), *ends, "--people", few]) == 2
+        assert f"--people {few}: expected 20 or more" in capsys.readouterr().err
     monkeypatch.setattr(calibrate_command, "LEAST_SHARE", 1.01)
     assert main(["calibrate", detector, "--images", str(demo), *ends]) == 5
     assert "loses too much in int8" in capsys.readouterr().err
@@ -180,6 +185,18 @@ def test_people_are_taken_from_all_over_the_folder(tmp_path):
     assert names == ["0.jpg", "3.jpg", "6.jpg", "9.jpg"]
     (tmp_path / "10.WEBP").touch()
     assert len(calibrate_command._pictures(tmp_path, 100)) == 11
+
+
+def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
+    """Also those that say they are larger than OpenCV takes."""
+    cv2.imwrite(str(good := tmp_path / "1.png"), np.full((8, 8, 3), 7, np.uint8))
+    data = bytearray(good.read_bytes())
+    data[16:24] = struct.pack(">II", 40000, 40000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "2.png").write_bytes(data)
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    (found,) = calibrate_command._read(tmp_path, 100)
+    assert found.shape == (8, 8, 3) and (found == 7).all()
 
 
 def test_noise_is_always_the_same(tmp_path):
