@@ -82,10 +82,10 @@ def _cache(options: argparse.Namespace) -> None:
         print(f"{folder}: {count} files deleted")
         return
     print(folder)
-    files = cache.files(folder)
-    for path in files:
-        print(f"  {path.name}  {path.stat().st_size / 1e6:.1f} MB")
-    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+    sizes = {path: path.lstat().st_size for path in cache.files(folder)}  # of a link itself
+    for path, size in sizes.items():
+        print(f"  {path.name}  {size / 1e6:.1f} MB")
+    print(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")
 
 
 COMMANDS = {"list": _list, "pull": _pull, "cache": _cache, **build_command.COMMANDS}

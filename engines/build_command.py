@@ -26,7 +26,7 @@ SLOW = 5
 """Times the slowest float32: what takes longer is left out of bench."""
 BATCHES = (1, 8)
 MOST_PICTURES = 1024
-"""In one call of bench."""
+"""In one call of check and bench."""
 
 
 def add_commands(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     check.add_argument("file", type=Path)
     check.add_argument("--engine", choices=("auto", *BACKENDS), default="auto")
     check.add_argument("--precision", choices=PRECISIONS, default="auto")
-    check.add_argument("--batch", type=int, default=4, help="pictures in one call (default 4)")
+    check.add_argument("--batch", type=_size, default=4, help="pictures in one call (default 4)")
     bench = commands.add_parser("bench", help="time every engine and precision that runs here")
     bench.add_argument("file", type=Path)
     bench.add_argument(
@@ -60,12 +60,17 @@ def add_commands(commands: Any) -> None:
     describe.add_argument("--accuracy", type=float, help="its AP, 0 to 1, for --pose auto")
 
 
+def _size(text: str) -> int:
+    """A batch size as the command line gives it."""
+    size = int(text) if text.isdecimal() else 0
+    if not 1 <= size <= MOST_PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to {MOST_PICTURES}")
+    return size
+
+
 def _sizes(text: str) -> tuple[int, ...]:
-    """Batch sizes as the command line gives them."""
-    sizes = tuple(int(part) if part.isdecimal() else 0 for part in text.split(","))
-    if not all(1 <= size <= MOST_PICTURES for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r}: numbers from 1 to {MOST_PICTURES}, as 1,8")
-    return sizes
+    """Batch sizes, as 1,8."""
+    return tuple(map(_size, text.split(",")))
 
 
 def check(options: argparse.Namespace) -> None:
@@ -81,7 +86,7 @@ def check(options: argparse.Namespace) -> None:
     print(f"engine {network.engine}, {network.precision}, {network.device}, loaded {loaded:.2f} s")
     if network.why:
         print(f"chosen because: {network.why}")
-    x = noise(spec, max(options.batch, 1))
+    x = noise(spec, options.batch)
     outputs = network(x)
     print(f"input uint8 {x.shape} BGR, outputs {', '.join(f'float32 {a.shape}' for a in outputs)}")
     best = min(call_seconds(network, x) for _ in range(RUNS))

@@ -218,19 +218,18 @@ def files(folder: Path) -> list[Path]:
 
 
 def clear(folder: Path) -> int:
-    """Delete all that pull and TensorRT have put into the folder, and the folder when nothing else
-    is in it; the number of files. Raises ModelError."""
+    """Delete all that pull and TensorRT have put into the folder; the number of files. The file of
+    the lock stays: whoever made a new one could hold it beside those who have this one. Raises
+    ModelError."""
     if not folder.is_dir():
         return 0
     with locked(folder):
-        found = files(folder)
+        found, plans = files(folder), folder / plan_cache.FOLDER
         try:
             for path in found:
                 path.unlink()
+            if plans.is_dir() and not any(plans.iterdir()):
+                plans.rmdir()
         except OSError as error:
             raise unwritable(folder, error) from error
-    (folder / LOCK).unlink(missing_ok=True)
-    for place in (folder / plan_cache.FOLDER, folder):
-        if place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
     return len(found)

@@ -259,12 +259,24 @@ def test_cache_shows_and_clears_only_what_pull_made(
     assert f"{POSE}.onnx  {path.stat().st_size / 1e6:.1f} MB" in printed
     assert "mine" not in printed
     assert main(["cache", "--clear"]) == 0
-    assert sorted(folder.iterdir()) == sorted(others)
+    assert sorted(folder.iterdir()) == sorted([*others, folder / cache.LOCK])
     for other in others:
         other.unlink()
     keep(folder, POSE)
     assert main(["cache", "--clear"]) == 0
-    assert not folder.exists()
+    assert list(folder.iterdir()) == [folder / cache.LOCK]
+
+
+def test_a_link_to_nothing_in_the_cache_is_shown_and_cleared(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = keep(folder, POSE)
+    link.unlink()
+    link.symlink_to("nowhere")
+    assert main(["cache"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{POSE}.onnx  0.0 MB" in printed and "2 files" in printed
+    assert main(["cache", "--clear"]) == 0 and not link.is_symlink()
 
 
 def test_plans_of_tensorrt_are_shown_and_cleared_too(
@@ -283,7 +295,7 @@ def test_plans_of_tensorrt_are_shown_and_cleared_too(
     (plans / "mine.json").unlink()
     plan_cache.store(plans, key, b"plan", {})
     assert main(["cache", "--clear"]) == 0
-    assert not folder.exists()
+    assert list(folder.iterdir()) == [folder / cache.LOCK]
 
 
 def test_clearing_waits_for_nobody(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,7 +150,10 @@ def test_bench_times_what_is_there_and_names_what_is_not(tmp_path, capsys):
     capsys.readouterr()
     for wrong in ("0", "1,,2", "8x", "2000"):
         assert main(["bench", path, "--batch", wrong]) == 2
-        assert "numbers from 1 to 1024, as 1,8" in capsys.readouterr().err
+        assert "expected a number from 1 to 1024" in capsys.readouterr().err
+    for wrong in ("0", "-1", "2000", "1,8"):
+        assert main(["check", path, f"--batch={wrong}"]) == 2
+        assert f"{wrong!r}: expected a number from 1 to 1024" in capsys.readouterr().err
     assert main(["bench", path, "--rounds", "1", "--compute", "cpu", "--batch", "3,5,2"]) == 0
     assert "batch 3           batch 5           batch 2" in capsys.readouterr().out
 
