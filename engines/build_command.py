@@ -100,7 +100,7 @@ def _compare(spec: ModelSpec, network: Network) -> None:
     from engines import selfcheck
 
     reference = load(spec, "pose", precision="f32", compute="cpu")
-    found = selfcheck.agreement(reference, network, selfcheck.demo_crops(spec.input_wh))
+    found = selfcheck.agreement(reference, network, selfcheck.demo_crops(spec))
     print(f"against float32 on {selfcheck.CROPS} people of the demo scene: {found}")
 
 

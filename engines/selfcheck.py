@@ -136,11 +136,12 @@ def _heatmaps(network: Network, crops: NDArray[np.uint8]) -> Float:
     )
 
 
-def demo_crops(crop_wh: tuple[int, int], count: int = CROPS) -> NDArray[np.uint8]:
-    """People of the demo scene, uint8 (count, H, W, 3), always the same."""
+def demo_crops(spec: ModelSpec, count: int = CROPS) -> NDArray[np.uint8]:
+    """People of the demo scene as the network expects them, uint8 (count, H, W, 3), always the
+    same."""
     crops: list[NDArray[np.uint8]] = []
     for frame, people in _demo_frames():
-        crops.extend(cut([frame], [people], crop_wh, geometry.CROP_PADDING).pixels)
+        crops.extend(cut([frame], [people], spec.input_wh, spec.padding).pixels)
         if len(crops) >= count:
             break
     return np.stack(crops[:count])

@@ -139,7 +139,7 @@ class TensorrtNetwork:
         from engines.load import load
 
         reference = load(self.spec, "pose", precision="f32", compute="cpu")
-        found = selfcheck.agreement(reference, self, selfcheck.demo_crops(self.spec.input_wh))
+        found = selfcheck.agreement(reference, self, selfcheck.demo_crops(self.spec))
         logger.info("TensorRT plan of %s: %s", self.spec.name, found)
         return found
 

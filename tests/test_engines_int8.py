@@ -1,7 +1,9 @@
 """int8 arithmetic: ranges found, kept in the file, put into the network, and really used."""
 
 import json
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from networks import NET_WH, by_hand, pictures, pose_file, resnet_file
@@ -224,8 +226,13 @@ def test_only_sure_joints_count_and_none_is_not_good(spec):
     assert not broken.good and broken.p95_px == np.inf and broken.mean_oks < 0.6
 
 
-def test_demo_crops_are_people_and_always_the_same():
-    crops = selfcheck.demo_crops((48, 64), 6)
+def test_demo_crops_are_people_as_the_network_expects_them_and_always_the_same(spec):
+    spec = replace(spec, input_wh=(48, 64))
+    crops = selfcheck.demo_crops(spec, 6)
     assert crops.shape == (6, 64, 48, 3) and crops.dtype == np.uint8
-    assert (crops == selfcheck.demo_crops((48, 64), 6)).all()
+    assert (crops == selfcheck.demo_crops(spec, 6)).all()
+    wide = selfcheck.demo_crops(replace(spec, padding=2 * spec.padding), 6)
+    middle = np.stack([cv2.resize(crop, None, fx=0.5, fy=0.5)[4:-4, 4:-4] for crop in crops])
+    apart = np.abs(wide[:, 20:-20, 16:-16].astype(float) - middle)
+    assert apart.mean() < 15  # 35 where the padding of the network is not heard
     assert all(crop.std() > 10 for crop in crops)

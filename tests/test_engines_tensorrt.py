@@ -73,7 +73,7 @@ def test_the_bundled_pose_network_has_a_float16_form(trt):
     path = find_default("pose")
     data = halved(path)
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
-    crops = selfcheck.demo_crops((192, 256), 4)
+    crops = selfcheck.demo_crops(identify(path), 4)
     (found,) = session.run(None, {session.get_inputs()[0].name: crops.astype(np.float32)})
     (expected,) = load(path, "pose", "onnxruntime", precision="f32")(crops)
     assert 0 < np.abs(found - expected).max() < 0.02

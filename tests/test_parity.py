@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engines import selfcheck
 from engines.base import Network, Options, Precision
+from engines.identify import identify
 from engines.load import find_default, load
 from realtime import stream
 from realtime.api import RunOptions
@@ -61,7 +62,7 @@ def network(engine: str, precision: str) -> Network:
 @cache
 def crops(kind: str) -> NDArray[np.uint8]:
     if kind == "demo":
-        return selfcheck.demo_crops((192, 256), 16)
+        return selfcheck.demo_crops(identify(cast(Path, find_default("pose"))), 16)
     if kind == "clips":
         return _of_clips()
     file = SHARED / "data" / "people" / "coco_val.json"
