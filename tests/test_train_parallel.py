@@ -6,6 +6,7 @@ optimiser makes large steps of gradients that are almost zero, and of their roun
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,9 +24,11 @@ pytest.importorskip("safetensors", reason="training needs safetensors (posestrea
 
 import train_toy as toy  # noqa: E402
 
+from realtime.errors import UsageError  # noqa: E402
 from train import checkpoint, demo_data  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.loop import Run, train  # noqa: E402
+from train.parallel import Team  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (
@@ -83,6 +86,19 @@ def test_two_processes_equal_one(tmp_path: Path, port: str) -> None:
     names = {"best.safetensors", "log.csv", "model.onnx", "sheet.png"}
     assert names <= {p.name for p in (tmp_path / "two").iterdir()}
     assert len((tmp_path / "two" / "log.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("name", ["narrow", "hint_weight"])
+def test_what_only_one_process_can_learn_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is written; each of them says so."""
+    crew = Team(1, 2, torch.device("cpu"))
+    monkeypatch.setattr("train.loop.team", lambda device: contextlib.nullcontext(crew))
+    config = toy.config(**{name: 0.5})
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: for one process alone"):
+        train(toy.SpotTask(config), config, tmp_path / "out", Run("cpu", 0, 1))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.timeout(300)

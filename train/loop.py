@@ -69,8 +69,8 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
     """Train until the last epoch, or until a signal or the time limit; the exit code.
 
     Goes on from the newest good checkpoint in out. Raises PosestreamError: UsageError for another
-    run's folder, OutputError when something cannot be written, StageError for numbers that are not
-    finite and lost processes.
+    run's folder and for what several processes cannot learn, OutputError when something cannot be
+    written, StageError for numbers that are not finite and lost processes.
     """
     run = run or Run()
     if run.threads:
@@ -78,6 +78,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         crew = stack.enter_context(team(run.device))
+        check_team(config, crew)
         stack.enter_context(reproducible(crew.device))
         if crew.first:
             with atomic.writing(out):
@@ -338,6 +339,16 @@ class Record:
         self.curves = Curves(out)
         self.curves.go_on_from(epochs)
         self.products = Products(task, config, out)
+
+
+def check_team(config: Config, crew: Team) -> None:
+    """Raises UsageError for what several processes would not learn as one does: how many samples of
+    a step are slim is another number in each, and hints are even over those of one process."""
+    for name in ("narrow", "hint_weight"):
+        if crew.size > 1 and getattr(config, name):
+            raise UsageError(
+                f"{flag(name)}: for one process alone; several would learn something else"
+            )
 
 
 def check_same(there: Config, asked: Config, out: Path) -> None:
