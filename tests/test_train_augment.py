@@ -430,3 +430,15 @@ def test_labels_of_another_size_are_refused(tmp_path: Path, size: tuple[int, int
             continue
         with pytest.raises(InputError, match=r"large\.jpg: is .*its data set says 3000x2001"):
             pose_sample(labelled, STILL, rng(1), train)
+
+
+def test_what_is_no_jpeg_but_called_so_is_learned_from(tmp_path: Path) -> None:
+    """check-data finds nothing wrong with it. Only JPEGs can be read at half their size."""
+    path = tmp_path / "large.jpg"
+    image = smooth_noise(3, (1601, 1203))
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    who = person(path, box=np.float32([200, 100, 1300, 1150]))
+    for labelled in (who, replace(who, size_wh=(1601, 1203))):
+        quick = pose_sample(labelled, STILL, rng(0), train=True)
+        exact = pose_sample(labelled, STILL, rng(0), train=False)
+        np.testing.assert_array_equal(quick["crop"], exact["crop"])

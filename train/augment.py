@@ -22,7 +22,7 @@ from realtime.skeleton import MIRROR
 from train.coco import Person
 from train.config import Config
 from train.disturb import disturb
-from train.images import NO_CACHE, ImageCache, check_size
+from train.images import NO_CACHE, ImageCache, check_size, is_jpeg
 
 Sample = dict[str, NDArray[Any]]
 Affine = NDArray[np.float64]
@@ -129,7 +129,7 @@ def source(person: Person, affine: Affine, train: bool, images: ImageCache) -> t
     another size than its labels.
     """
     scale = np.sqrt(abs(np.linalg.det(affine[:2, :2])))
-    half = bool(train and scale < 0.5 and person.image.suffix.lower() in (".jpg", ".jpeg"))
+    half = bool(train and scale < 0.5 and is_jpeg(person.image))
     if half:  # undo (p + 0.5) / 2 - 0.5
         affine = affine @ np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
     image = images.read(person.image, half)

@@ -10,18 +10,29 @@ import numpy as np
 
 from realtime.errors import InputError
 from realtime.records import Image
-from realtime.sources.image_header import image_size
+from realtime.sources.image_header import JPEG, image_size
 from train.coco_values import UNKNOWN
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_PIXELS = 64_000_000
 
 
+def is_jpeg(path: Path) -> bool:
+    """Whether a file begins as JPEGs do; False where it cannot be read, of which read_image says
+    why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(JPEG)) == JPEG
+    except OSError:
+        return False
+
+
 def read_image(path: Path, half: bool = False) -> Image:
     """BGR uint8 (H, W, 3) of an image file, upright, as the pipeline reads it.
 
-    half: of half the size, rounded up; pixel p of the whole is (p + 0.5) / 2 - 0.5 there. Raises
-    InputError where it is missing, broken, or larger than 64 megapixels.
+    half: a JPEG of half the size, rounded up (of other files OpenCV rounds down); pixel p of the
+    whole is (p + 0.5) / 2 - 0.5 there. Raises InputError where it is missing, broken, or larger
+    than 64 megapixels.
     """
     try:
         if path.stat().st_size > MAX_BYTES:

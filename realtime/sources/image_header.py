@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 Size = tuple[int, int]
 
+JPEG = b"\xff\xd8\xff"
+"""What every JPEG begins with, whatever its file is called."""
+
 
 def image_size(data: bytes) -> Size | None:
     """Width and height in stored pixels (before any orientation) of a JPEG, PNG, BMP, WebP or
@@ -93,7 +96,7 @@ def _tiff(data: bytes) -> Size | None:
 
 _READERS: tuple[tuple[bytes, Callable[[bytes], Size | None]], ...] = (
     (b"\x89PNG\r\n\x1a\n", _png),
-    (b"\xff\xd8\xff", _jpeg),
+    (JPEG, _jpeg),
     (b"BM", _bmp),
     (b"RIFF", _webp),
     (b"II*\0", _tiff),
