@@ -235,6 +235,20 @@ def test_what_cannot_be_measured_is_told_before_the_first_step(
         PoseTask(replace(pose_config(people), val=(val,)))
 
 
+@pytest.mark.parametrize("nobody", [False, True])
+def test_a_detector_is_measured_where_everybody_is_labelled(
+    nobody: bool, people: str, tmp_path: Path
+) -> None:
+    values = json.loads(Path(people).read_text())
+    values["info"] = {"complete": nobody}
+    if nobody:
+        values["annotations"] = []
+    (tmp_path / "val.json").write_text(json.dumps(values))
+    val = f"{tmp_path / 'val.json'},{Path(people).parent}"
+    with pytest.raises(UsageError, match="^--val: a detector is measured on .* everybody"):
+        DetectorTask(replace(detector_config(people), val=(val,)))
+
+
 @pytest.mark.parametrize("task", [PoseTask, DetectorTask])
 def test_a_checkpoint_does_without_the_start(task: type, people: str, tmp_path: Path) -> None:
     """Which may be gone, or another by now."""

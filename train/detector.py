@@ -19,6 +19,7 @@ from train.config import Config, flag
 from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer, PersonDetector
+from train.eval_detector import detector_numbers, find_people, measurable
 from train.finish import Runner, started
 from train.hints import Hints, open_hints
 from train.images import ImageCache
@@ -61,6 +62,8 @@ class DetectorTask:
         sets = [open_set(text) for text in config.data]
         self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
         self._val = [picture for text in config.val for picture in open_set(text).pictures]
+        if config.val:
+            measurable(self._val, None, "--val")
         self._images = ImageCache(CACHE_BYTES)
         self._hints: Hints | None = None
 
@@ -88,8 +91,6 @@ class DetectorTask:
 
     def validate(self, net: nn.Module) -> Validation:
         """The numbers of train.eval_detector.detector_numbers on all validation pictures."""
-        from train.eval_detector import detector_numbers
-
         run, wh = Runner(detector_of(net)), self.config.input_wh
         numbers = detector_numbers(run, self._val, input_wh=wh)
         best_by = "AP50_large" if "AP50_large" in numbers else "f1_large"
@@ -115,7 +116,6 @@ def _sheet(run: Run, pictures: list[Picture], input_wh: tuple[int, int]) -> Imag
     """Letterboxed pictures with the boxes found (score) and labelled (green), each over its map of
     centres."""
     from train import sheet
-    from train.eval_detector import find_people
 
     shown = spread(pictures, SHOWN)
     if not shown:

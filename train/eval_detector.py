@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engines.base import Network
 from realtime import geometry
 from realtime.detect import Detector
+from realtime.errors import UsageError
 from realtime.records import Detections, Float
 from train import coco_ap
 from train.coco import Picture
@@ -32,6 +33,23 @@ SCORES = (0.2, 0.3, 0.4, 0.5)
 """At which false people on pictures without people are counted."""
 
 Bool = NDArray[np.bool_]
+
+
+def measurable(pictures: Sequence[Picture], limit: int | None, given: str) -> list[Picture]:
+    """Those on which a detector can be measured: everybody in them is labelled.
+
+    limit: so many at most, evenly over all. given: how they were, for the message. Raises
+    UsageError where nobody is in them.
+    """
+    chosen = _whole(pictures, limit)
+    if not any(picture.people for picture in chosen):
+        text = "a detector is measured on pictures where everybody is labelled"
+        raise UsageError(f"{given}: {text}")
+    return chosen
+
+
+def _whole(pictures: Sequence[Picture], limit: int | None) -> list[Picture]:
+    return spread([picture for picture in pictures if picture.complete], limit)
 
 
 def find_people(
@@ -207,7 +225,7 @@ def detector_numbers(
     most, evenly over all. The names are those of numbers_of, for people over 32x32 pixels with
     "_large" at the end; what cannot be said is left out.
     """
-    whole = spread([picture for picture in pictures if picture.complete], limit)
+    whole = _whole(pictures, limit)
     found = find_people(Running(run, "detector", input_wh), whole)
     numbers = numbers_of(whole, found)
     large = numbers_of(whole, found, SMALL)

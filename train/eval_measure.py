@@ -132,11 +132,7 @@ def measure_detector(network: Network, data: DataSet, quick: bool, limit: int | 
 
     quick: not on darkened pictures. limit: pictures, evenly over all.
     """
-    pictures = spread([picture for picture in data.pictures if picture.complete], limit)
-    if not any(picture.people for picture in pictures):
-        raise UsageError(
-            f"--data {data.name}: a detector is measured on pictures where everybody is labelled"
-        )
+    pictures = eval_detector.measurable(data.pictures, limit, f"--data {data.name}")
     report: Json = {
         "set": data.name,
         "pictures": len(pictures),
