@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +267,21 @@ def test_a_student_learns_the_heatmaps_of_its_teacher(tmp_path: Path) -> None:
     torch.manual_seed(0)
     losses = learned(task, task.network().train(), 15, "distil")
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("how", [{}, {"teacher_weight": 0.0, "distil": 1.0}])
+def test_a_teacher_of_crops_of_another_shape_is_refused_at_the_start(
+    tmp_path: Path, how: dict[str, float]
+) -> None:
+    """It would see people squeezed. One of the same shape in another size is none."""
+    write_set(tmp_path, images=1, people=1, size_wh=(160, 120), seed=3, suffix="png")
+    config = Config(
+        "pose", data=(str(tmp_path / "people.json"),), input_wh=NET_WH,
+        teacher=str(pose_file(tmp_path / "a.onnx")), **how,
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="--teacher .*48x64, which have another shape .*64x64"):
+        PoseTask(config).network()
+    PoseTask(replace(config, input_wh=(96, 128))).network()
 
 
 def test_hints_need_a_teacher(tmp_path: Path) -> None:

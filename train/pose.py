@@ -89,6 +89,8 @@ class PoseTask:
         nn.init.normal_(pose.net.final.weight, std=0.001)
         nn.init.zeros_(pose.net.final.bias)  # type: ignore[arg-type]
         pose.freeze(self.config.freeze)
+        if self.config.teacher and (self.config.teacher_weight or self.config.distil):
+            self._asked()  # one that cannot be used is told now, not at the first step
         if not self.config.hint_weight:
             return pose
         hints = self._hinter()

@@ -11,6 +11,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from engines.base import Network
 from realtime import decode, geometry
+from realtime.errors import UsageError
 from realtime.skeleton import MIRROR
 from train.targets import STRIDE
 
@@ -26,6 +27,12 @@ class Teacher:
         from engines.load import load
 
         self._network: Network = load(path, "pose", precision="f32")
+        width, height = self._network.spec.input_wh
+        if width * input_wh[1] != height * input_wh[0]:
+            raise UsageError(
+                f"--teacher {path}: looks at crops of {width}x{height}, which have another shape "
+                f"than those of {input_wh[0]}x{input_wh[1]} (--input-wh)"
+            )
         self._student_wh = input_wh
 
     def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor]:
