@@ -109,7 +109,7 @@ def load(
     threads: of the CPU for one call. streams: see Options. Raises UsageError for values that do
     not exist, ModelError where the file, the engine or the device cannot be used.
     """
-    _check_options(engine, precision, compute, threads)
+    check_options(engine, precision, compute, threads)
     spec = model if isinstance(model, ModelSpec) else identify(model)
     if spec.task != task:
         raise ModelError(
@@ -171,7 +171,8 @@ def _why(network: Network, engine: str, notes: list[str]) -> str:
     return why
 
 
-def _check_options(engine: str, precision: str, compute: str, threads: int | None) -> None:
+def check_options(engine: str, precision: str, compute: str, threads: int | None) -> None:
+    """Raises UsageError for values of load() that do not exist."""
     if engine != "auto" and engine not in BACKENDS:
         raise UsageError(f"engine {engine!r}: choose auto, {', '.join(BACKENDS)}")
     if precision not in PRECISIONS:

@@ -49,6 +49,7 @@ from train.eval_pose import (
     true_boxes,
 )
 from train.eval_results import read_results, results_numbers
+from train.evaluate import open_model
 from train.measured import Running, spread
 
 DATA = Path(__file__).parent / "data"
@@ -823,7 +824,6 @@ def test_a_training_is_measured_like_its_file(
 
     from train.config import Config
     from train.detector_net import PersonDetector
-    from train.evaluate import open_model
     from train.pose_net import PoseNet
 
     torch.set_num_threads(1)
@@ -851,6 +851,21 @@ def test_a_training_is_measured_like_its_file(
     assert "torch, bf16, cpu" in capsys.readouterr().out
     assert main(["eval", "--pose", str(tmp_path / "detector"), "--data", str(demo)]) == 5
     assert "give it with --detector" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--engine", "foo"), ("--precision", "foo"), ("--compute", "foo"), ("--threads", "0")],
+)
+def test_wrong_options_are_told_alike_of_files_and_trainings(
+    wrong: tuple[str, str], tmp_path: Path
+) -> None:
+    told = []
+    for model in (DATA / "tiny_pose.onnx", tmp_path):
+        with pytest.raises(UsageError) as caught:
+            open_model(str(model), "pose", eval_options(*wrong))
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 def eval_options(*arguments: str) -> Any:

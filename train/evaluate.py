@@ -106,21 +106,22 @@ def open_model(text: str, task: Task, options: argparse.Namespace) -> Network:
     text may be a name as well (posestream-engines list), or auto. Raises UsageError, ModelError.
     """
     from engines.choose import named
-    from engines.load import find_default, load
+    from engines.load import check_options, find_default, load
 
     path = Path(text)
     model = named(task, path) or (find_default(task) if text == "auto" else path)
     if model is None:
         raise ModelError(f"--{task} auto: no {task} network is bundled or fetched")
+    asked = (options.engine, options.precision, options.compute, options.threads)
     if model != path or not _of_training(path):
-        asked = (options.engine, options.precision, options.compute, options.threads)
         return load(model, task, *asked)
+    check_options(*asked)
     if options.engine not in ("auto", "torch"):
         raise UsageError(f"--engine {options.engine}: weights of a training run on torch only")
     from engines.base import Options
     from train.trained_network import TrainedNetwork
 
-    return TrainedNetwork(path, task, Options(options.precision, options.compute, options.threads))
+    return TrainedNetwork(path, task, Options(*asked[1:]))
 
 
 def _of_training(path: Path) -> bool:
