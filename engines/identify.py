@@ -13,14 +13,12 @@ from engines import containers
 from engines.base import Format, Grid, Json, ModelSpec, Task
 from engines.registry import BY_SHA256, NAMES
 from realtime.errors import ModelError
+from realtime.geometry import may_be_narrow
 
 METADATA_KEY = "posestream"
 OF_TRAINING = "model.onnx"
 """The file to run in the folder of a training, see train.products."""
 MAX_BYTES = 1 << 30
-NARROW_STEP = 24
-"""What the width of a network with narrow crops is a multiple of: what is left out at each side, a
-sixth of it, must be whole cells of 4 pixels."""
 FORMATS = {"detector": ("rtmdet", "yolox", "nanodet", "centers"), "pose": ("heatmaps",)}
 
 
@@ -99,7 +97,7 @@ def _checked(given: Any) -> Json:
             spec[name] = value = tuple(value)
         if not CHECKS[name](value):
             raise ValueError(f"{name} is {str(value)[:60]!r}")
-    if spec.get("narrow") and spec["input_wh"][0] % NARROW_STEP:
+    if spec.get("narrow") and not may_be_narrow(spec["input_wh"]):
         raise ValueError(f"no narrow crops where {spec['input_wh'][0]} is the width")
     if spec["format"] not in FORMATS[spec["task"]]:
         raise ValueError(f"a {spec['task']} with format {spec['format']}")

@@ -17,6 +17,15 @@ from realtime.records import Float
 CROP_PADDING = 1.25
 """How much larger than the person box the crop is, the value the networks are trained with."""
 
+NARROW_STEP = 24
+"""What the width of crops with narrow ones is a multiple of: what is left out at each side, a sixth
+of it, must be whole cells of 4 pixels."""
+
+
+def may_be_narrow(crop_wh: tuple[int, int]) -> bool:
+    """Whether crops of crop_wh pixels have narrow ones, see NARROW_STEP."""
+    return crop_wh[0] % NARROW_STEP == 0
+
 
 def narrow_width(crop_wh: tuple[int, int]) -> int:
     """Of what is left of a crop of crop_wh pixels in a narrow one: two thirds."""

@@ -152,6 +152,17 @@ def test_training_goes_on_from_the_onnx_file(net: PoseNet, exported: Path) -> No
     torch.testing.assert_close(have, want, rtol=0, atol=0.03 * float(want.abs().max()))
 
 
+@pytest.mark.parametrize(("width", "narrow"), [(64, False), (96, True)])
+def test_in_a_width_without_narrow_crops_it_has_none(
+    width: int, narrow: bool, net: PoseNet, tmp_path: Path
+) -> None:
+    """Files that said otherwise would be refused."""
+    known = {**METADATA, "input_wh": (192, 256), "narrow": True}
+    weights = dict(net.net.state_dict())
+    source = network_of(weights, known, tmp_path, {"input_wh": (width, 64)})
+    assert source.metadata["narrow"] is narrow
+
+
 def test_a_file_that_would_differ_is_not_written(net: PoseNet, tmp_path: Path) -> None:
     """Weights of another network beside the network they are said to be of."""
     source = network_of(dict(net.net.state_dict()), METADATA, tmp_path, {})

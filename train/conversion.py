@@ -20,7 +20,7 @@ from engines.torch_nets import depth_of
 from realtime import atomic
 from realtime.decode import DEFAULT_METHOD, decode
 from realtime.errors import ModelError, UsageError
-from realtime.geometry import CROP_PADDING
+from realtime.geometry import CROP_PADDING, may_be_narrow
 from train.checkpoint import weights_bytes
 from train.pose_net import PoseNet
 from train.pose_weights import INPUT, Metadata, Weights, pose_net
@@ -45,7 +45,8 @@ class Source:
 
 
 def network_of(weights: Weights, metadata: Metadata, path: Path, given: Metadata) -> Source:
-    """The network in a file. given: what the user says of it, before what the file says.
+    """The network in a file. given: what the user says of it, before what the file says: in
+    a width that has no narrow crops, it has learned none.
 
     Raises ModelError for weights of another network, UsageError for a name that is taken.
     """
@@ -72,6 +73,7 @@ def network_of(weights: Weights, metadata: Metadata, path: Path, given: Metadata
         del known["name"]
     complete = {**standard, **known, **given}
     complete["input_wh"] = tuple(complete["input_wh"])  # a list where it was written as JSON
+    complete["narrow"] = complete["narrow"] and may_be_narrow(complete["input_wh"])
     name = complete["name"]
     if not re.fullmatch(r"[\w.+-]{1,100}", name, re.ASCII) or name in NAMES or name[0] == ".":
         taken = "is the name of a known file" if name in NAMES else "letters, digits and ._+- only"

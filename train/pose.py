@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engines.torch_nets import Widths, widths_of
 from realtime.errors import UsageError
+from realtime.geometry import may_be_narrow
 from train import finish, narrow
 from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
@@ -58,7 +59,7 @@ class PoseTask:
             raise UsageError("--hints: needs a --hint-weight")
         if config.narrow and config.hint_weight:
             raise UsageError("--narrow: not together with --hint-weight")
-        if config.narrow and config.input_wh[0] % 96:
+        if config.narrow and not may_be_narrow(config.input_wh):  # and sizes are multiples of 32
             raise UsageError("--narrow: needs an --input-wh whose width is a multiple of 96")
         self.config = config
         sets = [open_set(text).with_joints(LEAST_JOINTS) for text in config.data]
