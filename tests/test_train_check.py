@@ -107,6 +107,26 @@ def test_an_unlabelled_joint_may_lie_anywhere(tmp_path: Path) -> None:
     assert found(write(tmp_path, values)) == []
 
 
+@pytest.mark.parametrize("values", [None, []])
+def test_no_keypoints_are_no_problem(tmp_path: Path, values: object) -> None:
+    file = content(2)
+    file["annotations"][1].update(keypoints=values, num_keypoints=0)
+    written = write(tmp_path, file)
+    assert found(written) == []
+    assert [person.labelled for person in coco.open_set(str(written)).people] == [17, 0]
+
+
+@pytest.mark.parametrize("values", [0, "", False])
+def test_what_only_looks_like_no_keypoints_is_refused(tmp_path: Path, values: object) -> None:
+    file = content(2)
+    file["annotations"][1].update(keypoints=values, num_keypoints=0)
+    written = write(tmp_path, file)
+    (line,) = found(written)
+    assert "annotation 11: keypoints are no numbers instead of 51" in line
+    with pytest.raises(InputError, match="annotation 11: keypoints are no numbers"):
+        coco.open_set(str(written))
+
+
 def test_rounding_at_the_border_is_no_problem(tmp_path: Path) -> None:
     values = content(1)
     values["annotations"][0]["bbox"] = [-0.4, 0, 64.9, 48.3]

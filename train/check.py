@@ -21,6 +21,7 @@ from train.coco_values import (
     is_number,
     joints_problem,
     name_problem,
+    no_joints,
     short,
     size_problem,
 )
@@ -211,8 +212,9 @@ def _box(box: Any, size: tuple[int, int] | None) -> Iterator[str]:
 
 
 def _joints(entry: dict[str, Any], size: tuple[int, int] | None, layout: Layout) -> Iterator[str]:
-    values, stated = entry.get("keypoints"), entry.get("num_keypoints")
-    if values is None:
+    values: Any = entry.get("keypoints")
+    stated = entry.get("num_keypoints")
+    if no_joints(values):
         if stated:
             yield f"num_keypoints is {short(stated)} and there are no keypoints"
         return

@@ -34,6 +34,7 @@ from train.coco_values import (
     is_number,
     joints_problem,
     name_problem,
+    no_joints,
     short,
     size_problem,
 )
@@ -308,7 +309,7 @@ def _box(number: int, entry: dict[str, Any]) -> list[float]:
 
 def _joints(number: int, entry: dict[str, Any], layout: Layout) -> list[float]:
     """x, y, v of the 17 joints, one after the other."""
-    if not entry.get("keypoints"):
+    if no_joints(entry.get("keypoints")):
         return [0.0] * (3 * JOINT_COUNT)
     problem = joints_problem(entry["keypoints"], layout.count)
     if problem:

@@ -64,6 +64,12 @@ def box_problem(box: object) -> str | None:
     return None
 
 
+def no_joints(values: object) -> bool:
+    """Whether the keypoints of a person say that there are none: a box alone, as some tools write
+    it."""
+    return values is None or values == []
+
+
 def joints_problem(values: object, count: int = JOINT_COUNT) -> str | None:
     """What makes count keypoints unusable: not three finite numbers each, or a v that is not 0, 1
     or 2."""
