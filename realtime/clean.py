@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from realtime.command import Parser, exit_code, program
 from realtime.errors import InputError, UsageError
 from realtime.follow import Sought
 from realtime.formats.registry import About, load, open_data
-from realtime.formats.rows import LoadedFrame
+from realtime.formats.rows import LoadedFrame, missing_after
 from realtime.formats.target import Target, named, parse_target
 from realtime.offline import Cleaning, clean
 from realtime.records import Frame, PosedFrame
@@ -113,14 +112,11 @@ def _undone(frames: Sequence[LoadedFrame], how: Cleaning) -> list[str]:
     ids = np.concatenate([np.zeros(0, np.int64), *(frame.poses.ids for frame in frames)])
     if len(ids) and ids.max() < 0:
         return ["nobody has an id, as in independent images: nothing was cleaned"]
-    missing = [
-        after.frame - before.frame - 1
-        for before, after in pairwise(frames)
-        if after.time - before.time <= how.fill
-    ]
-    if any(missing):
+    near = np.diff([frame.time for frame in frames]) <= how.fill
+    missing = int(missing_after([frame.frame for frame in frames])[near].sum())
+    if missing:
         return [
-            f"{sum(missing)} frames that could be filled are not in the file and stay out (dropped"
+            f"{missing} frames that could be filled are not in the file and stay out (dropped"
             " ones; in CSV and COCO those without people: clean JSON Lines, JSON or NPZ instead)"
         ]
     return []

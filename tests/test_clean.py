@@ -306,3 +306,15 @@ def test_what_cleaning_cannot_do_is_said(
     write(to, [posed(n, float(n), one(1.0, -1)) for n in range(3)])
     assert main([str(to.path), *out, "1"]) == 0
     assert "nobody has an id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("numbers", "said"), [((0, 2, 4, 6), ""), ((0, 2, 4, 10), "2 frames")])
+def test_what_a_run_passed_over_is_not_missing(
+    numbers: tuple[int, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --stride 2; frames that were dropped are missing there as well."""
+    to = target(tmp_path, "jsonl")
+    write(to, [posed(n, n / RATE, one(1.0)) for n in numbers])
+    assert main([str(to.path), "--out", str(tmp_path / "o.csv"), "--fill", "1"]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith(f"posestream: note: {said}") if said else not told

@@ -124,7 +124,7 @@ def test_a_real_run_in_any_format(run: Path, suffix: str) -> None:
     ):  # fmt: skip
         assert title in page.text, title
     if suffix == ".jsonl":
-        assert "frames90" in page.text and "fps of the source30" in page.text
+        assert "frames90" in page.text and "frames a second in the file30" in page.text
 
 
 def test_the_report_is_found_given_or_missing(tmp_path: Path) -> None:

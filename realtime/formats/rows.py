@@ -31,6 +31,14 @@ class LoadedFrame(NamedTuple):
     file: str = ""
 
 
+def missing_after(frames: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many frames (T - 1,) are missing between each of these numbers (T,) and the next, by
+    their usual distance: what a run with --stride passes over is not missing."""
+    jumps = np.diff(np.asarray(frames, np.float64))
+    usual = np.quantile(jumps, 0.5, method="lower") if len(jumps) else 1.0
+    return np.maximum(jumps // max(usual, 1.0) - 1, 0).astype(np.int64)
+
+
 def finite(poses: Poses) -> Poses:
     """The people whose numbers are all finite; the others are not written."""
     parts = (poses.joints_xy, poses.joint_scores, poses.boxes_xyxy, poses.scores)

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from realtime.formats.rows import missing_after
 from realtime.report import charts
 from realtime.report.recording import Recording
 from realtime.report.runfile import RunFile
@@ -24,7 +25,7 @@ def figures(recording: Recording, run: RunFile | None) -> list[tuple[str, str]]:
     result = [
         ("frames", f"{len(recording.x):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")),
         ("length", charts.moment(seconds, 0.1 if seconds < 60 else 1) if rate else "not known"),
-        ("fps of the source", f"{rate:.4g}" if rate else "not known"),
+        ("frames a second in the file", f"{rate:.4g}" if rate else "not known"),
         ("people (ids)", str(people) if people or not len(recording.everybody) else "no ids"),
         ("most at once", str(recording.counts.max(initial=0))),
     ]
@@ -96,9 +97,7 @@ def _about_ids(recording: Recording) -> list[str]:
 def _about_frames(recording: Recording) -> list[str]:
     if len(recording.frames) < 3:
         return []
-    jumps = np.diff(recording.frames)
-    stride = max(1, int(np.median(jumps)))
-    missing = int(np.maximum(jumps // stride - 1, 0).sum())
+    missing = int(missing_after(recording.frames).sum())
     lines = []
     if missing:
         place = int(np.argmax(np.diff(recording.x)))
