@@ -321,6 +321,24 @@ def test_other_options_are_refused_by_name(tmp_path: Path) -> None:
         _run(toy.SpotTask(toy.config(epochs=1), count=24), tmp_path)
 
 
+def test_where_a_run_was_stopped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also while the model file is written, when no epoch is left."""
+    caplog.set_level("INFO")
+
+    class Late(toy.SpotTask):
+        def write(self, net: Any, path: str, trained: str) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            super().write(net, path, trained)
+
+    config = toy.config(epochs=2)
+    assert _run(StopsItself(config, at_loss=STEPS + 1), tmp_path) == 0
+    assert "stopped (SIGTERM) in epoch 2 of 2; run it again" in caplog.text
+    assert _run(Late(config), tmp_path) == 0
+    assert "stopped (SIGTERM) after the last epoch; run it again" in caplog.text
+    assert _run(toy.SpotTask(config), tmp_path) == 0
+    assert "; after the last epoch, step 0" in caplog.text and (tmp_path / "model.onnx").exists()
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     config = toy.config(epochs=1)
     assert _run(toy.SpotTask(config), tmp_path) == 0

@@ -143,10 +143,8 @@ class Trainer:
         except (NotFinite, RuntimeError) as error:
             log.warning("this moment cannot be saved: %s", str(error).splitlines()[0])
         else:
-            log.info(
-                "another process is gone; saved in epoch %d of %d; run it again to go on",
-                self._at.epoch + 1, self._config.epochs,
-            )  # fmt: skip
+            told = "another process is gone; saved %s; run it again to go on"
+            log.info(told, self._moment)
 
     def close(self) -> None:
         """End the processes that make samples, and what writes curves."""
@@ -169,6 +167,12 @@ class Trainer:
     def _step(self) -> int:
         """Steps done."""
         return self._at.epoch * self._batches.count + self._at.position
+
+    @property
+    def _moment(self) -> str:
+        """Where the run is, for people. After the last epoch model.onnx is still to be written."""
+        epoch, epochs = self._at.epoch + 1, self._config.epochs
+        return f"in epoch {epoch} of {epochs}" if epoch <= epochs else "after the last epoch"
 
     def _learn(self) -> None:
         """The rest of an epoch. Raises Stopped between two steps."""
@@ -290,10 +294,7 @@ class Trainer:
         """Save and say so, after Stopped; the exit code."""
         self._progress.pause()
         self._save()
-        log.info(
-            "stopped (%s) in epoch %d of %d; run it again to go on",
-            self._stop.reason, self._at.epoch + 1, self._config.epochs,
-        )  # fmt: skip
+        log.info("stopped (%s) %s; run it again to go on", self._stop.reason, self._moment)
         return self._stop.exit_code
 
     def _explain(self, error: NotFinite) -> StageError:
@@ -328,7 +329,7 @@ class Trainer:
             "%s: %.1f M weights, %s on %s, %d samples, %d steps of %d an epoch%s",
             self._config.task, self._learner.weights / 1e6, precision, self._team.device,
             len(self._task), self._batches.count, self._batches.size,
-            f"; epoch {self._at.epoch + 1}, step {self._at.position}" if self._step else "",
+            f"; {self._moment}, step {self._at.position}" if self._step else "",
         )  # fmt: skip
 
 
