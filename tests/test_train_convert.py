@@ -311,6 +311,22 @@ def test_start_from_any_file(net: PoseNet, run: Path, exported: Path) -> None:
         )
 
 
+def test_options_beside_weights_count_in_a_checkpoint_alone(tmp_path: Path) -> None:
+    """Other programs call theirs config.json as well."""
+    path, config = tmp_path / "weights.safetensors", tmp_path / "config.json"
+    path.write_bytes(weights_bytes({"a": torch.zeros(2)}))
+    config.write_text('{"hidden_size": 1}')
+    assert load_weights(path)[1] == {}
+    (tmp_path / "manifest.json").write_text("{}")
+    for wrong in (b'{"hidden_size": 1}', b'{"task": "pose", "rate": -1}', b"[1]", b"\xff", b"{"):
+        config.write_bytes(wrong)
+        with pytest.raises(ModelError, match=r"weights\.safetensors: the options of its training"):
+            load_weights(path)
+    config.write_text(Config("pose", input_wh=(96, 128), narrow=0.5).to_json())
+    known = load_weights(path)[1]
+    assert (known["input_wh"], known["narrow"], known["trained"]) == ((96, 128), True, "")
+
+
 def test_start_with_another_last_layer_says_so(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     fresh = PoseNet()
     fresh.net.final = nn.Conv2d(256, 5, 1)

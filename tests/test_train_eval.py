@@ -832,8 +832,8 @@ def test_a_training_is_measured_like_its_file(
     for task, net, input_wh in cases:
         folder = tmp_path / task
         folder.mkdir()
-        save_file(net.state_dict(), folder / "best.safetensors")
-        (folder / "config.json").write_text(Config(task, input_wh=input_wh).to_json())
+        about = {"config": Config(task, input_wh=input_wh).to_json()}
+        save_file(net.state_dict(), folder / "best.safetensors", about)
         batch = np.random.default_rng(0).integers(0, 256, (3, *input_wh[::-1], 3), np.uint8)
         with torch.inference_mode():
             wanted = net.eval()(torch.from_numpy(batch))

@@ -127,7 +127,7 @@ class Config:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Config:
+    def from_json(cls, text: str | bytes) -> Config:
         """The record written by to_json. Raises UsageError for an unknown or wrong option."""
         return cls.from_dict(json.loads(text))
 

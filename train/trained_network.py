@@ -74,7 +74,7 @@ def _spec(path: Path, task: str, known: dict[str, Any]) -> ModelSpec:
     names = {field.name for field in fields(ModelSpec)}
     given = {name: value for name, value in known.items() if name in names}
     if "input_wh" not in given:
-        raise ModelError(f"model {path}: does not say its input size; is its config.json missing?")
+        raise ModelError(f"model {path}: does not say its input size; give its training")
     style = "heatmaps" if task == "pose" else "centers"
     given |= {"task": task, "format": style, "path": path, "sha256": ""}
     given["input_wh"] = tuple(given["input_wh"])

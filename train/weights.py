@@ -12,7 +12,8 @@ from torch import nn
 from engines.identify import METADATA_KEY, describe, read
 from engines.registry import BY_SHA256
 from engines.torch_nets import WIDTHS, Widths, depth_of, widths_of
-from realtime.errors import ModelError
+from realtime.errors import ModelError, UsageError
+from train.checkpoint import MANIFEST
 from train.config import Config
 from train.pose_weights import (
     COUNTER,
@@ -61,7 +62,8 @@ def load_weights(path: Path, whole: bool = False) -> tuple[Weights, Metadata]:
 
 
 def read_safetensors(path: Path) -> tuple[Weights, Metadata]:
-    """See load_weights. In the folder of a training its config.json describes the file."""
+    """See load_weights. The config.json of a checkpoint describes its files; one beside other files
+    may be of any program."""
     import safetensors.torch
 
     from engines import containers
@@ -165,11 +167,12 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _describe(path: Path, data: bytes, given: dict[str, str]) -> Metadata:
-    """From the file itself, the registry, or the training's config beside it."""
+    """From the file itself, the registry, or the options of the checkpoint that it is part of."""
     found: Metadata = {}
     config = path.parent / "config.json"
-    if "config" in given or config.is_file():
-        found = _of_config(path, given.get("config") or config.read_text(encoding="utf-8"))
+    in_checkpoint = config.is_file() and (path.parent / MANIFEST).is_file()
+    if "config" in given or in_checkpoint:
+        found = _of_config(path, given.get("config") or config.read_bytes())
         found["trained"] = f"epoch {given['epoch']}" if "epoch" in given else ""
     if METADATA_KEY in given or hashlib.sha256(data).hexdigest() in BY_SHA256:
         found |= of_spec(describe(path, data))
@@ -177,10 +180,10 @@ def _describe(path: Path, data: bytes, given: dict[str, str]) -> Metadata:
     return found
 
 
-def _of_config(path: Path, text: str) -> Metadata:
+def _of_config(path: Path, text: str | bytes) -> Metadata:
     try:
         config = Config.from_json(text)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"model {path}: its config.json is damaged") from error
+    except (ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
+        raise ModelError(f"model {path}: the options of its training: {error}") from error
     names = "task", "input_wh", "sigma", "padding"
     return {**{name: getattr(config, name) for name in names}, "narrow": config.narrow > 0}
