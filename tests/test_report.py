@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from browser import chromium, find_chromium
 from commandline import demo
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from realtime.clean import main as clean_main
@@ -266,6 +266,7 @@ KEYS = (
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(KEYS, JSON)))
+@example(dict.fromkeys(KEYS, 10**400))
 def test_any_report_can_be_read(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps(value))

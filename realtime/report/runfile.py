@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +139,7 @@ def _text(value: Any) -> str:
 def _number(value: Any) -> float | None:
     """A number that can be drawn, 0 to 1e12; None for anything else."""
     fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if fits and math.isfinite(value) and 0 <= value < 1e12 else None
+    return float(value) if fits and 0 <= value < 1e12 else None  # false for nan as well
 
 
 def _whole(value: Any) -> int:
