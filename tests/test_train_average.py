@@ -12,12 +12,14 @@ pytest.importorskip("safetensors", reason="training needs safetensors (posestrea
 pytest.importorskip("onnx", reason="model files need onnx (posestream[train])")
 
 from pose_files import crops, unsettle  # noqa: E402
+from safetensors import safe_open  # noqa: E402
 
 from engines.base import ModelSpec  # noqa: E402
 from engines.identify import identify  # noqa: E402
 from engines.load import load  # noqa: E402
 from engines.registry import IMAGENET_MEAN  # noqa: E402
 from tests.networks import resnet_file  # noqa: E402
+from train import written  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.average import mean_weights  # noqa: E402
 from train.checkpoint import weights_bytes  # noqa: E402
@@ -77,6 +79,18 @@ def test_a_network_is_its_own_mean_also_as_onnx(networks: Networks, tmp_path: Pa
         expected = net.eval()(pixels)
     found = torch.from_numpy(load(out, "pose", precision="f32")(pixels.numpy())[0])
     torch.testing.assert_close(found, expected, atol=2e-3 * float(expected.abs().max()), rtol=0)
+
+
+def test_what_is_written_says_how_deep_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    with torch.device("meta"):
+        deep, plain = PoseNet(34).net.state_dict(), DetectorTrainer().state_dict()
+    for task, names, depth in (("pose", deep, 34), ("detector", plain, 18)):
+        weights = {name: torch.zeros(1) for name in names}
+        about = written.described({"task": task, "input_wh": WH}, path)
+        written.write(weights, about, path, "never")
+        with safe_open(path, "pt") as file:
+            assert Config.from_json(file.metadata()["config"]).depth == depth
 
 
 def test_another_normalisation_is_brought_into_the_weights(tmp_path: Path) -> None:

@@ -57,13 +57,15 @@ def described(known: Metadata, source: Path) -> Metadata:
 
 def write(weights: Weights, about: Metadata, path: Path, trained: str) -> None:
     """The file; as ONNX without what is only there to learn. Raises ModelError, OutputError."""
+    from engines.torch_nets import depth_of
     from realtime import atomic
     from train import checkpoint, finish
     from train.config import Config
     from train.pose_weights import ONLY_TO_LEARN
     from train.trained_network import network_of
 
-    config = Config(**about)
+    depth = depth_of(weights)  # which a detector has not
+    config = Config(**about) if depth is None else Config(**about, depth=depth)
     if path.suffix.lower() == ".safetensors":
         data = checkpoint.weights_bytes(weights, {"config": config.to_json()})
         atomic.replace(path, data)
