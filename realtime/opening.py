@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -38,7 +37,7 @@ from realtime.sinks.window import display_available
 from realtime.smooth import Where
 from realtime.sources.base import Source, SourceInfo
 from realtime.sources.camera import CameraMode, open_camera
-from realtime.sources.container import is_regular
+from realtime.sources.container import STANDARD_INPUT, is_regular
 from realtime.sources.demo import open_demo
 from realtime.sources.file import open_file
 from realtime.sources.images import is_image, open_images
@@ -50,7 +49,6 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
 
 logger = logging.getLogger(__name__)
 
-STANDARD_INPUT = None if os.name == "nt" else "/dev/stdin"
 KEEP = "--output and --json keep what is found"
 
 

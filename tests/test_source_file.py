@@ -9,6 +9,7 @@ import os
 import random
 import threading
 import time
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ from realtime.masking import mask_credentials
 from realtime.records import Frame
 from realtime.sources import seek
 from realtime.sources.base import Source, Span
-from realtime.sources.container import shown, video_stream
-from realtime.sources.cut import is_cut
+from realtime.sources.container import HEAD, STANDARD_INPUT, shown, video_stream
+from realtime.sources.cut import has_index_last, is_cut
 from realtime.sources.decode_video import FrameClock, decoded, mended, upright
 from realtime.sources.file import open_file
 from realtime.status import SourceStatus
@@ -685,6 +686,41 @@ def test_fifo(tmp_path: Path) -> None:
     writer.join(2)
     assert numbers(frames) == list(range(20)) and {f.aspect for f in frames} == {2.0}
     assert source.info.rate == 30.0
+
+
+@needs_fifo
+@pytest.mark.parametrize(("front", "says"), [(False, "its index is at the end"), (True, "damaged")])
+def test_why_no_frame_comes_out_of_a_pipe(tmp_path: Path, front: bool, says: str) -> None:
+    """The index at the end, where it cannot be gone back from; in front of nothing that decodes."""
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    made = media.video(
+        tmp_path / "a.mp4",
+        30,
+        (160, 120),
+        picture=lambda *_: noise,
+        options={"qp": "5", "g": "1"},
+        container_options={"movflags": "faststart"} if front else {},
+    ).read_bytes()
+    assert len(made) > 8 * HEAD and has_index_last(made[:HEAD]) is not front
+    sent = made[: made.index(b"mdat") + 4] if front else made
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    source = open_file(path, Span())
+
+    def write() -> None:
+        with suppress(BrokenPipeError):
+            path.write_bytes(sent)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(InputError, match=f"^{path}: .*{says}"):
+        list(source.frames())
+    writer.join(2)
+    assert source.status.notes == []
+
+
+def test_standard_input_is_told_as_it_was_asked_for() -> None:
+    assert STANDARD_INPUT is None or shown(Path(STANDARD_INPUT)) == shown("-") == "-"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ STREAMS = {
 
 OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **STREAMS, **LIMITS}
 
+STANDARD_INPUT = None if os.name == "nt" else "/dev/stdin"
+
+HEAD = 4096
+"""Bytes of the beginning of a pipe that are kept, at least."""
+
 NO_PICTURES = "holds no pictures, its recorder wrote none; record it again or give another file"
 
 _PLAYLIST = re.compile(
@@ -50,7 +55,10 @@ _PLAYLIST = re.compile(
 
 
 def shown(path: Path | str) -> str:
-    """A path for messages and records: on one line and valid UTF-8, whatever it holds."""
+    """A path for messages and records: on one line and valid UTF-8, whatever it holds; standard
+    input as it is asked for."""
+    if str(path) == STANDARD_INPUT:
+        return "-"
     odd = ("Cc", "Cs", "Zl", "Zp")  # control characters, undecodable bytes, line separators
     return "".join("?" if unicodedata.category(c) in odd else c for c in str(path))
 
@@ -107,12 +115,14 @@ def open_container(path: Path) -> av.container.InputContainer:
 
 
 @contextmanager
-def open_pipe(path: Path, stopped: Callable[[], bool]) -> Iterator[av.container.InputContainer]:
-    """A FIFO or a device, read in order. Waits for its writer until stopped(). Raises
-    InputError."""
+def open_pipe(
+    path: Path, stopped: Callable[[], bool], head: bytearray
+) -> Iterator[av.container.InputContainer]:
+    """A FIFO or a device, read in order; head gets its first bytes. Waits for its writer until
+    stopped(). Raises InputError."""
     with ExitStack() as stack:
         try:
-            pipe = stack.enter_context(closing(Pipe(path, stopped)))
+            pipe = stack.enter_context(closing(Pipe(path, stopped, head)))
             container = av.open(pipe, "r", options=OPTIONS, **TOLERANT)
         except (*DAMAGE, OSError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -127,19 +137,22 @@ class Pipe:
     FFmpeg itself would wait for ever for the writer and ignore its own timeouts.
     """
 
-    def __init__(self, path: Path, stopped: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, stopped: Callable[[], bool], head: bytearray) -> None:
         """Raises OSError when it cannot be opened; does not wait for a writer."""
         self.name = str(path)
-        self._stopped = stopped
+        self._stopped, self._head = stopped, head
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
 
     def read(self, size: int) -> bytes:
         while not self._stopped():
             if select.select([self._fd], [], [], 0.1)[0]:
                 try:
-                    return os.read(self._fd, size)
+                    data = os.read(self._fd, size)
                 except BlockingIOError:
                     continue
+                if len(self._head) < HEAD:
+                    self._head += data
+                return data
         return b""
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,22 +26,31 @@ def is_cut(path: Path) -> bool:
 def boxes(path: Path) -> list[tuple[bytes, int, int]]:
     """Type, position and declared length of the outermost boxes of an mp4 or mov file (ISO/IEC
     14496-12, 4.2); what is not such a file gives none."""
-    found: list[tuple[bytes, int, int]] = []
-    size = path.stat().st_size
     with path.open("rb") as file:
-        start = 0
-        while start + 8 <= size and len(found) < 100_000:
-            file.seek(start)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            elif length == 0:
-                length = size - start
-            if length < 8 or not kind.isalnum():
-                break
-            found.append((kind, start, length))
-            start += length
+        return _boxes(file, path.stat().st_size)
+
+
+def has_index_last(head: bytes) -> bool:
+    """Whether an mp4 or mov file that begins with these bytes has its pictures before its index."""
+    kinds = (kind for kind, _, _ in _boxes(BytesIO(head), len(head)))
+    return next((kind for kind in kinds if kind in (b"moov", b"mdat")), b"") == b"mdat"
+
+
+def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int, int]]:
+    found: list[tuple[bytes, int, int]] = []
+    start = 0
+    while start + 8 <= size and len(found) < 100_000:
+        file.seek(start)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        elif length == 0:
+            length = size - start
+        if length < 8 or not kind.isalnum():
+            break
+        found.append((kind, start, length))
+        start += length
     return found
 
 

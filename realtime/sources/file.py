@@ -26,7 +26,7 @@ from realtime.sources.container import (
     shown,
     video_stream,
 )
-from realtime.sources.cut import is_cut
+from realtime.sources.cut import has_index_last, is_cut
 from realtime.sources.decode_fast import FRAME_THREADED, FastDecoder
 from realtime.sources.decode_video import (
     Decoder,
@@ -48,6 +48,10 @@ ALIKE = 1e-6
 """Seconds by which a time that was computed may miss that of a frame and still mean it."""
 
 NO_FRAME = "no frame of it can be decoded: it is damaged, or its pictures exceed 64 megapixels"
+INDEX_LAST = (
+    "its index is at the end, from where a pipe cannot go back to the pictures; give the file"
+    " itself, or one made by ffmpeg -i FILE -c copy -movflags +faststart OUT.mp4"
+)
 
 
 def open_file(path: Path, span: Span) -> Source:
@@ -90,6 +94,7 @@ class FileSource:
         self.info = info
         self._path = path
         self._regular = self.can_seek = is_regular(path)
+        self._head = bytearray()  # the first bytes of a pipe
         self.status = SourceStatus(NEVER if self._regular else STALL_AFTER)
         self._part = _Part()
         self._first: int | None = None  # number of the first frame of the span, once it is known
@@ -235,6 +240,8 @@ class FileSource:
                     yield frame
             except av.error.FFmpegError:
                 early = True
+            if not count and not self.status.bad_packets and has_index_last(bytes(self._head)):
+                raise InputError(f"{shown(self._path)}: {INDEX_LAST}")
             if entry is None or count > entry.index:
                 self._note_damage(count, total_frames(container, stream, self.info.rate), early)
 
@@ -243,7 +250,7 @@ class FileSource:
         if self._regular:
             return open_container(self._path)
         self.status.connecting("waiting for a writer")
-        return open_pipe(self._path, self._closed.is_set)
+        return open_pipe(self._path, self._closed.is_set, self._head)
 
     def _decoder(self, container: Any, stream: Any, stack: ExitStack) -> Decoder:
         """Several threads where damage can be repaired by decoding once more (decode_fast)."""
