@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.cli import parse
 from realtime.errors import InputError, OutputError, UsageError
 from realtime.formats.documents import coco_id
 from realtime.formats.openpose import BODY_25, to_body_25
 from realtime.formats.registry import About, _form, load, open_data
 from realtime.formats.rows import LoadedFrame
-from realtime.formats.target import FORMATS, Target, parse_target
+from realtime.formats.target import FORMATS, Target, named, parse_target
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.sinks.base import Sink
 from realtime.skeleton import JOINTS
@@ -403,6 +405,29 @@ def test_what_is_no_target_lists_the_formats(text: str) -> None:
     with pytest.raises(UsageError, match=r"--data .*\.jsonl, .*\.trc, .*coco:FILE") as caught:
         parse_target(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("csvwide:x.csv", "unknown format csvwide; did you mean csv-wide?"),
+        ("Jsnol:x.jsonl", "unknown format Jsnol; did you mean jsonl?"),
+        ("XLSX:y.csv", "unknown format XLSX; expected a name ending in .jsonl, "),
+    ],
+)
+def test_a_mistyped_format_makes_no_file_of_that_name(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=f"^--out {re.escape(f'{text}: {told}')}"):
+        parse_target(text, "--out")
+    with pytest.raises(UsageError, match=f"^--data {re.escape(f'{text}: {told}')}"):
+        parse(["--format", "csv", "--data", text])
+
+
+def test_a_colon_in_a_name_is_no_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "monday:walk.csv").touch()
+    for name in ("monday:walk.csv", "./tuesday:walk.csv", "walk_12:30.csv", "C:walk.csv"):
+        assert parse_target(name) == Target("csv", Path(name))
+        assert named(name) == Path(name)
 
 
 # Reading what others made

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from realtime.errors import UsageError
+from realtime.hints import near
 
 Format = Literal["jsonl", "json", "csv", "csv-wide", "npz", "mat", "coco", "openpose", "trc"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -36,6 +39,7 @@ def parse_target(text: str, option: str = "--data") -> Target:
     name, rest = divided(text)
     path = Path(rest)
     if not name:
+        _check_no_format(text, option)
         folder = text.endswith(("/", "\\")) or _is_folder(path)
         name = "openpose" if folder else SUFFIXES.get(path.suffix.lower(), "")
     if not name or not path.name.strip():
@@ -44,8 +48,12 @@ def parse_target(text: str, option: str = "--data") -> Target:
 
 
 def with_format(text: str, format_: str) -> str:
-    """The same target with this format where the text names none before a colon."""
-    return text if divided(text)[0] else f"{format_}:{text}"
+    """The same target with this format where the text names none before a colon. Raises
+    UsageError."""
+    if divided(text)[0]:
+        return text
+    _check_no_format(text, "--data")
+    return f"{format_}:{text}"
 
 
 def named(text: str) -> Path:
@@ -57,6 +65,16 @@ def divided(text: str) -> tuple[str, str]:
     """The format before the colon, "" where there is none, and the rest."""
     name, colon, rest = text.partition(":")
     return (name, rest) if colon and name.lower() in FORMATS else ("", text)
+
+
+def _check_no_format(text: str, option: str) -> None:
+    """Raise UsageError for a word before a colon, which was meant as a format, unless there is a
+    file of that whole name. A single letter is a drive of Windows."""
+    word = re.match("([A-Za-z][A-Za-z_-]+):", text)
+    if word and not os.path.lexists(text):
+        found = near(word[1], FORMATS)
+        meant = f"did you mean {found}?" if found else ALLOWED
+        raise UsageError(f"{option} {text}: unknown format {word[1]}; {meant}")
 
 
 def _is_folder(path: Path) -> bool:
