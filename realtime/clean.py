@@ -71,11 +71,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f"--slow-motion {args.slow_motion:g}: expected 0.01 to 1000")
     if args.height is not None and not 0.3 <= args.height <= 3:
         raise UsageError(f"--height {args.height:g}: expected metres, 0.3 to 3")
-    for name in ("fill", "butterworth", "least_score"):
+    if not 0 <= args.least_score <= 1:
+        raise UsageError(f"--least-score {args.least_score}: expected 0 to 1")
+    for name in ("fill", "butterworth"):
         if not 0 <= getattr(args, name) < float("inf"):
-            raise UsageError(
-                f"--{name.replace('_', '-')} {getattr(args, name)}: expected 0 or more"
-            )
+            raise UsageError(f"--{name} {getattr(args, name)}: expected 0 or more")
     return args
 
 

@@ -218,6 +218,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ([str(start.path), "--out", "a.xml"], 2, "--out a.xml: expected a name ending in"),
         ([str(start.path), "--out", "a.csv", "--median", "4"], 2, "odd"),
         ([str(start.path), "--out", "a.csv", "--fill", "-1"], 2, "0 or more"),
+        ([str(start.path), "--out", "a.csv", "--least-score", "30"], 2, "expected 0 to 1"),
+        ([str(start.path), "--out", "a.csv", "--least-score", "nan"], 2, "expected 0 to 1"),
         ([str(start.path), "--out", "a.csv", "--height", "1.8"], 2, "is for TRC"),
         ([str(start.path), "--out", "a.trc", "--height", "180"], 2, "expected metres"),
         ([str(tmp_path / "none.csv"), "--out", "a.csv"], 3, "No such file"),
