@@ -94,7 +94,8 @@ def _run(args: argparse.Namespace) -> None:
         sought = Sought(args.id)
         for frame in frames:
             sought.look(frame.poses.ids)
-        notes += [sought.note] if sought.note else []
+        if sought.note:  # an empty file would take the place of a good one
+            raise InputError(f"{args.input}: {sought.note}; give another --id, or none")
         frames = [f._replace(poses=f.poses[f.poses.ids == args.id]) for f in frames]
     how = Cleaning(args.fix_swaps, args.median, args.fill, args.butterworth, args.least_score)
     if how != Cleaning(least_score=how.least_score):

@@ -209,9 +209,11 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert np.std([x for x in places(load(out)) if x]) < 3
     assert out.read_text().splitlines()[0].endswith(",angle")
     assert capsys.readouterr().err == ""
-    assert main([str(start.path), "--out", str(tmp_path / "7.jsonl"), "--id", "77"]) == 0
-    told = capsys.readouterr().err
-    assert told == "posestream: note: id 77 was never seen; ids were 1\n"
+    before = out.read_bytes()
+    assert main([str(start.path), *options[:-1], "77", "--overwrite"]) == 3
+    (told,) = capsys.readouterr().err.splitlines()
+    assert f"{start.path}: id 77 was never seen; ids were 1; give another --id, or none" in told
+    assert out.read_bytes() == before and sorted(tmp_path.iterdir()) == [start.path, out]
     for words, code, says in (
         ([str(start.path), "--out", str(out)], 4, "use --overwrite"),
         ([str(start.path), "--out", str(start.path)], 2, "this is the input"),
