@@ -30,7 +30,7 @@ from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import Format
 from realtime.ledger import Ledger
 from realtime.loop import STOP_LIMIT
-from realtime.opening import load_networks, open_source, pipeline_options
+from realtime.opening import load_networks, open_source, pipeline_options, say_what_is_idle
 from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame
 from realtime.run_report import write_report
@@ -110,6 +110,7 @@ class _Parts:
         with ExitStack() as opened:
             self.source = open_source(settings)
             opened.callback(self.source.close)
+            say_what_is_idle(settings, [self.source.info])
             detector, pose = load_networks(settings, self.source.info)
             opened.pop_all()
         self.strict = settings.strict

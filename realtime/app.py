@@ -12,7 +12,7 @@ from typing import Any
 from realtime.console import complain
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.job import Job, open_job
-from realtime.opening import say_what_is_kept
+from realtime.opening import say_what_is_idle, say_what_is_kept
 from realtime.run_report import summary, write_report
 from realtime.screen import LOST, say_lost
 from realtime.settings import Settings
@@ -62,6 +62,7 @@ def _perform(
         stop.rescue = cleanup.close
         job = open_job(settings, stop, cleanup)
         say_what_is_kept(settings)
+        say_what_is_idle(settings, [job.source.info])
         if told:
             told.follow(job.source, job.ledger, job.lost)
         if job.screen:

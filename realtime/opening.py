@@ -26,7 +26,7 @@ from realtime.formats.target import parse_target
 from realtime.halving import Halving
 from realtime.inputs import check_no_input
 from realtime.pipeline import STREAMS, Options
-from realtime.settings import Settings
+from realtime.settings import MEANT_FOR, Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_writable
@@ -35,7 +35,7 @@ from realtime.sinks.record import Recorder
 from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import display_available
 from realtime.smooth import Where
-from realtime.sources.base import Source, SourceInfo
+from realtime.sources.base import Kind, Source, SourceInfo
 from realtime.sources.camera import CameraMode, open_camera
 from realtime.sources.container import STANDARD_INPUT, is_regular
 from realtime.sources.demo import open_demo
@@ -49,6 +49,10 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
 
 logger = logging.getLogger(__name__)
 
+KINDS: dict[Kind, str] = {
+    "camera": "a camera", "file": "a video file", "url": "a stream", "images": "images",
+    "demo": "the demo scene",
+}  # fmt: skip
 KEEP = "--output and --json keep what is found"
 
 
@@ -122,6 +126,20 @@ def say_what_is_kept(settings: Settings) -> None:
     """A warning when nobody will see anything of the run, and nobody has asked for quiet."""
     if settings.headless and not (settings.quiet or _leaves_something(settings)):
         logger.warning("nothing is kept or shown of this run; %s", KEEP)
+
+
+def say_what_is_idle(settings: Settings, infos: Sequence[SourceInfo]) -> None:
+    """A warning for each option given that does something to other kinds of source only, and so
+    nothing to these."""
+    there = {info.kind for info in infos}
+    for name, meant in MEANT_FOR.items():
+        if settings.gives(name) and there.isdisjoint(meant):
+            logger.warning(
+                "--%s: nothing is done to %s; it is for %s",
+                name.replace("_", "-"),
+                " and ".join(text for kind, text in KINDS.items() if kind in there),
+                " or ".join(KINDS[kind] for kind in meant),
+            )
 
 
 def _leaves_something(settings: Settings) -> bool:

@@ -13,7 +13,7 @@ from realtime.defaults import BRIDGE, DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.errors import UsageError
 from realtime.formats.target import SUFFIXES, parse_target
 from realtime.inputs import check_no_input
-from realtime.sources.base import Span
+from realtime.sources.base import Kind, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,11 @@ class Settings:
     log_file: Path | None
     debug: bool
 
+    def gives(self, name: str) -> bool:
+        """Whether the option has another value than the one it has anyway."""
+        value = getattr(self, name)
+        return value is not None and value is not False and value != DEFAULTS.get(name)
+
     @property
     def span(self) -> Span:
         """The part of the source to read."""
@@ -113,6 +118,12 @@ DEFAULTS: dict[str, Any] = {
     "select": EVERYBODY,
 }  # fmt: skip
 
+MEANT_FOR: dict[str, tuple[Kind, ...]] = {
+    "sequence": ("images",), "live": ("demo",), "seed": ("demo",),
+    "camera_size": ("camera",), "camera_fps": ("camera",),
+    "no_wait": ("url",), "max_reconnects": ("camera", "url"),
+}  # fmt: skip
+"""Options that do something to these kinds of source only."""
 
 FAR = 1e12
 """Frames or seconds; no source goes on to there."""
@@ -142,7 +153,7 @@ def validate(s: Settings) -> None:
     check_no_input((s.log_file, s.status_file), s.input, s.networks)
     _validate_outputs(s)
     _ = s.span
-    check_bench(s, DEFAULTS)
+    check_bench(s)
     if s.format and not s.data:
         raise UsageError(f"--format {s.format} goes with --data FILE")
     others = {*s.outputs} - {s.log_file}

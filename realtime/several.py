@@ -31,7 +31,13 @@ from realtime.formats.target import parse_target
 from realtime.grid import Grid, Tile
 from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
-from realtime.opening import check_outputs, load_networks, say_what_is_kept, wants_window
+from realtime.opening import (
+    check_outputs,
+    load_networks,
+    say_what_is_idle,
+    say_what_is_kept,
+    wants_window,
+)
 from realtime.progress import Progress
 from realtime.screen import LOST, say_lost
 from realtime.settings import Settings
@@ -63,6 +69,7 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
         networks = _Networks(parts)
         members = [_Member(n, part, networks, told, cleanup) for n, part in enumerate(parts, 1)]
         say_what_is_kept(settings)
+        say_what_is_idle(settings, [member.job.source.info for member in members])
         grid = _open_grid(members, page is not None, stop)
         if grid:
             views.callback(grid.close)

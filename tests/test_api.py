@@ -124,6 +124,16 @@ def test_no_option_is_left_undone_unsaid() -> None:
     assert {f.name for f in fields(Settings)} == known | nothing_to_do | go_with_others
 
 
+def test_options_for_other_kinds_of_source_are_told(
+    film: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream(film, end=1, live=True, **TINY).close()
+    run(film, end=1, seed=3, **TINY)
+    assert [text.partition(";")[0] for text in caplog.messages] == [
+        "--live: nothing is done to images", "--seed: nothing is done to images",
+    ]  # fmt: skip
+
+
 def test_a_damaged_file_is_an_error_of_a_strict_stream(tmp_path: Path) -> None:
     path = media.video(tmp_path / "a.mkv", 40)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])

@@ -23,8 +23,8 @@ from test_run import fails, tiny, wait_for
 
 from realtime.cli import parse
 from realtime.errors import PosestreamError
-from realtime.opening import open_source
-from realtime.sources.base import Span
+from realtime.opening import KINDS, open_source, say_what_is_idle
+from realtime.sources.base import SourceInfo, Span
 from realtime.sources.demo import open_demo
 
 SECRET = "geheim"
@@ -278,6 +278,36 @@ def test_what_is_done_over_time_is_not_done_to_unrelated_images_and_said(
         caplog.clear()
         open_source(parse([*asked, *words]))
         assert [text.partition(" to ind")[0] for text in caplog.messages] == told
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds", "told"),
+    [
+        ("--live", "file", ["--live: nothing is done to a video file; it is for the demo scene"]),
+        (
+            "--camera-size 64x48",
+            "demo",
+            ["--camera-size: nothing is done to the demo scene; it"],
+        ),
+        (
+            "--max-reconnects 0",
+            "file",
+            ["--max-reconnects: nothing is done to a video file; it"],
+        ),
+        ("--no-wait --sequence", "camera", ["--sequence: ", "--no-wait: nothing is done to a cam"]),
+        ("--seed 1", "file images", ["--seed: nothing is done to a video file and images; it is"]),
+        ("--max-reconnects 0", "url", []),
+        ("--camera-fps 9 --live", "camera demo", []),
+        ("--seed 0 --end 5", "file", []),
+    ],
+)
+def test_options_for_other_kinds_of_source_are_told(
+    words: str, kinds: str, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where one of several sources takes an option, it is right."""
+    infos = [SourceInfo("x", kind) for kind in KINDS if kind in kinds.split()]
+    say_what_is_idle(parse(words.split()), infos)
+    assert [said[: len(text)] for said, text in zip(caplog.messages, told, strict=True)] == told
 
 
 def test_mistaken_inputs_say_what_may_have_been_meant(tmp_path: Path) -> None:

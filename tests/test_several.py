@@ -137,9 +137,11 @@ def test_a_source_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     broken = cut(clip(tmp_path / "whole.mkv", 60), 0.5)
     good = clip(tmp_path / "good.mp4", 60)
     result = run(
-        "--input", broken, "--input", good, "--strict", "--headless", "--json", tmp_path / "p.jsonl"
-    )
+        "--input", broken, "--input", good, "--strict", "--headless", "--live", "--json",
+        tmp_path / "p.jsonl",
+    )  # fmt: skip
     assert result.code == 3 and len(result.errors) == 1, result.err
+    assert result.err.count("--live: nothing is done to a video file; ") == 1
     assert 0 < len(lines(tmp_path / "p-1.jsonl")) < 60
     assert len(lines(tmp_path / "p-2.jsonl")) == 60
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realtime.errors import UsageError
 
@@ -26,11 +25,8 @@ NOTHING_KEPT = (
 """Options about results, of which a benchmark keeps none; everybody in view is worked on."""
 
 
-def check_bench(s: Settings, defaults: Mapping[str, Any]) -> None:
-    """Raise UsageError for options that mean nothing with --bench, and for --streams without.
-
-    defaults: of the options that have one other than None and False.
-    """
+def check_bench(s: Settings) -> None:
+    """Raise UsageError for options that mean nothing with --bench, and for --streams without."""
     if not s.bench:
         if s.streams is not None:
             raise UsageError("--streams goes with --bench")
@@ -42,8 +38,7 @@ def check_bench(s: Settings, defaults: Mapping[str, Any]) -> None:
         (NOTHING_KEPT, "--bench keeps no results but --report"),
     ):
         for name in names:
-            value = getattr(s, name)
-            if value is not None and value is not False and value != defaults.get(name):
+            if s.gives(name):
                 raise UsageError(f"{why}; leave --{name.replace('_', '-')} out")
     if s.end and not s.span.end:
         raise UsageError(f"--end {s.end}: with --bench, how long each measurement takes: 60 or 4s")
