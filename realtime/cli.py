@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import fields
+from numbers import Integral, Real
 from typing import Any
 
 from realtime.config_file import read_config, typed
@@ -55,9 +56,12 @@ def settings_of(**given: Any) -> Settings:
 
 
 def _plain(value: Any) -> Any:
-    """As a configuration file would say it: paths as text, tuples as lists."""
+    """As a configuration file would say it: paths as text, tuples as lists, numpy's numbers as
+    Python's."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 

@@ -51,6 +51,8 @@ def typed(action: argparse.Action, value: Any) -> Any:
         return float(_is(value, (int, float), "a number"))
     if action.dest == "serve" and isinstance(value, bool):
         return action.const if value else None
+    if action.dest in ("start", "end") and isinstance(value, float):
+        raise TypeError(f'write "{value:.12g}s" for seconds, {value:.0f} for a frame number')
     numbered = action.dest in ("start", "end", "serve", "select")
     text = str(value) if numbered and type(value) is int else value
     text = _is(text, str, "a string")

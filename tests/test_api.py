@@ -260,6 +260,17 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None
     assert settings_of(input=None, stride=None) == parse([])
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = {"end": np.int64(3), "stride": np.int32(2), "min_score": np.float32(0.5)}
+    assert settings_of(**given) == settings_of(end=3, stride=2, min_score=0.5)
+
+
+@pytest.mark.parametrize("value", [3.0, np.float32(3)])
+def test_seconds_as_a_number_are_told_how_they_are_written(value: Any) -> None:
+    with pytest.raises(UsageError, match=r'^end = 3.0: write "3s" for seconds, 3 for a frame'):
+        settings_of(end=value)
+
+
 def test_types_of_options_say_what_the_command_line_takes() -> None:
     options, types = options_of(build_parser()), get_type_hints(RunOptions)
     assert set(types) <= {field.name for field in fields(Settings)}

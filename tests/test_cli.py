@@ -2,6 +2,7 @@
 
 import configparser
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,18 @@ def test_a_wrong_config_names_the_key(tmp_path: Path, line: str) -> None:
     key = line.split(" ")[0]
     assert "\n" not in str(caught.value)
     assert key in str(caught.value) or "not a TOML file" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("end = 2.5", 'end = 2.5: write "2.5s" for seconds, 2 for a frame number'),
+        ("start = 12345.678", 'start = 12345.678: write "12345.678s" for seconds, 12346 for a'),
+    ],
+)
+def test_a_wrong_config_says_what_to_write(tmp_path: Path, line: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f".toml: {says}")):
+        parse(config(tmp_path, line + "\n"))
 
 
 def test_a_video_is_no_config(tmp_path: Path) -> None:
