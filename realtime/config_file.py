@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.errors import UsageError
+from realtime.hints import near
 from realtime.options import is_switch, options_of
 from realtime.settings import Settings
 from realtime.toml import read_table
@@ -24,7 +25,9 @@ def read_config(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     for key, value in table.items():
         action = options.get(key.replace("-", "_"))
         if action is None or "_" in key:
-            raise UsageError(f"{path}: unknown key {key!r}; keys are the long flag names")
+            found = near(key.replace("_", "-"), (name.replace("_", "-") for name in options))
+            meant = f"did you mean {found}?" if found else "keys are the long flag names"
+            raise UsageError(f"{path}: unknown key {key!r}; {meant}")
         try:
             result[action.dest] = typed(action, value)
         except (TypeError, ValueError, OverflowError, argparse.ArgumentTypeError) as error:

@@ -135,6 +135,9 @@ def test_a_wrong_config_names_the_key(tmp_path: Path, line: str) -> None:
     [
         ("end = 2.5", 'end = 2.5: write "2.5s" for seconds, 2 for a frame number'),
         ("start = 12345.678", 'start = 12345.678: write "12345.678s" for seconds, 12346 for a'),
+        ("detect_every = 2", "unknown key 'detect_every'; did you mean detect-every?"),
+        ("detct-every = 2", "unknown key 'detct-every'; did you mean detect-every?"),
+        ("unknown = 1", "unknown key 'unknown'; keys are the long flag names"),
     ],
 )
 def test_a_wrong_config_says_what_to_write(tmp_path: Path, line: str, says: str) -> None:
