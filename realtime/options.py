@@ -245,9 +245,10 @@ def _add_run(add: Any) -> None:
 
 def unknown(word: str, parser: argparse.ArgumentParser) -> str:
     """What to say about a word of the command line that means nothing."""
-    if not word.startswith("-"):
-        return f"{word!r} stands alone; inputs are given with --input {word}"
     flags = [flag for action in parser._actions for flag in action.option_strings]
+    if not word.startswith("-"):
+        how = f"with --input {word}" if "--input" in flags else "together, before the options"
+        return f"{word!r} stands alone; inputs are given {how}"
     found = near(word.partition("=")[0].replace("_", "-"), flags)
     return f"unknown option {word}; " + (f"did you mean {found}?" if found else "see --help")
 

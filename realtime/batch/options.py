@@ -14,7 +14,7 @@ from realtime.batch.join import SUFFIXES, Look
 from realtime.cli import settings_of
 from realtime.command import Parser, program
 from realtime.errors import UsageError
-from realtime.options import add_networks
+from realtime.options import add_networks, unknown
 
 EPILOG = """examples:
   %(prog)s "videos/**/*.mp4" --out results
@@ -29,9 +29,11 @@ exit codes: 0 all files are done, 130 Ctrl-C, 143 SIGTERM, 2 usage, 4 results ca
 NOT_HERE = {
     "--threads": "in a batch, --cores-each says it",
     "--compare": "is for pictures, which a batch does not make",
+    "--select": "a batch keeps everybody; realtime.clean --id N takes one person out of a result",
+    "--json": "in a batch, --data jsonl says it, and --out FOLDER where to",
+    "--output": "is for videos, which a batch does not make; results go to --out FOLDER",
 }
-"""Options of the networks that a batch does not take, and why."""
-
+"""Options of run_camera.py that a batch does not take, and why."""
 
 EXACT = {"detect_every": 1, "bridge": 0}
 """Unless asked for otherwise, so that segments join as if they had been one file."""
@@ -57,7 +59,11 @@ class Asked:
 
 def parse(argv: Sequence[str] | None) -> Asked:
     """Raises UsageError; --help prints and raises SystemExit(0)."""
-    given = vars(_parser().parse_args(argv))
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(argv)
+    if rest:
+        raise UsageError(unknown(rest[0], parser))
+    given = vars(parsed)
     names = (name for name in _run_options() if given[name] is not None)
     options = {name: given[name] for name in names if given[name] is not False}  # 0 stays
     plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
@@ -151,7 +157,7 @@ def _add_workers(add: Any) -> None:
 
 
 class _NotHere(argparse.Action):
-    """An option of the networks that batches do not have."""
+    """An option that batches do not have."""
 
     def __call__(self, *_: Any) -> NoReturn:
         name = self.option_strings[0]
