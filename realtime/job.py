@@ -194,14 +194,14 @@ def open_job(
     """
     source = open_source(settings)
     cleanup.callback(source.close)
-    seen = (wanted or wants_window)(settings, source.info)
-    shown = (show or _open_screen) if seen else None
     sinks = open_sinks(settings, source.info, cleanup)
     check_report(settings)
     alone = not _results(sinks)
     page = None if show else open_page(settings, stop, alone, source.info, cleanup)
     sinks += [page] if page else []
     detector, pose = load(settings, source.info)
+    seen = (wanted or wants_window)(settings, source.info)  # may warn, after all errors
+    shown = (show or _open_screen) if seen else None
     job = Job(settings, stop, source, sinks, detector, pose, shown, progress)
     if page:
         page.follow(job.pipeline, job.ledger, source, job.workers, job.desk)

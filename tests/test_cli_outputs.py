@@ -11,13 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from commandline import ROOT, Result, finish, handles_signals, lines, run, start, times
 from test_run import fails, tiny, wait_for
 from test_sink_window import Display, ask_to_close, needs_x
+
+from realtime.cli import parse
+from realtime.errors import ModelError, OutputError
+from realtime.job import open_job
+from realtime.stop import Stop
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX shells and signals")
 DEMO = ("--input", "demo", "--headless")
@@ -306,6 +314,25 @@ def test_without_a_display_the_program_goes_on_without_a_window() -> None:
     shown = run("--input", "demo", "--show", "--json", "-", "--end", "2", DISPLAY=":63.0")
     assert shown.code == 0 and len(shown.out.splitlines()) == 2
     assert "no display here" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [(["--detector", "none.onnx"], ModelError), (["--data", "none/a.csv"], OutputError)],
+)
+def test_a_run_that_cannot_begin_says_nothing_of_windows(
+    asked: list[str],
+    error: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("realtime.opening.display_available", lambda: False)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    settings = parse(["--input", str(tmp_path / "a.png"), "--show", *asked])
+    with ExitStack() as cleanup, pytest.raises(error, match="none"):
+        open_job(settings, Stop(), cleanup)
+    assert caplog.messages == []
 
 
 def test_a_run_that_leaves_nothing_says_so() -> None:
