@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import ExitStack
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ NAMES = {
     "mat": "a.mat", "coco": "coco.json", "openpose": "poses", "trc": "a.trc",
 }  # fmt: skip
 EXACT = ("npz", "mat")
+NTSC = Fraction(30000, 1001)
 WITHOUT_EMPTY = ("csv", "csv-wide", "coco")
 
 
@@ -169,6 +171,16 @@ def test_the_header_of_trc(tmp_path: Path, count: int, rate: float | None) -> No
         "Units": "px", "OrigDataRate": wanted, "OrigDataStartFrame": "7",
         "OrigNumFrames": str(count),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate", "told"), [(Fraction(30), "30.0"), (NTSC, "29.97")])
+def test_the_rate_of_trc_is_that_of_times_that_were_rounded(
+    tmp_path: Path, rate: Fraction, told: str
+) -> None:
+    """As those of every file that realtime.clean reads are."""
+    to, rng = target(tmp_path, "trc"), np.random.default_rng(2)
+    write(to, [posed(i, round(float(i / rate), 6), people(rng, [1])) for i in range(11)])
+    assert to.path.read_text().splitlines()[2].startswith(f"{told}\t{told}\t")
 
 
 @pytest.mark.parametrize("number", [7, 0, -1])

@@ -41,6 +41,8 @@ MARKERS = tuple(
 )
 """Pose2Sim's names of the 17 joints."""
 METRE_DECIMALS = 5
+RATE_DECIMALS = 3
+"""Those of 29.97; more would be of times that are rounded themselves."""
 _GAP = b"\t" * (3 * JOINT_COUNT - 1)
 
 
@@ -106,7 +108,7 @@ class Trc:
 
     def _header(self, who: int) -> str:
         span = self._span[-1] - self._span[0]
-        rate = round((self._frames - 1) / span, 6) if span > 0 else self._rate
+        rate = round((self._frames - 1) / span, RATE_DECIMALS) if span > 0 else self._rate
         names = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame"
         unit = "px" if self._height is None else "m"
         values = [rate, rate, self._frames, JOINT_COUNT, unit, rate, self._first, self._frames]
