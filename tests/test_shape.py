@@ -91,7 +91,16 @@ def test_explain_shows_whole_frames_in_their_true_shape(tmp_path: Path) -> None:
         )
         folder = tmp_path / f"how{aspect}"
         result = run(
-            "--input", film, "--headless", "--explain", folder, "--detector-score", "0.01", *tiny()
+            "--input",
+            film,
+            "--headless",
+            "--explain",
+            folder,
+            "--detector-score",
+            "0.01",
+            "--min-score",
+            "0.01",
+            *tiny(),
         )
         assert result.code == 0, result.err
         pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
