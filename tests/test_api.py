@@ -167,7 +167,7 @@ def test_smoothing_of_the_data_is_asked_for(tmp_path: Path, film: Path) -> None:
     assert np.array_equal(last.poses.joints_xy, smooth[7].poses.joints_xy)
 
 
-STARTS = int(os.environ.get("POSESTREAM_STARTS", "24"))
+STARTS = int(os.environ.get("POSESTREAM_STARTS", "16"))
 """How many starts and stops; the README tells of it."""
 GROWTH = 80
 """MiB between the first and the last third of the starts; the allocator's own ups and downs were 43
