@@ -69,7 +69,7 @@ class Recorder:
         self._start, self._segment = start, segment
         self._began = 0.0  # when the first frame of this part was
         self._part: Mp4 | None = None
-        self._one_size, self._size_wh = one_size, (0, 0)  # of the first picture
+        self._one_size = one_size
         self._room = Room(path.parent, min_free, clock)
         self._check_room()
         self._encoder = find_encoder(crf)
@@ -120,11 +120,11 @@ class Recorder:
         """The picture as it is recorded."""
         if not self._one_size:
             return picture
-        if self._part is None:
-            self._size_wh = picture.shape[1], picture.shape[0]
-            size = "{}x{}".format(*self._size_wh)
-            self.notes.append(f"{self._path}: every image has the size of the first one, {size}")
-        return fitted(picture, self._size_wh)
+        if self._part:
+            return fitted(picture, self._part.picture_wh)
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        self.notes.append(f"{self._path}: every image has the size of the first one, {size}")
+        return picture
 
     def _full(self, time: float) -> bool:
         """Whether a frame of this time belongs to the next segment."""
