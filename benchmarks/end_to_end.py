@@ -88,11 +88,15 @@ def _shares(rows: dict[str, dict[str, float]]) -> list[str]:
         share = ours["fps"] / allowed
         lines.append(f"pipelining: {share:.0%} of the {allowed:.1f} fps that {cores} cores allow\n")
     if ours and "network" in rows:
-        crops, slim, alone = ours["fps"] * ours["people"], ours["slim"], rows["network"]
-        most = 1 / ((1 - slim) / alone["fps"] + slim / alone["narrow"])
+        from realtime.bench.measure import reached
+
+        alone = {"whole": rows["network"]["fps"], "narrow": rows["network"].get("narrow", 0.0)}
+        crops = {kind: ours[kind] for kind in alone}
+        told = reached(alone, {"fps": ours["fps"], "crops": crops})
         lines.append(
-            f"people: {crops:.0f} a second, {crops / most:.1%} of the network's {most:.0f} for the"
-            f" same {slim:.0%} of slim ones\n"
+            f"{sum(crops.values()):.2f} crops a frame, {crops['narrow']:.2f} of them narrow:"
+            f" {told['crops_per_s']:.0f} a second, {told['share']:.1%} of the"
+            f" {told['alone']:.0f} that the network makes alone\n"
         )
     return lines
 
@@ -156,45 +160,22 @@ def _ours(given: argparse.Namespace, out: Path, root: Path, more: list[str]) -> 
     told, whole = run()
     frames = told["frames_captured"]
     cpu = 1e3 * (whole - start) / (frames - 1)
-    people = told["people"] / frames
-    return {"fps": told["fps"], "cpu": cpu, "people": people, "slim": _slim(out / "o.jsonl")}
-
-
-def _slim(file: Path) -> float:
-    """The share of people whose crops may be narrow."""
-    import numpy as np
-
-    from realtime.crop import is_slim
-
-    with file.open() as lines:
-        boxes = [one["box"] for line in lines for one in json.loads(line)["people"]]
-    return float(is_slim(np.array(boxes, np.float32)).mean()) if boxes else 0.0
+    # Crops are people looked at, of whom some are left out; commits before 2026-12 do not count.
+    crops = {kind: count / frames for kind, count in told.get("crops", {}).items()}
+    return {"fps": told["fps"], "cpu": cpu, "people": told["people"] / frames, **crops}
 
 
 def _network(given: argparse.Namespace) -> dict[str, float]:
-    """Crops a second of the pose network as the command line opens it, the median of 30 calls;
-    narrow: of narrow crops, where it takes such."""
-    from engines.base import takes_narrow
-    from engines.build_command import noise
+    """Crops a second of the pose network as the command line opens it: whole ones as "fps", and
+    narrow ones where it takes such; CPU milliseconds for a crop of all of them."""
     from engines.load import load
-    from realtime.geometry import narrow_columns
+    from realtime.bench.measure import CROPS, RUNS, crops_per_s
 
     network = load(Path(given.pose), "pose")
-    crops = noise(network.spec, 8)
-    middle = narrow_columns(network.spec.input_wh)
-    narrow = crops[:, :, middle].copy() if takes_narrow(network) else crops
-    whole, cpu = _rate(network, crops)
-    return {"fps": whole, "narrow": _rate(network, narrow)[0], "cpu": cpu, "people": 1.0}
-
-
-def _rate(network: Any, crops: Any) -> tuple[float, float]:
-    """Crops a second, the median of 30 calls, and CPU milliseconds for one."""
-    from engines.build_command import call_seconds
-
-    network(crops)
     used = _cpu()
-    took = [call_seconds(network, crops) for _ in range(30)]
-    return len(crops) / statistics.median(took), 1e3 * (_cpu() - used) / (30 * len(crops))
+    whole, *narrow = crops_per_s(network).values()
+    cpu = 1e3 * (_cpu() - used) / ((3 * RUNS + 1) * CROPS * (1 + len(narrow)))
+    return {"fps": whole, "cpu": cpu, "people": 1.0, **dict(zip(["narrow"], narrow))}
 
 
 def _cv2_loop(clip: Path, out: Path, work: Callable[[Any], int]) -> dict[str, float]:

@@ -102,6 +102,7 @@ class Pipeline:
         self.wants_heat: Callable[[], bool] = lambda: False  # whether heatmaps are to be shown
         self.sought = Sought(options.select)
         self.compare: Again | None = None  # a second network, see realtime/compare.py
+        self.crops = {"whole": 0, "narrow": 0}  # that the pose network was given, by its thread
         self._start_afresh()
         live = source.info.live
         threads = {
@@ -216,10 +217,12 @@ class Pipeline:
         crop, pose = self.meters["crop"], self.meters["pose"]
         with crop.on(numbers):
             people = to_cut(frames, detections, spec.input_wh, spec.padding)
+        slim = people.slim & takes_narrow(self._pose)
+        self._count(len(slim), int(slim.sum()))
         estimate = Estimate(
             pose.measured(begin_of(self._pose), numbers),
             crop.measured(people.crops, numbers),
-            people.slim & takes_narrow(self._pose),
+            slim,
             spec.input_wh,
             alive=pose.alive,
         )
@@ -227,6 +230,10 @@ class Pipeline:
             frames, detections, lambda: estimate.ready,
             lambda: self._found(numbers, detections, people, estimate),
         )  # fmt: skip
+
+    def _count(self, crops: int, narrow: int) -> None:
+        self.crops["whole"] += crops - narrow
+        self.crops["narrow"] += narrow
 
     def _finish(self, work: _Work) -> list[PosedFrame]:
         """The group with its poses."""
@@ -268,6 +275,7 @@ class Pipeline:
         numbers, spec = [frame.index for frame in frames], self._pose.spec
         with self.meters["pose"].on(numbers):
             to_crop, frame_of = places(detections, spec.input_wh, spec.padding)
+            self._count(len(to_crop), 0)
             pictures = [frame.image for frame in frames]
             points, scores = locate(pictures, to_crop, frame_of, self._options.method)
         with self.meters["decode"].on(numbers):

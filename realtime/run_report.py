@@ -54,6 +54,7 @@ def build_report(
         "ended": ended,
         "frames_shown": ledger.window.frames if ledger.window else 0,
         **_accounts(ledger, [w.count for w in workers if w.sink.name not in FEW], ended),
+        "crops": pipeline.crops,
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
         "latency_ms": _latency(ledger),
@@ -171,7 +172,11 @@ def _behind(report: dict[str, Any]) -> list[str]:
 
 def _figures(report: dict[str, Any]) -> list[str]:
     """Speed, networks and what else there is to say about the frames."""
-    lines = [f"{report['people']} poses; {report['fps']:.1f} fps; slowest: {report['bottleneck']}"]
+    looked = sum(report["crops"].values())
+    lines = [
+        f"{report['people']} poses of {looked} boxes; {report['fps']:.1f} fps;"
+        f" slowest: {report['bottleneck']}"
+    ]
     if report["latency_ms"]:
         figures = ", ".join(f"{key} {value:.0f}" for key, value in report["latency_ms"].items())
         lines.append(f"latency grab to picture, ms: {figures}")

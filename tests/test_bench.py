@@ -16,6 +16,7 @@ from commandline import ROOT, finish, run, start
 
 from realtime.bench import machine, measure
 from realtime.bench.machine import Others
+from realtime.bench.measure import reached
 from realtime.bench.source import RATE, Clip, ClipSource, KnownDetector, Length, make_clip
 from realtime.bench.table import table
 from realtime.bench.words import Load, advice, found
@@ -96,6 +97,25 @@ def test_each_network_is_timed_alone(slowed) -> None:
         assert f"{row['task']} {row['name']}" in out
     assert report["models"]["pose"]["file"] == "tiny_pose.onnx"
     assert len(report["models"]["pose"]["sha256"]) == 64
+
+
+def test_a_run_is_compared_with_the_pose_network_alone(slowed) -> None:
+    out, report = slowed
+    row, told = report["people"][-1], report["reached"]
+    crops = sum(row["crops"].values())
+    assert row["poses"] <= crops == pytest.approx(row["people_in_view"], abs=0.5)
+    assert told["crops_per_s"] == pytest.approx(row["fps"] * crops, rel=0.01)
+    assert told["share"] == pytest.approx(told["crops_per_s"] / told["alone"], abs=1e-3)
+    assert f"of the {told['alone']:.0f} that the pose network makes alone" in out
+
+
+def test_what_a_network_makes_of_both_kinds_of_crops() -> None:
+    """One whole crop of 10 ms and two narrow ones of 5 ms: 20 ms a frame."""
+    row = {"fps": 40, "crops": {"whole": 1.0, "narrow": 2.0}}
+    told = reached({"whole": 100.0, "narrow": 200.0}, row)
+    assert told == {"crops_per_s": 120.0, "alone": 150.0, "share": 0.8}
+    nobody = {"fps": 40, "crops": {"whole": 0.0, "narrow": 0.0}}
+    assert reached({"whole": 100.0}, nobody) == {"crops_per_s": 0.0, "alone": 0.0, "share": 0.0}
 
 
 def test_cost_is_the_line_through_the_rows(slowed) -> None:

@@ -86,6 +86,7 @@ def test_the_summary_has_12_lines_at_most(tmp_path: Path) -> None:
     assert result.code == 0, result.err
     assert 4 <= len(result.err.splitlines()) <= 12, result.err
     report = json.loads((tmp_path / "r.json").read_text())
+    assert sum(report["crops"].values()) >= report["people"] > 0
     assert len(report["sinks"]) == 8
     assert result.err.splitlines() == summary(report)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Network
+from engines.base import Network, takes_narrow
 from engines.build_command import BATCHES, RUNS, call_seconds, noise
 from engines.shared import MOST as MOST_AT_ONCE
 from engines.shared import Shared
@@ -22,10 +22,12 @@ from realtime.bench.streams import Streams
 from realtime.bench.table import Telling, plain_table, streams_table
 from realtime.bench.words import Load, advice, found
 from realtime.faults import parse_fault
+from realtime.geometry import narrow_columns
 from realtime.inputs import check_no_input
 from realtime.ledger import rss_mb
 from realtime.opening import check_report, load_networks
 from realtime.pipeline import batch_size
+from realtime.records import Image
 from realtime.run_report import model, write_report
 from realtime.schedule import EVERY
 from realtime.settings import Settings
@@ -38,6 +40,8 @@ SECONDS, STREAM_SECONDS = 4.0, 10.0
 """Of one such measurement, and of one of --streams."""
 SLOW = 2
 """So many times longer where frames are slow to come."""
+CROPS = 8
+"""Crops of a call that tells what the pose network makes alone."""
 STREAM_PEOPLE = 1
 """People before each camera of --streams."""
 SCHEMA = 1
@@ -116,6 +120,7 @@ class Bench:
         return {
             "networks": networks,
             "people": rows,
+            "reached": reached(networks[-1]["crops_per_s"], rows[-1]),
             "cost": _cost(rows),
             "bottleneck": self._bottleneck(rows[-1]),
         }
@@ -170,11 +175,12 @@ class Bench:
         for length in (warm_up, _length(self._settings, SECONDS, 6 * batch)):
             line = Line(self._settings, ClipSource(clip, length), self._own, self._fault)
             self.left_behind += line.run_alone()
-        frames = line.ledger.delivered
+        frames, crops = line.ledger.delivered, line.pipeline.crops
         return {
             "people": people,
             "people_in_view": round(clip.people, 3),
             "poses": round(line.ledger.people / frames, 3),
+            "crops": {kind: round(count / frames, 3) for kind, count in crops.items()},
             "frames": frames,
             "fps": round(line.fps, 2),
             "ms_per_frame": round(1e3 / line.fps, 3),
@@ -198,17 +204,44 @@ class Bench:
     def _alone(self, network: Network) -> dict[str, Any]:
         """Median ms of one network by itself, a call and a picture, for each of BATCHES."""
         self._tell(f"{network.spec.name} alone")
-        spec, calls = network.spec, {}
-        for size in BATCHES:
-            x = noise(spec, size)
-            network(x)  # the first call of a size prepares
-            calls[size] = 1e3 * median(call_seconds(network, x) for _ in range(RUNS))
+        spec = network.spec
+        calls = {size: _call_ms(network, noise(spec, size), RUNS) for size in BATCHES}
         return {
             "task": spec.task,
             "name": spec.name,
             "ms_per_call": {str(size): round(ms, 3) for size, ms in calls.items()},
             "ms_per_picture": {str(size): round(ms / size, 3) for size, ms in calls.items()},
+            "crops_per_s": crops_per_s(network) if spec.task == "pose" else None,
         }
+
+
+def _call_ms(network: Network, batch: Image, calls: int) -> float:
+    """Median ms of a call."""
+    network(batch)  # the first call of a size prepares
+    return 1e3 * median(call_seconds(network, batch) for _ in range(calls))
+
+
+def crops_per_s(pose: Network) -> dict[str, float]:
+    """Crops a second that a pose network makes alone, CROPS at once, of each kind; those of a
+    network that takes no narrow ones are all whole."""
+    crops = noise(pose.spec, CROPS)
+    kinds = {"whole": crops}
+    if takes_narrow(pose):
+        kinds["narrow"] = crops[:, :, narrow_columns(pose.spec.input_wh)].copy()
+    return {
+        kind: round(1e3 * CROPS / _call_ms(pose, some, 3 * RUNS), 1) for kind, some in kinds.items()
+    }
+
+
+def reached(alone: dict[str, float], row: dict[str, Any]) -> dict[str, float]:
+    """Crops a second of a run (its fps, and its crops of each kind a frame), those that the network
+    makes alone of as many of each kind, and the share of the two."""
+    crops = {kind: count for kind, count in row["crops"].items() if count}
+    made = row["fps"] * sum(crops.values())
+    ms = sum(1e3 * count / alone[kind] for kind, count in crops.items())
+    most = 1e3 * sum(crops.values()) / ms if ms else 0.0
+    share = made / most if most else 0.0
+    return {"crops_per_s": round(made, 1), "alone": round(most, 1), "share": round(share, 4)}
 
 
 def _length(settings: Settings, seconds: float, least: int) -> Length:

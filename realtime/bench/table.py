@@ -62,9 +62,17 @@ def plain_table(report: dict[str, Any]) -> str:
         f" core-ms); a frame with nobody: {cost['ms_nobody']:.2f} ms"
         f" ({cost['core_ms_nobody']:.2f} core-ms)"
     )
+    lines.append(_reached(report["reached"], limit["people"]))
     lines += _limit(limit, f"with {limit['people']} people")
     lines += ["", *_networks(report["networks"])]
     return "\n".join(lines + _others(report["others_used"]))
+
+
+def _reached(told: dict[str, float], people: int) -> str:
+    return (
+        f"with {people} people: {told['crops_per_s']:.0f} crops a second,"
+        f" {100 * told['share']:.0f} % of the {told['alone']:.0f} that the pose network makes alone"
+    )
 
 
 def streams_table(report: dict[str, Any]) -> str:
