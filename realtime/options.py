@@ -191,7 +191,7 @@ def add_networks(add: Any) -> None:
         metavar="N",
         help="frames from one detection to the next "
         "(default: 3 in files, 6 while people keep still, 1 where they come, go or are in doubt; "
-        "1 live)",
+        "live 1, 3 where frames come faster than they are worked on)",
     )
     add(
         "--bridge",

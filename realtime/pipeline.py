@@ -49,6 +49,8 @@ AHEAD = STREAMS
 """Groups of frames handed to the pose network beside the one whose poses are waited for."""
 HELD = 2**29
 """Bytes of a file's frames that may wait for a detection ahead of them."""
+PROMPT = 1e-3
+"""Seconds of waiting for a live frame below which it was there already: the last one took long."""
 TICK = 0.05
 """Seconds after which the main loop wakes when nothing arrives."""
 
@@ -167,12 +169,15 @@ class Pipeline:
         return frames if self._source.info.independent else each(self._track, frames)
 
     def _live(self, crew: Crew) -> Generator[PosedFrame, None, None]:
-        grabbed = flat(crew.in_thread("grab", self._captured(), self._edge("grab", 1, drop=True)))
+        edge = self._edge("grab", 1, drop=True)
+        grabbed = flat(crew.in_thread("grab", self._captured(), edge))
+        every = self._options.detect_every
         schedule = LiveSchedule(
             self._detect,
             self._people.tracker,
-            detects_every(self._source.info, self._options.detect_every),
+            detects_every(self._source.info, every),
             lambda: self.watchful(),
+            (lambda: False) if every else lateness(edge),
         )
 
         def infer(frame: Frame) -> PosedFrame:
@@ -312,6 +317,18 @@ class Pipeline:
         smooth = replace(item, poses=self._people.steady(item.poses, item.frame))
         where = self._options.smooth
         return item if where == "data" else smooth, item if where == "display" else smooth
+
+
+def lateness(edge: Edge[Any]) -> Callable[[], bool]:
+    """What tells, asked after each item is taken from an edge, whether it had waited there."""
+    waited = edge.stats.take_wait
+
+    def late() -> bool:
+        nonlocal waited
+        before, waited = waited, edge.stats.take_wait
+        return waited - before < PROMPT
+
+    return late
 
 
 def over_time(options: Options, info: SourceInfo, where: Sequence[str]) -> OverTime:

@@ -34,6 +34,8 @@ CALM = 0.8
 real clips of 1,160 frames the detector runs on 41 instead of 48 % of them, of one in which somebody
 exercises on the spot on 25 instead of 39 %, with the same numbers of people; below 0.8 little is
 gained."""
+SPARED = 2
+"""Live frames in a row, at most, that do without the detector because they come late."""
 DOUBT = 0.93, 1.125
 """Scores, in shares of the least one of a person, at which it is in doubt whether a box is there on
 the next frame as well. On ten real clips of 2,450 frames there are then as many boxes as when the
@@ -260,8 +262,9 @@ class LiveSchedule:
     somebody, and on every frame while nobody is there; between, boxes come from the tracker.
 
     For live sources, where nothing can look ahead. The tracker must have had the poses of a frame
-    before the next frame comes here; new people appear at the next detection. always: asked
-    for each frame, whether to detect in it whatever every says.
+    before the next frame comes here; new people appear at the next detection. Asked for each frame:
+    late, whether it may do without the detector, SPARED in a row, so that the next ones are in
+    time; always, whether to detect in it whatever else there is.
     """
 
     def __init__(
@@ -270,20 +273,22 @@ class LiveSchedule:
         tracker: Tracker,
         every: int,
         always: Callable[[], bool] = lambda: False,
+        late: Callable[[], bool] = lambda: False,
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
         self._detect = detect
         self._tracker = tracker
         self._every = every
-        self._always = always
+        self._always, self._late = always, late
         self._since = every  # frames since the last detection
         self._found = Detections.empty()  # in that frame
 
     def __call__(self, frame: Frame) -> Detections:
         """The people of a frame, to find poses in."""
         self._since += 1
-        if self._since < self._every and not self._tracker.lost and not self._always():
+        every = max(self._every, SPARED + 1) if self._late() else self._every
+        if self._since < every and not self._tracker.lost and not self._always():
             boxes = self._tracker.predicted(frame.time, frame.size_wh, self._found)
             if len(boxes):
                 return boxes

@@ -2,7 +2,8 @@
 
 import inspect
 import weakref
-from itertools import pairwise
+from itertools import cycle, pairwise
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import InputError
+from realtime.flow import Edge
 from realtime.geometry import crop_boxes, iou
+from realtime.pipeline import lateness
 from realtime.records import Detections, Frame, Poses
 from realtime.schedule import LiveSchedule, detect_sparsely, interpolated
 from realtime.track import Tracker
@@ -358,11 +361,11 @@ def pose_in(boxes, score=0.8):
     )
 
 
-def live(detector, every, count, rate=30.0, score=lambda n: 0.8):
+def live(detector, every, count, rate=30.0, score=lambda n: 0.8, late=lambda: False):
     """Run frames through a schedule with a pose network that finds the true people wherever a
     box touches them; the ids per frame."""
     tracker = Tracker()
-    schedule = LiveSchedule(detector, tracker, every)
+    schedule = LiveSchedule(detector, tracker, every, late=late)
     ids = []
     for n in range(count):
         frame = Frame(n, n / rate, picture())
@@ -389,6 +392,38 @@ def test_live_with_every_frame_always_detects():
     detector = Detector(*PASSING)
     live(detector, 1, 7)
     assert detector.seen == list(range(7))
+
+
+def test_live_frames_that_come_late_do_without_the_detector_two_in_a_row():
+    detector = Detector(*PASSING)
+    ids = live(detector, 1, 10, late=lambda: True)
+    assert detector.seen == [0, 3, 6, 9]
+    assert all(sorted(frame) == [1, 2, 3] for frame in ids)
+    in_turn = cycle([False, True])
+    live(again := Detector(*PASSING), 1, 6, late=lambda: next(in_turn))
+    assert again.seen == [0, 2, 4]
+    live(seldom := Detector(*PASSING), 5, 11, late=lambda: True)
+    assert seldom.seen == [0, 5, 10]
+
+
+def test_a_late_frame_with_nobody_is_looked_at():
+    detector = Detector(lambda t: None)
+    live(detector, 1, 5, late=lambda: True)
+    assert detector.seen == list(range(5))
+
+
+def test_a_frame_is_late_that_had_to_wait_for_the_one_before():
+    edge = Edge(1, "drop_oldest")
+    late = lateness(edge)
+    edge.put("at once")
+    edge.take()
+    assert late()
+    Timer(0.05, edge.put, ["waited for"]).start()
+    edge.take()
+    assert not late()
+    edge.put("at once")
+    edge.take()
+    assert late()
 
 
 def test_live_detects_on_every_frame_while_nobody_is_there():
