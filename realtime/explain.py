@@ -80,7 +80,8 @@ def run(settings: Settings) -> None:
             options = pipeline_options(settings)
             look = partial(sure_people, detector, pose, options)
             frame, people = find(source, look, settings.explain_frame)
-            steps = take_steps(frame, people, pose, options, settings.blur_faces)
+            heads = heads_in(detector, pose, options, frame) if settings.blur_faces else NOBODY
+            steps = take_steps(frame, people, pose, options, heads)
             pictures = explained(steps, settings.min_joint_score)
         finally:
             detector.network.close()
@@ -134,6 +135,13 @@ def sure_people(detector: Detector, pose: Network, options: Options, frame: Fram
     return found[take_steps(frame, found, pose, options).poses.scores >= options.min_score]
 
 
+def heads_in(detector: Detector, pose: Network, options: Options, frame: Frame) -> Float:
+    """The heads (H, 4) of everybody whom the detector finds in a frame with people, in frame
+    pixels; also of those who are left out of the explanation."""
+    found = detector([frame])[0]
+    return heads_of(take_steps(frame, found, pose, options).poses, NOBODY)
+
+
 def find(
     source: Source, look: Callable[[Frame], Detections], number: int | None
 ) -> tuple[Frame, Detections]:
@@ -166,9 +174,10 @@ def take_steps(
     detections: Detections,
     pose: Network,
     options: Options,
-    blur_faces: bool = False,
+    heads_xyxy: Float = NOBODY,
 ) -> Steps:
-    """Everything the networks make of one frame with people."""
+    """Everything the networks make of one frame with people, shown with these heads (H, 4)
+    covered."""
     spec = pose.spec
     crops = cut([frame], [detections], spec.input_wh, spec.padding)
     heatmaps = estimate(pose, crops)
@@ -183,9 +192,9 @@ def take_steps(
         np.arange(1, len(points) + 1),
     )
     picture = frame.image
-    if blur_faces:
+    if len(heads_xyxy):
         picture = frame.image.copy()
-        cover(picture, heads_of(people, NOBODY))
+        cover(picture, heads_xyxy)
         covered = Frame(frame.index, frame.time, picture)
         crops = cut([covered], [detections], spec.input_wh, spec.padding)
     crops = _as_seen(crops, takes_narrow(pose))
