@@ -2,7 +2,9 @@
 
 - Every person the detector found counts, also those whose pose is too poor to be shown.
 - A head that the joints show is covered with a wide margin. Where fewer than two joints of the
-  face are sure, the upper fifth of the person's box is covered as well.
+  face are sure, the upper fifth of the person's box is covered as well if the shoulders say that
+  the head is up, else the whole box: somebody may do a handstand, or the camera hang upside down.
+  So it is where the face is sure but the pose too poor to be shown: such a face may be anywhere.
 - A head that was seen stays covered for a second: where it was, where it would have moved to, and
   around that more and more.
 - A picture about which nothing is known is covered as a whole.
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.assignment import assign
+from realtime.defaults import MIN_SCORE
 from realtime.records import Float, Image, Poses
 
 Floats = NDArray[np.float64]
@@ -26,13 +29,15 @@ Floats = NDArray[np.float64]
 KEPT = 1.0
 """Seconds for which a head that is not seen any more stays covered."""
 SURE = 0.5
-"""Score from which a joint of the face says where the head is."""
+"""Score from which a joint says where the head is."""
 GUESS = 0.1
 """Score under which a joint says nothing at all."""
 UPPER = 0.2
-"""Share of the box, from its top, in which a head is looked for that no joint shows."""
+"""Share of the box, from its top, in which a head is looked for that is up but that no joint
+shows."""
 
 FACE = slice(0, 5)  # nose, eyes, ears
+SHOULDERS = slice(5, 7)
 SPANS = np.array(
     [(3, 4, 1.6), (1, 2, 3.9), (0, 3, 2.0), (0, 4, 2.0), (1, 3, 2.4), (2, 4, 2.4), (5, 6, 0.65)]
 )
@@ -41,7 +46,7 @@ adult from the front or, for nose or eye to ear, from the side."""
 OF_BOX = 0.13  # height of a head as a share of the longer side of a standing person's box
 REACH = 0.75  # from the middle of the face to where the cover ends, in heights of the head
 AROUND = 0.35  # from any sure joint of the face
-ABOVE = 0.05  # how far above the box its upper fifth begins, as a share of the box
+AIR = 0.05  # how far the cover of a box reaches beyond it, as a share of its sides
 
 GROWTH = 1.5  # a head not seen is looked for so many of its sizes farther away each second
 STRANGE = 4.0  # the same for a head that was seen once only: it may walk either way
@@ -57,27 +62,37 @@ def heads_of(poses: Poses, boxes_xyxy: Float) -> Float:
     Everything is finite; boxes may reach over the border of the picture.
     """
     boxes = np.nan_to_num(np.concatenate([poses.boxes_xyxy, boxes_xyxy])).astype(np.float64)
-    upper = _upper(boxes)
+    whole = _upper(boxes, np.ones(len(boxes)))
     known = len(poses)
     if not known:
-        return upper.astype(np.float32)
+        return whole.astype(np.float32)
     finite = np.isfinite(poses.joints_xy).all(2)
     scores: Floats = np.where(finite, np.nan_to_num(poses.joint_scores), 0).astype(np.float64)
     joints = np.nan_to_num(poses.joints_xy).astype(np.float64)
     heads = _by_joints(joints, scores, boxes[:known])
-    unsure = (scores[:, FACE] >= SURE).sum(1) < 2
+    up = _head_is_up(joints, scores, boxes[:known])
+    poor = np.nan_to_num(poses.scores) < MIN_SCORE
+    unsure = ((scores[:, FACE] >= SURE).sum(1) < 2) | (poor & ~up)
     guessed = np.asarray((scores[:, FACE] >= GUESS).any(1))
-    upper[:known] = np.where(guessed[:, None], _hull(upper[:known], heads), upper[:known])
-    heads = np.where(unsure[:, None], upper[:known], heads)
-    return np.concatenate([heads, upper[known:]]).astype(np.float32)
+    upper = _upper(boxes[:known], np.where(up, UPPER, 1.0))
+    upper = np.where(guessed[:, None], _hull(upper, heads), upper)
+    heads = np.where(unsure[:, None], upper, heads)
+    return np.concatenate([heads, whole[known:]]).astype(np.float32)
 
 
-def _upper(boxes: Floats) -> Floats:
-    """The upper fifth of each box, and a little above it and beside it."""
+def _head_is_up(joints_xy: Floats, scores: Floats, boxes: Floats) -> NDArray[np.bool_]:
+    """Of whom (N,) it is known: both shoulders are sure and in the upper half of the box."""
+    sure = scores[:, SHOULDERS].min(1) >= SURE
+    middle = (boxes[:, 1] + boxes[:, 3]) / 2
+    return np.asarray(sure & (joints_xy[:, SHOULDERS, 1].mean(1) < middle))
+
+
+def _upper(boxes: Floats, share: Floats) -> Floats:
+    """The upper part of each box, so much of it (N,), and a little around it."""
     wide, tall = np.maximum(boxes[:, 2:] - boxes[:, :2], 1).T
     x0, y0, x1, _ = boxes.T
     return np.stack(
-        [x0 - ABOVE * wide, y0 - ABOVE * tall, x1 + ABOVE * wide, y0 + (UPPER + ABOVE) * tall], 1
+        [x0 - AIR * wide, y0 - AIR * tall, x1 + AIR * wide, y0 + (share + AIR) * tall], 1
     )
 
 

@@ -196,19 +196,49 @@ def holds(outer: np.ndarray, inner: tuple[float, ...]) -> bool:
     return bool((outer[:2] <= inner[:2]).all() and (outer[2:] >= inner[2:]).all())
 
 
-def test_the_upper_fifth_covers_those_of_whom_nothing_is_sure() -> None:
-    upper = (40, 20, 80, 60)
+UPPER, WHOLE = (40, 20, 80, 60), (40, 20, 80, 220)
+
+
+def test_all_of_those_of_whom_nothing_is_sure_is_covered() -> None:
     for score in (0.0, 0.3, np.nan):
-        assert holds(heads_of(one_person(score), NOBODY)[0], upper)
-    assert holds(heads_of(one_person(0.9, np.nan), NOBODY)[0], upper)
-    assert holds(heads_of(Poses.empty(), one_person(0).boxes_xyxy)[0], upper)
-    assert not holds(heads_of(one_person(0.9), NOBODY)[0], upper)
+        assert holds(heads_of(one_person(score), NOBODY)[0], WHOLE)
+    assert holds(heads_of(one_person(0.9, np.nan), NOBODY)[0], WHOLE)
+    assert holds(heads_of(Poses.empty(), one_person(0).boxes_xyxy)[0], WHOLE)
+    assert not holds(heads_of(one_person(0.9), NOBODY)[0], UPPER)
     assert heads_of(Poses.empty(), NOBODY).shape == (0, 4)
+
+
+def turned_away(shoulders_y: float, score: float = 0.9) -> Poses:
+    """Somebody whose face is not seen, with shoulders at this height in the box."""
+    person = one_person(0.05)
+    person.joint_scores[0, 5:7] = score
+    person.joints_xy[0, 5:7] = [(50, shoulders_y), (70, shoulders_y)]
+    return person
+
+
+def test_the_upper_fifth_is_enough_where_the_head_is_known_to_be_up() -> None:
+    (head,) = heads_of(turned_away(70), NOBODY)
+    assert holds(head, UPPER) and head[3] < 90
+
+
+@pytest.mark.parametrize("person", [turned_away(180), turned_away(70, 0.4)])
+def test_somebody_who_may_stand_on_the_hands_is_covered_as_a_whole(person: Poses) -> None:
+    assert holds(heads_of(person, NOBODY)[0], WHOLE)
+
+
+def test_a_face_in_a_poor_pose_is_not_believed() -> None:
+    """Networks see faces at the feet of people who are upside down."""
+    person = one_person(0.6)
+    person.joint_scores[0, 5:] = 0.2
+    assert not holds(heads_of(person, NOBODY)[0], WHOLE)
+    person.scores[:] = 0.25
+    assert holds(heads_of(person, NOBODY)[0], WHOLE)
 
 
 def test_a_guess_outside_of_the_upper_fifth_is_covered_as_well() -> None:
     """Somebody who bends down, in a bad light."""
-    bent = one_person(0.3)
+    bent = turned_away(70)
+    bent.joint_scores[0, :5] = 0.3
     bent.joints_xy[0, :5] = (90, 180)
     assert holds(heads_of(bent, NOBODY)[0], (40, 20, 95, 185))
 
