@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from statistics import median
@@ -247,6 +247,60 @@ def test_nothing_is_said_at_the_end_of_a_run_that_is_watched(
     for viewer in viewers:
         viewer.join(20)
     assert len(watching) == 3 and not caplog.records
+
+
+ASKED = b"GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def called(address: Address) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", address.port), 20)
+
+
+@contextmanager
+def serving(stop: Stop, most: int, patience: float) -> Iterator[tuple[Server, OneBoard]]:
+    board = OneBoard(Figures(), Buttons(stop))
+    server = Server("127.0.0.1:0", board, most, patience)
+    try:
+        yield server, board
+    finally:
+        server.close()
+
+
+def test_connections_beyond_the_most_are_turned_away(stop: Stop) -> None:
+    """Else whoever opens a thousand leaves none of what a process may open to the recording."""
+
+    def answer() -> bytes:
+        with called(server.address) as line, suppress(ConnectionError):
+            line.sendall(ASKED)
+            return line.recv(4096)
+        return b""
+
+    with serving(stop, 3, 60) as (server, _), ExitStack() as lines:
+        first, *_ = [lines.enter_context(called(server.address)) for _ in range(3)]
+        assert not any(answer() for _ in range(5))
+        first.sendall(ASKED)
+        assert b" 200 " in first.recv(4096)
+        first.close()
+        until = time.monotonic() + 20
+        while not (head := answer()) and time.monotonic() < until:  # it may not be known yet
+            time.sleep(0.02)
+        assert b" 200 " in head
+
+
+@pytest.mark.parametrize("sent", [b"", ASKED[:40], ASKED])
+def test_a_connection_that_asks_for_nothing_is_closed(stop: Stop, sent: bytes) -> None:
+    with serving(stop, 9, 0.3) as (server, _), called(server.address) as line:
+        line.sendall(sent)
+        got = b"".join(iter(lambda: line.recv(4096), b""))
+        assert got.startswith(b"HTTP/1.1 200 ") if sent == ASKED else not got
+
+
+def test_viewers_are_not_closed_for_asking_only_once(stop: Stop) -> None:
+    with serving(stop, 9, 0.1) as (server, board), get(server.url + "stream.mjpg") as viewer:
+        for number in range(3):
+            board.put(posed(number), False)
+            assert number_of(parts(viewer, 1)[0]) == number
+            time.sleep(0.2)
 
 
 def test_the_token_leaves_the_address_for_a_cookie(guarded: Page) -> None:

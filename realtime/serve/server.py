@@ -17,6 +17,7 @@ from realtime.serve.board import Board
 try:
     from aiohttp import web
 
+    from realtime.serve.callers import BACKLOG, MOST, PATIENCE, Caller, mark
     from realtime.serve.guard import Guard, Handler, add_headers, new_token
     from realtime.serve.viewers import Viewers
 except ImportError as error:
@@ -40,11 +41,15 @@ class Server:
     """Serves what a board shows, from the moment it is made until close().
 
     address: where, as [HOST:]PORT or as it has got it; token: what viewers need, "" for nothing;
-    alive: whether it has not ended. Raises OutputError when the address cannot be had.
+    alive: whether it has not ended. most: connections at once; patience: seconds each may go
+    without a complete request. Raises OutputError when the address cannot be had.
     """
 
-    def __init__(self, address: str, board: Board) -> None:
+    def __init__(
+        self, address: str, board: Board, most: int = MOST, patience: float = PATIENCE
+    ) -> None:
         wanted = parse_address(address)
+        self._most, self._patience = most, patience
         self._listener, self.address = listen(wanted)
         self.token = "" if wanted.loopback else new_token()
         self._guard, self._board = Guard(self.address, self.token), board
@@ -91,22 +96,28 @@ class Server:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         self._board.begin(loop)
         viewers = Viewers(self._board)
-        app = web.Application(middlewares=[self._guard.check], client_max_size=1024)
+        app = web.Application(middlewares=[mark, self._guard.check], client_max_size=1024)
         app.on_response_prepare.append(add_headers)
         app.router.add_routes([web.get(path, _static(*file)) for path, file in FILES.items()])
         app.router.add_get("/live", viewers.live)
         app.router.add_get("/stream.mjpg", viewers.stream)
         app.router.add_get("/screenshot.png", viewers.screenshot)
         runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, handler_cancellation=True,
-            shutdown_timeout=END_LIMIT,
-        )  # fmt: skip
+            app, handle_signals=False, handler_cancellation=True, shutdown_timeout=END_LIMIT
+        )
         await runner.setup()
-        await web.SockSite(runner, self._listener).start()
+        server = runner.server
+        assert server is not None
+        listening = await loop.create_server(
+            lambda: Caller(server, self._most, self._patience),
+            sock=self._listener,
+            backlog=BACKLOG,
+        )
         self._ready.set_result((loop, over))
         await over.wait()
         with suppress(asyncio.TimeoutError):  # a viewer that does not listen
             await asyncio.wait_for(viewers.end(), END_LIMIT)
+        listening.close()
         await runner.cleanup()
         viewers.close()
 
