@@ -249,7 +249,20 @@ def test_nothing_is_said_at_the_end_of_a_run_that_is_watched(
     assert len(watching) == 3 and not caplog.records
 
 
+NO_HEADER = b"GET / HTTP/1.1\r\nno header\r\n\r\n"
+TOO_LONG = b"GET /%b HTTP/1.1\r\n\r\n" % (9000 * b"a")
 ASKED = b"GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [NO_HEADER, TOO_LONG])
+def test_what_is_no_request_is_refused_without_a_word(
+    page: Page, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    with called(page.address) as line:
+        line.sendall(sent)
+        head = line.recv(4096)
+    assert b" 400 " in head.partition(b"\r\n")[0] and b"Server: posestream\r\n" in head
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
 
 
 def called(address: Address) -> socket.socket:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from realtime.serve.guard import HEADERS
 from realtime.serve.viewers import MOST as VIEWERS
 
 MOST = 4 * VIEWERS
@@ -40,6 +42,19 @@ class Caller(web.RequestHandler):
     def _give_up(self) -> None:
         if not self.has_asked:
             self.force_close()
+
+    def handle_error(self, *args: Any, **options: Any) -> web.StreamResponse:
+        """The answer to what cannot be understood, which goes by no handler of ours."""
+        response = super().handle_error(*args, **options)
+        response.headers.update(HEADERS)
+        return response
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """What somebody sends that is no HTTP is no mistake of this program."""
+        if isinstance(options.get("exc_info"), HttpProcessingError):
+            self.logger.debug(*args, **options)
+        else:
+            super().log_exception(*args, **options)
 
 
 @web.middleware
