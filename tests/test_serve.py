@@ -265,6 +265,16 @@ def test_what_is_no_request_is_refused_without_a_word(
     assert not [record for record in caplog.records if record.levelname != "DEBUG"]
 
 
+@pytest.mark.parametrize("path", ["stream.mjpg", "live"])
+def test_pictures_are_for_those_who_get_them(page: Page, path: str) -> None:
+    page.write(posed(5))
+    request = urllib.request.Request(local(page, path), method="HEAD")
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=20)
+    with error.value as answer:
+        assert answer.code == 405
+
+
 def called(address: Address) -> socket.socket:
     return socket.create_connection(("127.0.0.1", address.port), 20)
 

@@ -99,8 +99,8 @@ class Server:
         app = web.Application(middlewares=[mark, self._guard.check], client_max_size=1024)
         app.on_response_prepare.append(add_headers)
         app.router.add_routes([web.get(path, _static(*file)) for path, file in FILES.items()])
-        app.router.add_get("/live", viewers.live)
-        app.router.add_get("/stream.mjpg", viewers.stream)
+        app.router.add_get("/live", viewers.live, allow_head=False)
+        app.router.add_get("/stream.mjpg", viewers.stream, allow_head=False)
         app.router.add_get("/screenshot.png", viewers.screenshot)
         runner = web.AppRunner(
             app, handle_signals=False, handler_cancellation=True, shutdown_timeout=END_LIMIT
