@@ -25,7 +25,8 @@ class Overlay:
 
     fps: pictures per second; latency_ms: age of this one in milliseconds.
     dropped: frames left out so far, written only when above 0.
-    state: of the source (SourceStatus.describe()), written large unless "" or "live".
+    state: of the source (SourceStatus.describe()), written large unless "", "live" or "ended":
+        its last frames are still to be worked on then.
     recording: a red dot at the top right.
     """
 
@@ -111,7 +112,7 @@ def draw_overlay(picture: Image, overlay: Overlay) -> None:
         write(picture, f"{overlay.dropped} dropped", (edge, edge + line), height, YELLOW)
     if overlay.recording:
         _draw_recording(picture, height, edge)
-    if overlay.state not in ("", "live"):
+    if overlay.state not in ("", "live", "ended"):
         _draw_state_line(picture, overlay.state, edge + 2 * line)
 
 
