@@ -13,6 +13,8 @@ from realtime.errors import UsageError
 from realtime.masking import mask_credentials
 
 FORMAT = "posestream: %(levelname)s: %(message)s"
+CLEAR = "\r\x1b[K"
+"""Takes away what stands in a terminal's line, such as the progress of a run."""
 
 
 class _Forgiving(io.RawIOBase):
@@ -99,6 +101,13 @@ class _Masked(logging.Formatter):
         return mask_credentials(super().format(record))
 
 
+class _OnScreen(_Masked):
+    """At a terminal in a line of its own, where progress may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return (CLEAR if sys.stderr.isatty() else "") + super().format(record)
+
+
 class LogFile(logging.FileHandler):
     """A log file that ends, with one line, when it cannot grow."""
 
@@ -127,7 +136,7 @@ def set_up_logging(path: Path | None, verbose: int, quiet: bool) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     screen = logging.StreamHandler()
     screen.setLevel(logging.ERROR if quiet else level)
-    screen.setFormatter(_Masked(FORMAT))
+    screen.setFormatter(_OnScreen(FORMAT))
     handlers: list[logging.Handler] = [screen]
     if path:
         try:

@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from time import perf_counter
 
+from realtime.console import CLEAR
+
 
 class Progress:
     """Rewrites one line on standard error, at most five times a second; silent elsewhere.
@@ -30,7 +32,7 @@ class Progress:
             self._part, self._from, self._start = part, done, now
         if self._enabled and now >= self._next:
             self._next = now + 0.2
-            sys.stderr.write("\r\x1b[K" + on_one_line(self.line(done, now - self._start)))
+            sys.stderr.write(CLEAR + on_one_line(self.line(done, now - self._start)))
             sys.stderr.flush()
 
     def line(self, done: int, seconds: float) -> str:
@@ -46,7 +48,7 @@ class Progress:
     def clear(self) -> None:
         """Take the line away, for others to be written."""
         if self._enabled:
-            sys.stderr.write("\r\x1b[K")
+            sys.stderr.write(CLEAR)
             sys.stderr.flush()
 
     def close(self) -> None:

@@ -44,6 +44,29 @@ except OSError:
         assert "Traceback" in told and "***@host/x" in told and "hush" not in told
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_message_takes_the_place_of_the_progress_line(terminal: bool) -> None:
+    code = f"""
+import io, json, logging, sys
+
+class Stream(io.StringIO):
+    def isatty(self):
+        return {terminal}
+
+from realtime.console import set_up_logging
+from realtime.progress import Progress
+sys.stderr = Stream()
+set_up_logging(None, 0, False)
+Progress(300, True).update(30)
+logging.getLogger("posestream").warning("slow")
+print(json.dumps(sys.stderr.getvalue()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    *before, told = json.loads(done.stdout).split("\r\x1b[K")
+    assert told == "posestream: WARNING: slow\n"
+    assert ["30/300" in text for text in before] == ([False, True] if terminal else [])
+
+
 def test_errors_and_warnings_are_in_the_log_file_also_when_quiet(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     result = run("--input", "missing.mp4", "--quiet", "--log-file", log)
