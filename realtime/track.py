@@ -63,13 +63,16 @@ LATE = Rule(0.15, doubt=3.0, limit=0.5, joints=5.0)  # seen last of all
 BACK = Rule(0.15, doubt=2.0, limit=3.0, joints=1.0, grown=0.3)  # seen before that
 WEAK = Rule(0.3, doubt=2.0, limit=0.5, joints=1.0)  # people who are not sure
 LEARN = 0.1  # share of what was seen now in the looks of a person
-LATEST = 1.0  # seconds since a person was seen after which only BACK applies
+LATEST = 1.0  # seconds since a person was seen after which only BACK applies, but see _match()
 WEAK_AGE = 0.3  # seconds since a person was seen after which those who are not sure are nobody
 RECENT = 0.3  # seconds since a person was seen for which LATE applies
 UNKNOWN, TRUST = 0.3, 6.0
 """Seconds for which a person seen once keeps the id when not seen, and how many more for each
 second between the first and the last sight: wrong people are seen shortly."""
 FRAMES = 3  # for which everybody keeps the id when not seen, however few there are in a second
+STALL = 3.0
+"""How many times as far from the frame before as that was from its own a frame comes after a stall,
+in which people may have changed places; all frames of a time lapse are far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ class _Tracks:
 class Tracker:
     """Gives ids, from 1 up and never twice; used by one thread.
 
-    max_age: seconds for which a person who is not seen keeps the id.
+    max_age: seconds for which a person who is not seen keeps the id; in a time lapse, where frames
+    are further apart, it is FRAMES frames.
     least: score from which a person may get a new id.
     A jump back in time by more than max_age (a source that starts over) ends all tracks.
     """
@@ -157,7 +161,7 @@ class Tracker:
         detected = time not in self._predicted_for
         tracks = self._alive(time)
         now = replace(tracks, motion=tracks.ahead(time))
-        rows, people = _match(now, poses, looks, time, self._least)
+        rows, people = _match(now, poses, looks, time, self._time, self._least)
 
         ids = np.full(len(poses), -1, np.int64)
         ids[people] = tracks.last.ids[rows]
@@ -216,21 +220,25 @@ class Tracker:
         tracks = self._tracks
         elapsed = tracks.elapsed(time)
         known = elapsed <= UNKNOWN + TRUST * (tracks.seen - tracks.first)
-        known |= tracks.seen >= min(self._times)
-        return _some(tracks, known & (elapsed <= self._max_age))
+        recent = tracks.seen >= min(self._times)
+        known = (known | recent) & (elapsed <= self._max_age)
+        if time - self._time <= STALL * (self._time - self._times[-2]):
+            known |= recent
+        return _some(tracks, known)
 
 
 def _match(
-    tracks: _Tracks, poses: Poses, looks: Float, time: float, least: float
+    tracks: _Tracks, poses: Poses, looks: Float, time: float, before: float, least: float
 ) -> tuple[Indices, Indices]:
-    """Rows of tracks, moved to this time, and the people they are.
+    """Rows of tracks, moved to this time, and the people they are. before: time of the last frame.
 
     First all tracks compete by the narrow rule, then those left over by wide ones: the tracks
-    seen last before the older ones, which would be near to everybody. People whose score is below
-    least come last.
+    seen last before the older ones, which would be near to everybody. Who was seen in the last
+    frame competes by all of them where that is long ago. People whose score is below least come
+    last.
     """
     elapsed = tracks.elapsed(time)
-    lately = elapsed <= LATEST
+    lately = (elapsed <= LATEST) | (tracks.seen == before)
     newest = tracks.seen == tracks.seen.max(initial=-np.inf)
     newest = lately & (newest | (elapsed <= RECENT))
     sure = poses.scores >= least
@@ -240,7 +248,7 @@ def _match(
     for chosen, whom, rule in (
         (lately, sure, FIRST),
         (newest, sure, LATE),
-        (~newest, sure, BACK),
+        (~newest | (elapsed > LATEST), sure, BACK),
         (elapsed <= WEAK_AGE, ~sure, WEAK),
     ):
         if len(rows) == min(len(tracks), len(poses)):

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from realtime.geometry import crop_boxes, iou
 from realtime.records import Detections, Poses
-from realtime.track import MAX_AGE, UNKNOWN, Tracker
+from realtime.track import FRAMES, MAX_AGE, UNKNOWN, Tracker
 
 SIZE_WH = (1280, 720)
 
@@ -198,6 +198,26 @@ def test_few_frames_a_second_do_not_make_people_unknown():
         assert tracker.update(poses, t).ids.tolist() == [1]
 
 
+@pytest.mark.parametrize("distance", [1.0, 1.5, 3.5, 30.0])
+def test_a_time_lapse_keeps_ids(distance):
+    """Three people who stand and three who go a few steps between two frames."""
+    still = [Walker(150, 0, height=100), Walker(600, 0, height=200), Walker(1000, 0)]
+    assert switches(follow(still, [n * distance for n in range(12)])) == 0
+    slow = [Walker(200, 25 / distance), Walker(700, -20 / distance), Walker(1100, -30 / distance)]
+    assert switches(follow(slow, [n * distance for n in range(12)])) == 0
+
+
+@pytest.mark.parametrize(("rate", "same"), [(30, False), (0.25, True)])
+def test_a_stall_is_no_time_lapse(rate, same):
+    """Four seconds without a frame are longer than an id lives, unless frames are as far apart."""
+    joints = Walker(300, 0).joints(0)
+    poses = poses_of([joints], [box_around(joints, 240)])
+    tracker = Tracker()
+    for n in range(3):
+        tracker.update(poses, n / rate)
+    assert (tracker.update(poses, 2 / rate + 4).ids[0] == 1) == same
+
+
 def test_people_who_are_not_sure_do_not_lead_a_track_astray():
     """Half hidden, somebody is found a little off by those who are not sure, then rightly."""
     tracker, walker = Tracker(least=0.3), Walker(300, -120)
@@ -218,7 +238,8 @@ def test_ids_count_from_1_and_are_never_used_again():
     tracker = Tracker()
     given = []
     for n in range(5):
-        joints = [Walker(200, 0).joints(0), Walker(700, 0).joints(0)]
+        top = 1000 * n
+        joints = [Walker(200, 0, top=top).joints(0), Walker(700, 0, top=top).joints(0)]
         poses = poses_of(joints, [box_around(j, 240) for j in joints])
         given += tracker.update(poses, 10.0 * n).ids.tolist()
     assert given == list(range(1, 11))
@@ -409,7 +430,7 @@ def any_frame(draw):
 @given(st.lists(any_frame(), max_size=8))
 def test_any_frames_in_any_order(frames):
     tracker = Tracker()
-    t, highest, last_seen = 0.0, 0, {}
+    t, highest, last_seen, ts = 0.0, 0, {}, []
     for poses, step, predict in frames:
         t += step
         if predict:
@@ -426,7 +447,9 @@ def test_any_frames_in_any_order(frames):
         assert len(set(ids)) == len(ids) and all(i >= 1 for i in ids)
         new = [i for i in ids if i not in last_seen]
         assert new == list(range(highest + 1, highest + 1 + len(new)))
-        assert all(t - last_seen[i] <= MAX_AGE for i in ids if i in last_seen)
+        known_from = min([t - MAX_AGE, *ts[-FRAMES - 1 :]])
+        assert all(last_seen[i] >= known_from for i in ids if i in last_seen)
+        ts.append(t)
         highest += len(new)
         last_seen.update(dict.fromkeys(ids, t))
 
