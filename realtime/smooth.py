@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Where = Literal["display", "data", "all", "off"]
 
 MAX_GAP = 0.25
-"""Seconds out of sight after which a person starts afresh."""
+"""Seconds out of sight after which a person starts afresh, unless frames are as far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,20 @@ class Smoother:
     """Smooths the frames of one run in their order; used by one thread.
 
     A person is known by the id; those without one (-1) stay as they are, as does everybody in the
-    first frame and after MAX_GAP out of sight. A jump back in time starts everything afresh.
+    first frame and after MAX_GAP out of sight, where a frame without the person was between. A jump
+    back in time starts everything afresh.
     """
 
     def __init__(self, filter_: OneEuro | None = None) -> None:
         self._filter = filter_ or OneEuro()
         self._state = _State(np.zeros(0, np.int64), *_points(Poses.empty()), np.zeros(0))
+        self._time = 0.0  # of the last frame
 
     def __call__(self, poses: Poses, time: float) -> Poses:
         """The same people with steadier joints and boxes; scores and ids as they were."""
-        old = self._state[(time - self._state.times <= MAX_GAP) & (time > self._state.times)]
+        seen = self._state.times
+        old = self._state[((time - seen <= MAX_GAP) | (seen == self._time)) & (time > seen)]
+        self._time = time
         points, velocities = _points(poses)
         people, rows = np.nonzero((poses.ids[:, None] == old.ids) & (poses.ids[:, None] >= 0))
         if len(people):
