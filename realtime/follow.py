@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from realtime.geometry import areas
 from realtime.records import Poses
-from realtime.track import MAX_AGE
 
 TOLD = 12
 """Ids that are told of those who were seen instead, the lowest ones."""
@@ -18,27 +17,21 @@ class Follower:
 
     choice: an id stands for that person and no other. 'largest' (box) and 'center' (middle of the
         box nearest to the middle of the picture) choose once and then stay with the id, so that
-        somebody who comes nearer is not taken instead. Only when the id was out of sight for
-        longer than the tracker keeps it, or time ran back by as much, is somebody chosen anew.
-        While the person is out of sight, frames have nobody.
+        somebody who comes nearer is not taken instead. Only when the tracker does not know the id
+        any more is somebody chosen anew. While the person is out of sight, frames have nobody.
     """
 
     def __init__(self, choice: str | int) -> None:
         self._rank = None if isinstance(choice, int) else choice
         self._id = choice if isinstance(choice, int) else -1
-        self._seen = -np.inf
 
-    def __call__(self, poses: Poses, time: float, size_wh: tuple[int, int]) -> Poses:
-        """Of the people with ids found at this time (seconds) in a picture of this size, the one
-        who is followed."""
-        if self._rank and abs(time - self._seen) > MAX_AGE:
-            best = _best(poses, self._rank, size_wh)
-            if len(best) == 0:
-                return best
-            self._id = int(best.ids[0])
+    def __call__(self, poses: Poses, known: NDArray[np.int64], size_wh: tuple[int, int]) -> Poses:
+        """Of the people with ids found in a picture of this size, the one who is followed. known:
+        ids (K,) the tracker knows, those out of sight as well."""
         chosen = poses[poses.ids == self._id]
-        if len(chosen):
-            self._seen = time
+        if self._rank and len(chosen) == 0 and self._id not in known:
+            chosen = _best(poses, self._rank, size_wh)
+            self._id = int(chosen.ids[0]) if len(chosen) else -1
         return chosen
 
 

@@ -47,7 +47,9 @@ class OverTime:
 
     def chosen(self, poses: Poses, frame: Frame) -> Poses:
         """Of people with ids those who are followed."""
-        return self._follow(poses, frame.time, frame.size_wh) if self._follow else poses
+        if self._follow is None:
+            return poses
+        return self._follow(poses, self.tracker.known_ids, frame.size_wh)
 
     def steady(self, poses: Poses, frame: Frame) -> Poses:
         """Smoothed."""

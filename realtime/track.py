@@ -149,6 +149,11 @@ class Tracker:
         half of what they were at the last detection. The caller should detect again at once."""
         return self._lost
 
+    @property
+    def known_ids(self) -> Indices:
+        """Ids (K,) that may be given again, of people in sight and out of sight; for any thread."""
+        return self._tracks.last.ids
+
     def update(self, poses: Poses, time: float, looks: Float | None = None) -> Poses:
         """The same people in the same order with their ids; nothing else changes, but those
         whose score is below ``least`` and who are nobody known are left out.

@@ -23,7 +23,7 @@ from realtime.kalman import Motion
 from realtime.opening import open_source
 from realtime.records import Poses
 from realtime.scene import Scene
-from realtime.track import MAX_AGE, Tracker
+from realtime.track import UNKNOWN, Tracker
 
 SIZE_WH = (1280, 720)
 
@@ -110,12 +110,12 @@ def test_who_is_left_out_does_not_stand_for_somebody_else():
 def test_the_one_in_the_middle_of_the_picture_is_followed_of_two_the_lower_id():
     boxes = np.float32([[0, 0, 100, 100], [250, 180, 350, 280], [540, 380, 639, 479]])
     poses = poses_of(np.zeros((3, 17, 2)), boxes).with_ids(np.array([1, 7, 3]))
-    assert Follower("center")(poses, 0.0, (640, 480)).ids.tolist() == [7]
+    assert Follower("center")(poses, poses.ids, (640, 480)).ids.tolist() == [7]
     poses.boxes_xyxy[2] = poses.boxes_xyxy[1]
     for choice in ("center", "largest"):
         order = poses[[1, 2, 0]].with_ids(np.array([7, 3, 1]))
         order.boxes_xyxy[2] = [0, 0, 9, 9]
-        assert Follower(choice)(order, 0.0, (640, 480)).ids.tolist() == [3]
+        assert Follower(choice)(order, order.ids, (640, 480)).ids.tolist() == [3]
 
 
 def test_who_is_not_sure_may_be_known_but_is_never_new():
@@ -173,23 +173,51 @@ def people(*rows):
 def test_the_follower_stays_with_whom_it_chose(rank, first):
     follow = Follower(rank)
     start = people((3, 650, 100), (7, 200, 200))
-    assert follow(Poses.empty(), 0.0, SIZE_WH).ids.tolist() == []
-    assert follow(start, 0.1, SIZE_WH).ids.tolist() == [first]
+    assert follow(Poses.empty(), Poses.empty().ids, SIZE_WH).ids.tolist() == []
+    assert follow(start, start.ids, SIZE_WH).ids.tolist() == [first]
     better = people((3, 650, 100), (7, 200, 200), (9, 640, 500))
-    assert follow(better, 0.2, SIZE_WH).ids.tolist() == [first]
+    assert follow(better, better.ids, SIZE_WH).ids.tolist() == [first]
     others = better[better.ids != first]
-    assert len(follow(others, 0.2 + MAX_AGE - 0.1, SIZE_WH)) == 0
-    assert follow(better, 0.2 + MAX_AGE, SIZE_WH).ids.tolist() == [first]
-    assert follow(others, 0.3 + 2 * MAX_AGE, SIZE_WH).ids.tolist() == [9]
-    assert follow(start, 0.0, SIZE_WH).ids.tolist() == [first]  # the source starts over
+    assert len(follow(others, better.ids, SIZE_WH)) == 0
+    assert follow(better, better.ids, SIZE_WH).ids.tolist() == [first]
+    assert len(follow(Poses.empty(), others.ids, SIZE_WH)) == 0
+    assert follow(others, others.ids, SIZE_WH).ids.tolist() == [9]
+    assert follow(start, start.ids, SIZE_WH).ids.tolist() == [first]  # the source starts over
+
+
+def test_somebody_is_chosen_anew_when_the_tracker_forgets_the_id():
+    """A box that was large and wrong in one frame is forgotten long before a person would be."""
+    tracker, follow, nobody = Tracker(), Follower("largest"), []
+    for n in range(60):
+        walker = Walker(300, 0) if n else Walker(900, 0, height=600, top=50)
+        joints = walker.joints(0)
+        poses = tracker.update(poses_of([joints], [box_around(joints, walker.height)]), n / 30)
+        nobody += [n / 30] if len(follow(poses, tracker.known_ids, SIZE_WH)) == 0 else []
+    assert nobody and max(nobody) <= UNKNOWN
+
+
+@pytest.mark.parametrize("distance", [1 / 30, 5.0])
+def test_who_is_followed_is_waited_for_as_long_as_the_tracker_does(distance):
+    """Also in a time lapse, where each frame is longer ago than ids last at usual rates."""
+    tracker, follow = Tracker(), Follower("largest")
+    joints = [Walker(300, 0, height=300).joints(0), Walker(900, 0, height=200).joints(0)]
+    both = poses_of(joints, [box_around(joints[0], 300), box_around(joints[1], 200)])
+    other = both[1:]
+    seen = [both] * 20 + [other] * 2 + [both] * 3
+    ids = []
+    for n, poses in enumerate(seen):
+        poses = tracker.update(poses, n * distance)
+        ids += [follow(poses, tracker.known_ids, SIZE_WH).ids.tolist()]
+    assert ids == [[1]] * 20 + [[]] * 2 + [[1]] * 3
 
 
 def test_an_id_is_followed_alone():
     follow = Follower(3)
     both = people((3, 650, 100), (7, 200, 200))
-    assert [follow(p, t, SIZE_WH).ids.tolist() for t, p in ((0, both), (9, both[1:]))] == [[3], []]
+    ids = [follow(p, p.ids, SIZE_WH).ids.tolist() for p in (both, both[1:])]
+    assert ids == [[3], []]
     follow = Follower("largest")
-    assert follow(both[:1], 0.0, SIZE_WH).ids.tolist() == [3]
+    assert follow(both[:1], both.ids, SIZE_WH).ids.tolist() == [3]
 
 
 def test_an_id_that_was_never_seen_is_told():
@@ -250,7 +278,7 @@ def test_two_people_who_cross_are_followed_as_one():
     follow, seen = Follower("largest"), set()
     for t in times(5, 30):
         poses, who = observed(CROSSING, t, rng)
-        one = follow(tracker.update(poses, t), t, SIZE_WH)
+        one = follow(tracker.update(poses, t), tracker.known_ids, SIZE_WH)
         assert len(one) == 1
         seen.add(int(who[(poses.boxes_xyxy == one.boxes_xyxy).all(1)][0]))
     assert len(seen) == 1
