@@ -21,6 +21,8 @@ from realtime.stages import Meter
 
 RECENT = 60
 """Pictures over which the time of a network is measured."""
+SMOOTHED = ("display", "all")
+"""Where the other people may be smoothed: they are only drawn."""
 
 
 class Compare:
@@ -42,7 +44,7 @@ class Compare:
         self.meters = {meter.name: meter for meter in (self._own, self._rest)}
         self._captions: list[tuple[str, _Pace]] = []
         self._part = 0
-        self._start_afresh()
+        self._people = over_time(options, info, SMOOTHED)
 
     def beside(self, pipeline: Pipeline, first: Network) -> None:
         """Work in this pipeline, beside its network first."""
@@ -88,13 +90,10 @@ class Compare:
             item = replace(item, heads=heads)
         if item.frame.part != self._part:  # somebody sought in the file
             self._part = item.frame.part
-            self._start_afresh()
+            self._people = over_time(self._options, self._info, SMOOTHED, self._people)
         known = self._people.known(self._people.sure(poses), item.frame)
         chosen = self._people.chosen(known, item.frame)
         return replace(item, other=self._people.steady(chosen, item.frame))
-
-    def _start_afresh(self) -> None:
-        self._people = over_time(self._options, self._info, ("display", "all"))
 
 
 class _Pace:

@@ -18,13 +18,19 @@ class OverTime:
 
     least: score from which a person is one. fix_swaps: give swapped sides back. select: whom to
     follow, see Follower, or EVERYBODY. smooth: whether steady() does anything. independent: each
-    frame is on its own, and only sure() does anything.
+    frame is on its own, and only sure() does anything. first_id: ids count from here.
     """
 
     def __init__(
-        self, least: float, fix_swaps: bool, select: str | int, smooth: bool, independent: bool
+        self,
+        least: float,
+        fix_swaps: bool,
+        select: str | int,
+        smooth: bool,
+        independent: bool,
+        first_id: int = 1,
     ) -> None:
-        self.tracker = Tracker(least=least)
+        self.tracker = Tracker(least=least, first_id=first_id)
         if not independent:
             prepare()
         self._least, self._independent = least if independent else least / 2, independent

@@ -105,7 +105,10 @@ class Pipeline:
         self.sought = Sought(options.select)
         self.compare: Again | None = None  # a second network, see realtime/compare.py
         self.crops = {"whole": 0, "narrow": 0}  # that the pose network was given, by its thread
-        self._start_afresh()
+        self._smoothed = ("display", "data", "all") if draw else ("data", "all")
+        self._heads = Heads()
+        self._people = over_time(options, source.info, self._smoothed)
+        self._started = False
         live = source.info.live
         threads = {
             "grab": "grab",
@@ -122,17 +125,21 @@ class Pipeline:
         """Start the threads; yield lists of finished frames, an empty one every TICK seconds.
 
         Once more after the source was sought in, when the threads of the time before have ended:
-        nothing is known of the frames before.
+        nothing is known of the frames before, and everybody gets a new id.
         """
-        self._start_afresh()
+        if self._started:
+            self._start_afresh()
+        self._started = True
         posed = self._live(crew) if self._source.info.live else self._file(crew)
         return crew.in_thread("render", each(self._render, posed), self._edge("render", 1), 1, TICK)
 
     def _start_afresh(self) -> None:
         """Forget everybody who was seen."""
-        where = ("display", "data", "all") if self._draw else ("data", "all")
         self._heads = Heads()
-        self._people = over_time(self._options, self._source.info, where)
+        self._people = over_time(self._options, self._source.info, self._smoothed, self._people)
+        if isinstance(self._options.select, int):
+            told = f"--select {self._options.select}: ids are new after seeking, everybody is shown"
+            self._source.status.note(told)
 
     def _edge(self, name: str, capacity: int, drop: bool = False) -> Edge[Any]:
         """The edge after stage name; it goes on counting where the one before it stopped."""
@@ -331,10 +338,19 @@ def lateness(edge: Edge[Any]) -> Callable[[], bool]:
     return late
 
 
-def over_time(options: Options, info: SourceInfo, where: Sequence[str]) -> OverTime:
-    """For the people of a run, smoothed if Options.smooth is one of where."""
+def over_time(
+    options: Options, info: SourceInfo, where: Sequence[str], before: OverTime | None = None
+) -> OverTime:
+    """For the people of a run, smoothed if Options.smooth is one of where. before: what there was
+    until the source was sought in; none of its ids is given again, so that nobody has the one to
+    follow."""
     smooth = options.smooth in where
-    return OverTime(options.min_score, options.fix_swaps, options.select, smooth, info.independent)
+    released = before is not None and isinstance(options.select, int)
+    select = EVERYBODY if released else options.select
+    first_id = before.tracker.next_id if before else 1
+    return OverTime(
+        options.min_score, options.fix_swaps, select, smooth, info.independent, first_id
+    )
 
 
 def detects_every(info: SourceInfo, wanted: int | None) -> int:

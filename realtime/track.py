@@ -125,20 +125,21 @@ class _Tracks:
 
 
 class Tracker:
-    """Gives ids, from 1 up and never twice; used by one thread.
+    """Gives ids, from first_id up and never twice; used by one thread.
 
     max_age: seconds for which a person who is not seen keeps the id; in a time lapse, where frames
     are further apart, it is FRAMES frames.
     least: score from which a person may get a new id.
     A jump back in time by more than max_age (a source that starts over) ends all tracks.
+    next_id: what the next new person will get.
     """
 
-    def __init__(self, max_age: float = MAX_AGE, least: float = 0.0) -> None:
+    def __init__(self, max_age: float = MAX_AGE, least: float = 0.0, first_id: int = 1) -> None:
         self._max_age, self._least = max_age, least
         self._tracks = _Tracks.none(0.0)
         self._time = 0.0
         self._times = [-np.inf] * (FRAMES + 1)  # of the last frames, the oldest first
-        self._next_id = 1
+        self.next_id = first_id
         self._predicted_for: tuple[float, ...] = ()
         self._lost = False
 
@@ -175,8 +176,8 @@ class Tracker:
             people = np.cumsum(kept)[people] - 1
             poses, ids, looks = poses[kept], ids[kept], looks[kept]
         fresh = np.flatnonzero(ids < 0)
-        ids[fresh] = np.arange(self._next_id, self._next_id + len(fresh))
-        self._next_id += len(fresh)
+        ids[fresh] = np.arange(self.next_id, self.next_id + len(fresh))
+        self.next_id += len(fresh)
         poses = poses.with_ids(ids)
 
         sure = poses.scores[people] >= self._least

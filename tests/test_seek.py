@@ -438,6 +438,27 @@ def test_people_are_new_after_a_jump(film: Path, monkeypatch: pytest.MonkeyPatch
     assert all(a is not None and a is not b for a, b in zip(*known))
 
 
+@pytest.mark.parametrize(("choice", "told"), [("5", True), ("largest", False)])
+def test_no_id_is_used_again_after_a_jump(
+    film: Path, monkeypatch: pytest.MonkeyPatch, choice: str, told: bool
+) -> None:
+    """Whoever had the number to follow would be somebody else there: everybody is shown."""
+    player = Player(film, monkeypatch, "--select", choice)
+    pipeline = player.job.pipeline
+
+    def script() -> Script:
+        yield from player.until_part(0, 2)
+        pipeline._people.tracker.next_id = 9  # as after eight people
+        yield "right"
+        yield from player.until_part(1, 2)
+
+    report = player.play(script())
+    assert pipeline._people.tracker.next_id == 9
+    assert (pipeline._people._follow is None) == told
+    note = "--select 5: ids are new after seeking, everybody is shown"
+    assert (note in report["notes"]) == told
+
+
 def test_many_fast_seeks_leave_nothing(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     player = Player(film, monkeypatch)
     used: list[tuple[int, int, int]] = []
