@@ -18,6 +18,7 @@ from realtime.formats.target import Target, named, parse_target
 from realtime.offline import Cleaning, clean
 from realtime.records import Frame, PosedFrame
 from realtime.sinks.outfile import check_not_input
+from realtime.swaps import FAR, told_of
 
 EPILOG = """examples:
   %(prog)s walk.jsonl --out walk.csv --butterworth 6
@@ -113,14 +114,17 @@ def _undone(frames: Sequence[LoadedFrame], how: Cleaning) -> list[str]:
     ids = np.concatenate([np.zeros(0, np.int64), *(frame.poses.ids for frame in frames)])
     if len(ids) and ids.max() < 0:
         return ["nobody has an id, as in independent images: nothing was cleaned"]
-    near = np.diff([frame.time for frame in frames]) <= how.fill
-    missing = int(missing_after([frame.frame for frame in frames])[near].sum())
+    distances = np.diff([frame.time for frame in frames])
+    notes = []
+    if how.fix_swaps and (note := told_of(int((distances > FAR).sum()), len(frames))):
+        notes.append(note)
+    missing = int(missing_after([frame.frame for frame in frames])[distances <= how.fill].sum())
     if missing:
-        return [
+        notes.append(
             f"{missing} frames that could be filled are not in the file and stay out (dropped"
             " ones; in CSV and COCO those without people: clean JSON Lines, JSON or NPZ instead)"
-        ]
-    return []
+        )
+    return notes
 
 
 def write(

@@ -154,8 +154,7 @@ class Job:
             report["models"]["compare"] = model(self.compare.network)
         if self.score:
             report["demo"] = self.score.result()
-        if note := self.pipeline.sought.note:
-            report["notes"].insert(0, note)
+        report["notes"][:0] = self.pipeline.notes
         return report
 
 

@@ -38,6 +38,11 @@ class OverTime:
         self._follow = None if independent or select == EVERYBODY else Follower(select)
         self._smoother = Smoother() if smooth and not independent else None
 
+    @property
+    def note(self) -> str:
+        """What to say of the run so far; "" for nothing."""
+        return self._repair.note if self._repair else ""
+
     def sure(self, poses: Poses) -> Poses:
         """Those sure enough, without second poses of the same person. The tracker may know people
         who are half as sure, and leaves the others out."""

@@ -121,6 +121,11 @@ class Pipeline:
         }
         self.meters = {name: Meter(name, thread, fault) for name, thread in threads.items()}
 
+    @property
+    def notes(self) -> list[str]:
+        """What to say of the people of the run."""
+        return [note for note in (self.sought.note, self._people.note) if note]
+
     def frames(self, crew: Crew) -> Generator[list[PosedFrame], None, None]:
         """Start the threads; yield lists of finished frames, an empty one every TICK seconds.
 

@@ -11,7 +11,8 @@ The costs are squared distances in units of what is expected (half of a log like
 decision is the Viterbi algorithm with a filter in each state. Of a joint with a low score less is
 expected: those of the bundled network on the demo scene are 0.8 % of the person's size off at a
 score of 0.9 (median), 1.6 % at 0.6 and 2.9 % at 0.3. The constants were chosen on the demo scene's
-truth with noise, see benchmarks/swaps.py.
+truth with noise, see benchmarks/swaps.py. They hold from 30 frames a second; with fewer, legs that
+cross between two frames look like swapped ones, so that more is asked for.
 """
 
 from __future__ import annotations
@@ -38,13 +39,17 @@ BEGIN, LAST, END = 10.0, 0.5, 1.0  # cost of a swap's first frame, of every fram
 BELIEVE, FOLLOW = 0.8, 0.5  # shares of a surprise that change the position and the velocity
 SURE = 0.3  # joints below this score are not looked at
 MAX_GAP = 0.25  # seconds out of sight after which a person starts afresh
+RATE = 30.0  # frames a second below which these count, by how many times further frames are apart
+DOUBT = 1.5  # the power of it by which ACCELERATION grows
+CAUTION = 0.3  # what each more adds to BEGIN, in shares of it
+FAR = 0.06
+"""Seconds between two frames from which most swaps stay: see benchmarks/swaps.py --rate."""
 
 _UPPER = np.array(
     [name.partition("_")[2] in ("eye", "ear", "shoulder", "elbow", "wrist") for name in JOINTS]
 )
 _LOWER = np.array([name.partition("_")[2] in ("hip", "knee", "ankle") for name in JOINTS])
 _GROUPS = np.stack([_UPPER, _LOWER])
-_SWITCH = np.array([[0.0, BEGIN], [END, LAST]])  # from right, swapped to right, swapped
 
 
 @dataclass(slots=True)
@@ -71,9 +76,21 @@ class SwapRepair:
     def __init__(self) -> None:
         self.changed = 0
         self._people: dict[int, _Person] = {}
+        self._time = -np.inf
+        self._late = 1.0  # how many times further than at RATE this frame is from the last one
+        self._frames = self._far = 0
+
+    @property
+    def note(self) -> str:
+        """What to say where most frames are too far apart; else ""."""
+        return told_of(self._far, self._frames)
 
     def __call__(self, poses: Poses, time: float) -> Poses:
         """The same people, with the joints and scores of swapped sides exchanged."""
+        distance, self._time = time - self._time, time
+        self._late = max(1.0, RATE * distance)
+        self._frames += 1
+        self._far += FAR < distance < np.inf
         self._people = {
             number: person
             for number, person in self._people.items()
@@ -109,11 +126,13 @@ class SwapRepair:
         size, step = max(x1 - x0, y1 - y0, 1.0), time - known.time
         predicted = known.points + step * known.velocities
         off = points[None] - predicted[:, None]  # from account, to account, joint, xy
-        spread = _spread(known.age, scores, step) * size
+        spread = _spread(known.age, scores, step, self._late) * size
         cost = np.minimum((off**2).sum(-1) / (2 * spread**2), CAP)
         cost *= seen[None] & (known.age > 0)[:, None]
         cost += VANISH * np.abs(scores[None] - known.scores[:, None])
-        total = known.costs[:, :, None] + _SWITCH + np.einsum("gj,stj->gst", _GROUPS, cost)
+        begin = BEGIN * (1 + CAUTION * (self._late - 1))
+        switch = np.array([[0.0, begin], [END, LAST]])  # from right, swapped to right, swapped
+        total = known.costs[:, :, None] + switch + np.einsum("gj,stj->gst", _GROUPS, cost)
         before = total.argmin(1)  # group, to account
         costs = total.min(1)
         self._people[number] = _step(known, before, off, points, predicted, seen, step)
@@ -129,10 +148,18 @@ def _both(values: NDArray[Any]) -> NDArray[Any]:
     return np.stack([values, values[MIRROR]])
 
 
-def _spread(age: NDArray[np.int64], scores: Floats, step: float) -> Floats:
+def told_of(far: int, frames: int) -> str:
+    """What to say when so many of the frames come more than FAR after the one before."""
+    if 2 * far <= frames:
+        return ""
+    return f"--fix-swaps: frames are more than {FAR:g} s apart, where few swaps are undone"
+
+
+def _spread(age: NDArray[np.int64], scores: Floats, step: float, late: float) -> Floats:
     """Expected distances (from account, to account, joint) from the prediction in sizes."""
-    moved = ACCELERATION * step**2 + SPEED * step * (age < 2)
-    return moved[:, None] + NOISE * (1 + UNSURE * (1 - scores))
+    moved = ACCELERATION * step**2 * late**DOUBT + SPEED * step * (age < 2)
+    spread: Floats = moved[:, None] + NOISE * (1 + UNSURE * (1 - scores))
+    return spread
 
 
 def _step(

@@ -19,9 +19,9 @@ FOUND = 6
 
 
 @lru_cache
-def perfect(seed: int, frames: int = 120) -> tuple[Poses, ...]:
+def perfect(seed: int, frames: int = 120, rate: float = RATE) -> tuple[Poses, ...]:
     """The people of the first frames of a scene; ids are the true ones."""
-    scene = Scene(seed, frames, SIZE_WH, RATE)
+    scene = Scene(seed, frames, SIZE_WH, rate)
     return tuple(_poses(scene, index) for index in range(frames))
 
 

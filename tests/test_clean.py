@@ -312,6 +312,16 @@ def test_what_cleaning_cannot_do_is_said(
     assert "nobody has an id" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("rate", "said"), [(30, False), (10, True)])
+def test_swaps_that_stay_are_told(
+    rate: int, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = target(tmp_path, "jsonl")
+    write(to, [posed(n, n / rate, one(1.0)) for n in range(9)])
+    assert main([str(to.path), "--out", str(tmp_path / "o.csv"), "--fix-swaps"]) == 0
+    assert ("few swaps are undone" in capsys.readouterr().err) == said
+
+
 @pytest.mark.parametrize(("numbers", "said"), [((0, 2, 4, 6), ""), ((0, 2, 4, 10), "2 frames")])
 def test_what_a_run_passed_over_is_not_missing(
     numbers: tuple[int, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
