@@ -101,7 +101,7 @@ def _run(args: argparse.Namespace) -> None:
     how = Cleaning(args.fix_swaps, args.median, args.fill, args.butterworth, args.least_score)
     if how != Cleaning(least_score=how.least_score):
         notes += _undone(frames, how)
-        frames = clean(frames, how)
+        frames = clean(frames, how, notes)
     named = any(frame.file for frame in frames)
     about = About(args.input.name, named, args.angles, args.least_score, height=args.height)
     notes += write(frames, targets, about, args.overwrite)

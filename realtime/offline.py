@@ -66,10 +66,13 @@ class _Track:
     good: Flags
 
 
-def clean(frames: Sequence[LoadedFrame], how: Cleaning) -> list[LoadedFrame]:
+def clean(
+    frames: Sequence[LoadedFrame], how: Cleaning, notes: list[str] | None = None
+) -> list[LoadedFrame]:
     """The same frames with cleaned people, and those filled in after them; people without an id
-    stay as they are, as do joints that do not count. Raises InputError for frames without rising
-    times, UsageError for a cutoff that the frame rate does not allow."""
+    stay as they are, as do joints that do not count, and stretches whose frame rate does not allow
+    the cutoff: to notes is added how many. Raises InputError for frames without rising times,
+    UsageError for a cutoff that the frame rate allows nowhere."""
     times = np.array([frame.time for frame in frames])
     if not (np.diff(times) > 0).all():
         raise InputError("the frames have no rising times, so they cannot be filtered")
@@ -79,15 +82,18 @@ def clean(frames: Sequence[LoadedFrame], how: Cleaning) -> list[LoadedFrame]:
         people = [repair(poses, time) for poses, time in zip(people, times.tolist(), strict=True)]
     rows, everybody = _joined(people)
     filled = [(rows, everybody)]
-    pause = _pause(times)
+    pause, rates = _pause(times), list[float]()
     for which in _by_id(everybody.ids, rows):
         first, last = int(rows[which[0]]), int(rows[which[-1]])
         here, number = rows[which] - first, int(everybody.ids[which[0]])
         track = _track(everybody[which], here, last - first + 1, how.least_score)
-        _clean(track, times[first : last + 1], pause, how)
+        rates += _clean(track, times[first : last + 1], pause, how)
         _put(everybody, which, _poses(track, here, number))
         new = np.setdiff1d(np.flatnonzero(track.good[:, -2:].all(1)), here)
         filled.append((first + new, _poses(track, new, number)))
+    told = _too_slow(rates, how.butterworth)
+    if notes is not None and told:
+        notes.append(told)
     return [
         frame._replace(poses=poses)
         for frame, poses in zip(frames, _parted(filled, len(frames)), strict=True)
@@ -155,8 +161,10 @@ def _put(everybody: Poses, which: Rows, poses: Poses) -> None:
         getattr(everybody, name)[which] = getattr(poses, name)
 
 
-def _clean(track: _Track, times: Floats, pause: float, how: Cleaning) -> None:
-    """times (T,) of the track's frames; pause: see _pause()."""
+def _clean(track: _Track, times: Floats, pause: float, how: Cleaning) -> list[float]:
+    """times (T,) of the track's frames; pause: see _pause(). The frame rates of the stretches that
+    are long enough for the low-pass filter; it is left out where they do not allow it."""
+    rates = []
     for point in range(JOINT_COUNT + 2):
         values, scores, good = track.points[:, point], track.scores[:, point], track.good[:, point]
         if how.median:
@@ -169,7 +177,33 @@ def _clean(track: _Track, times: Floats, pause: float, how: Cleaning) -> None:
             good |= new
         if how.butterworth:
             for stretch in _stretches(times, good, pause):
-                values[stretch] = low_pass(times[stretch], values[stretch], how.butterworth)
+                rates.append(_rate(times[stretch]))
+                if how.butterworth < rates[-1] / 2:
+                    values[stretch] = low_pass(times[stretch], values[stretch], how.butterworth)
+    return rates
+
+
+def _too_slow(rates: Sequence[float], cutoff: float) -> str:
+    """What to say of stretches with these frame rates that do not allow the cutoff; "" for
+    nothing. Raises UsageError when none of them does."""
+    slow = [rate for rate in rates if not cutoff < rate / 2]
+    if not slow:
+        return ""
+    if len(slow) == len(rates):
+        raise _too_high(cutoff, max(rates))
+    return (
+        f"--butterworth {cutoff:g}: {len(slow)} of {len(rates)} stretches of joints and boxes have"
+        f" {2 * cutoff:g} frames/s or less and stay unfiltered"
+    )
+
+
+def _too_high(cutoff: float, rate: float) -> UsageError:
+    return UsageError(f"--butterworth {cutoff:g}: expected less than half of {rate:.4g} frames/s")
+
+
+def _rate(times: Floats) -> float:
+    """Frames a second, in the mean."""
+    return float((len(times) - 1) / (times[-1] - times[0]))
 
 
 def _pause(times: Floats) -> float:
@@ -212,11 +246,9 @@ def low_pass(times: Floats, values: Floats, cutoff: float) -> Floats:
     would take from quick movement, and a cubic spline swings where two frames are close together.
     Raises UsageError when cutoff is not below half of the frame rate.
     """
-    rate = (len(times) - 1) / (times[-1] - times[0])
+    rate = _rate(times)
     if not cutoff < rate / 2:
-        raise UsageError(
-            f"--butterworth {cutoff:g}: expected less than half of {rate:.4g} frames/s"
-        )
+        raise _too_high(cutoff, rate)
     even = np.linspace(times[0], times[-1], len(times))
     once = rate / np.pi * np.arctan(np.tan(np.pi * cutoff / rate) / TWICE)
     sections = butter(ORDER, once, fs=rate, output="sos")

@@ -174,6 +174,24 @@ def test_a_stretch_too_short_for_the_filter_stays(count: int) -> None:
     assert places(clean(walk([*xs, None]), Cleaning(butterworth=3))) == [*xs, None]
 
 
+def test_a_stretch_too_slow_for_the_filter_stays_and_is_told() -> None:
+    """A camera gives ten frames a second for a while, and somebody is there only then."""
+    xs, times = [float(7 * n % 5) for n in range(100)], np.zeros(100)
+    times[1:] = np.cumsum([0.1 if 40 <= n < 60 else 1 / RATE for n in range(99)])
+    frames = [f._replace(time=float(t)) for f, t in zip(walk(list(xs)), times, strict=True)]
+    for n in range(41, 59):
+        frames[n] = frames[n]._replace(poses=frames[n].poses[[0, 0]].with_ids(np.array([1, 2])))
+    notes = list[str]()
+    found = clean(frames, Cleaning(butterworth=6), notes)
+    assert [f.poses.joints_xy[1, 0, 0] for f in found[41:59]] == xs[41:59]
+    assert np.std([f.poses.joints_xy[0, 0, 0] for f in found]) < 0.7 * np.std(xs)
+    assert (
+        len(notes) == 1 and "19 of 38 stretches" in notes[0] and "12 frames/s or less" in notes[0]
+    )
+    with pytest.raises(UsageError, match="--butterworth 13: expected less than half of 21"):
+        clean(frames, Cleaning(butterworth=13))
+
+
 def test_what_cannot_be_filtered_is_said() -> None:
     times = np.arange(20) / RATE
     with pytest.raises(UsageError, match="less than half of 30 frames"):
