@@ -7,7 +7,7 @@ engines/weights/README.md.
 DETECTOR_SCORE = 0.3
 """Of a box, before its joints are looked for (--detector-score)."""
 MIN_SCORE = 0.3
-"""Of a person who is drawn, counted and written (--min-score)."""
+"""Of a person who is drawn, counted and written (--min-score); half of it of somebody known."""
 MIN_JOINT_SCORE = 0.3
 """Of a joint that is drawn (--min-joint-score)."""
 BRIDGE = 8

@@ -211,7 +211,8 @@ def add_networks(add: Any) -> None:
         "--min-score",
         type=float,
         metavar="S",
-        help=f"least score of a person (default {MIN_SCORE:g})",
+        help=f"least score of a person who is new, half of it of one already known (default"
+        f" {MIN_SCORE:g})",
     )
     add("--batch", type=int, metavar="N", help="frames in a batch, for files (default 8)")
 
