@@ -167,7 +167,8 @@ class Tracker:
         detected = time not in self._predicted_for
         tracks = self._alive(time)
         now = replace(tracks, motion=tracks.ahead(time))
-        rows, people = _match(now, poses, looks, time, self._time, self._least)
+        last = np.inf if self._stalled(time) else self._time
+        rows, people = _match(now, poses, looks, time, last, self._least)
 
         ids = np.full(len(poses), -1, np.int64)
         ids[people] = tracks.last.ids[rows]
@@ -228,23 +229,25 @@ class Tracker:
         known = elapsed <= UNKNOWN + TRUST * (tracks.seen - tracks.first)
         recent = tracks.seen >= min(self._times)
         known = (known | recent) & (elapsed <= self._max_age)
-        if time - self._time <= STALL * (self._time - self._times[-2]):
-            known |= recent
-        return _some(tracks, known)
+        return _some(tracks, known if self._stalled(time) else known | recent)
+
+    def _stalled(self, time: float) -> bool:
+        return time - self._time > STALL * (self._time - self._times[-2])
 
 
 def _match(
-    tracks: _Tracks, poses: Poses, looks: Float, time: float, before: float, least: float
+    tracks: _Tracks, poses: Poses, looks: Float, time: float, last: float, least: float
 ) -> tuple[Indices, Indices]:
-    """Rows of tracks, moved to this time, and the people they are. before: time of the last frame.
+    """Rows of tracks, moved to this time, and the people they are. last: time of the frame before,
+    infinite after a stall.
 
     First all tracks compete by the narrow rule, then those left over by wide ones: the tracks
-    seen last before the older ones, which would be near to everybody. Who was seen in the last
-    frame competes by all of them where that is long ago. People whose score is below least come
+    seen last before the older ones, which would be near to everybody. Who was seen in the frame
+    before competes by all of them where that is long ago. People whose score is below least come
     last.
     """
     elapsed = tracks.elapsed(time)
-    lately = (elapsed <= LATEST) | (tracks.seen == before)
+    lately = (elapsed <= LATEST) | (tracks.seen >= last)
     newest = tracks.seen == tracks.seen.max(initial=-np.inf)
     newest = lately & (newest | (elapsed <= RECENT))
     sure = poses.scores >= least
