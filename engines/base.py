@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ Format = Literal["rtmdet", "yolox", "nanodet", "centers", "heatmaps"]
 Grid = Literal["pixel_centre", "corner", "udp"]
 Container = Literal["onnx", "safetensors"]
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
+Part = TypeVar("Part")
 STEP = 64
 """Pictures of networks that see all places alike may be smaller by so many pixels: ours halve them
 six times at most."""
@@ -115,7 +116,18 @@ class Network(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go what it computes with, at once, whoever still refers to the network: a run is a
+        cycle of references, which Python may take up late. Calls raise ModelError from then on;
+        closing again does nothing."""
+        ...
+
+
+def opened(part: Part | None, spec: ModelSpec) -> Part:
+    """What a network computes with. Raises ModelError where close() has let it go."""
+    if part is None:
+        raise ModelError(f"{spec.name}: is closed")
+    return part
 
 
 def check_batch(

@@ -158,7 +158,11 @@ def lacks(engine: str, task: Task) -> str:
 def _tried(name: str, spec: ModelSpec, data: bytes, options: Options) -> Network:
     """A network that has run once. One that cannot is let go: its memory is for the next one."""
     network = BACKENDS[name].make(spec, data, options)
-    _check_outputs(network)
+    try:
+        _check_outputs(network)
+    except BaseException:
+        network.close()
+        raise
     return network
 
 

@@ -21,6 +21,7 @@ from engines.base import (
     Unavailable,
     check_batch,
     may_step,
+    opened,
     step_of,
 )
 from engines.batches import blank, in_steps, sizes_of
@@ -59,18 +60,17 @@ class OnnxruntimeNetwork:
         try:
             if self.narrow or may_step(spec):
                 data = with_free_sizes(data)
-            self._session = ort.InferenceSession(
-                data, _settings(options), providers, enable_fallback=0
-            )
-            self._input, self._size, self._convert = _input(self._session, spec)
+            session = ort.InferenceSession(data, _settings(options), providers, enable_fallback=0)
+            self._input, self._size, self._convert = _input(session, spec)
         except FAILURES as error:
             raise ModelError(
                 f"model {spec.path}: ONNX Runtime refuses it: {_reason(error)}"
             ) from error
-        wanted, got = providers[0][0], self._session.get_providers()
+        wanted, got = providers[0][0], session.get_providers()
         if got[0] != wanted:
             raise Unavailable(f"compute {options.compute}: ONNX Runtime cannot use {wanted} here")
-        self._session.disable_fallback()
+        session.disable_fallback()
+        self._session: ort.InferenceSession | None = session
         self._empty = [array[:0] for array in self._run(blank(spec, self._size or 1))]
         self.size_step = step_of(spec, sizes_of(self._run))
 
@@ -82,11 +82,13 @@ class OnnxruntimeNetwork:
         return in_steps(batch, self._size, self._run)
 
     def close(self) -> None:
-        """Nothing to do: the session goes when the last reference to it goes."""
+        """Let the session go."""
+        self._session = None
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
+        session = opened(self._session, self.spec)
         try:
-            outputs = self._session.run(None, {self._input: self._convert(batch)})
+            outputs = session.run(None, {self._input: self._convert(batch)})
         except FAILURES as error:
             full = any(words in str(error).lower() for words in FULL)
             kind = OutOfMemory if full else ModelError

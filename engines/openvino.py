@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import containers, int8
-from engines.base import Arrays, Begin, ModelSpec, Options, check_batch, step_of
+from engines.base import Arrays, Begin, ModelSpec, Options, check_batch, opened, step_of
 from engines.batches import blank, in_steps
 from engines.openvino_ahead import Ahead
 from engines.planar import planes_first
@@ -61,7 +61,7 @@ class OpenvinoNetwork:
                     )
                 ranges = {}  # rounded as for integers but computed with floats: slow, less exact
                 compiled = self._compiled(core, data, ranges, settings)
-            self._request = compiled.create_infer_request()
+            self._request: ov.InferRequest | None = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
         except ValueError as error:
@@ -80,9 +80,10 @@ class OpenvinoNetwork:
         return in_steps(batch, self.spec.batch, self._run)
 
     def close(self) -> None:
-        """Wait for what was begun; the network goes when the last reference to it goes."""
+        """Wait for what was begun, and let the network go."""
         if self._ahead:
             self._ahead.close()
+        self._request = self._ahead = self.begin = None
 
     def _compiled(
         self, core: ov.Core, data: bytes, ranges: int8.Ranges, settings: dict[str, object]
@@ -100,12 +101,13 @@ class OpenvinoNetwork:
         return core.compile_model(with_uint8_input(model, spec, least_wh), "CPU", settings)
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
+        request = opened(self._request, self.spec)
         try:
-            self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
         except RuntimeError as error:
             raise ModelError(f"{self.spec.name}: OpenVINO failed: {reason(error)}") from error
         # np.array copies: the request writes its next results into the same memory.
-        return [np.array(t.data, np.float32) for t in self._request.output_tensors]
+        return [np.array(t.data, np.float32) for t in request.output_tensors]
 
 
 def _precision(core: ov.Core, options: Options) -> str:

@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Arrays, ModelSpec, check_batch
+from engines.base import Arrays, ModelSpec, check_batch, opened
 from engines.quiet_openvino import ov, reason
 from realtime.errors import ModelError
 
@@ -75,18 +75,22 @@ class Ahead:
     def __init__(self, spec: ModelSpec, compiled: ov.CompiledModel, streams: int) -> None:
         self._spec = spec
         # One more than are computed, so that no stream waits until Python has taken its results.
-        self._idle = [compiled.create_infer_request() for _ in range(streams + 1)]
+        self._idle: list[ov.InferRequest] | None = [
+            compiled.create_infer_request() for _ in range(streams + 1)
+        ]
         self._running: deque[Begun] = deque()
 
     def __call__(self, batch: NDArray[np.uint8]) -> Begun:
         check_batch(self._spec, batch, narrow=self._spec.narrow)
-        while self._running and (self._running[0].finished or not self._idle):
+        idle = opened(self._idle, self._spec)
+        while self._running and (self._running[0].finished or not idle):
             self._running.popleft().finish()
-        begun = Begun(self._spec.name, self._idle.pop(), batch, self._idle)
+        begun = Begun(self._spec.name, idle.pop(), batch, idle)
         self._running.append(begun)
         return begun
 
     def close(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for what is on its way, and let the requests go."""
         while self._running:
             self._running.popleft().finish()
+        self._idle = None

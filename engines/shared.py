@@ -83,6 +83,7 @@ class Shared:
             self._users -= 1
             last = self._users == 0
         if last:
+            self.locate = None
             self._network.close()
 
     def _tell(self) -> None:

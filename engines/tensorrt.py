@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines import cuda, plan_cache, selfcheck
-from engines.base import Arrays, Json, ModelSpec, Options, Unavailable, check_batch
+from engines.base import Arrays, Json, ModelSpec, Options, Unavailable, check_batch, opened
 from engines.batches import blank, join
 from engines.cache import cache_dir
 from engines.half import half
@@ -91,7 +91,8 @@ class TensorrtNetwork:
         return join([self._run(batch[at : at + most]) for at in range(0, len(batch), most)])
 
     def close(self) -> None:
-        """Nothing to do: the engine goes when the last reference to it goes."""
+        """Let the engine go, and what locates by it: the two refer to each other."""
+        self.locate = self._context = self._engine = self._runtime = None
 
     def _open(self, plan: bytes) -> bool:
         """Make the engine of a plan and its context; whether that worked."""
@@ -117,7 +118,8 @@ class TensorrtNetwork:
             return [output.cpu().numpy() for output in outputs]
 
     def _execute(self, images: torch.Tensor) -> list[torch.Tensor]:
-        context, (name,) = self._context, self._inputs
+        context: Any = opened(self._context, self.spec)
+        (name,) = self._inputs
         done = context.set_input_shape(name, tuple(images.shape))
         done = done and context.set_tensor_address(name, images.data_ptr())
         outputs = []

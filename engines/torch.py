@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch, step_of
+from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch, opened, step_of
 from engines.batches import blank, sizes_of
 from engines.torch_locate import Locate, explained, trusted
 from engines.torch_nets import PoseResNet, depth_of, folded, widths_of
@@ -59,7 +59,8 @@ class TorchNetwork:
         self.narrow = spec.narrow and device.type == "cpu"  # locate cuts whole crops
         with _doubted(spec):
             net = _onnx(spec, data) if spec.container == "onnx" else folded(_network(spec, data))
-            self._net = net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net = net.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._net: nn.Module | None = net
             self._empty = [part[:0] for part in self._run(blank(spec, 1))]
             self.size_step = step_of(spec, sizes_of(self._run))
         self.locate: Locate | None = None
@@ -72,7 +73,8 @@ class TorchNetwork:
         return self._run(batch) if len(batch) else [part.copy() for part in self._empty]
 
     def close(self) -> None:
-        """Nothing to do: the network goes when the last reference to it goes."""
+        """Let the network go, and what locates by it: the two refer to each other."""
+        self._net = self.locate = None
 
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         # inference_mode belongs to the thread, so it is entered in the thread that calls; so does
@@ -85,7 +87,7 @@ class TorchNetwork:
 
     def _outputs(self, pixels: Tensor) -> list[Tensor]:
         """Of pictures (B, H, W, 3) BGR on the device."""
-        outputs = self._net(self._prepared(pixels).to(self._dtype))
+        outputs = opened(self._net, self.spec)(self._prepared(pixels).to(self._dtype))
         return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
     def _heatmaps(self, planes: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import detection
 
-from engines.base import Arrays, Json, ModelSpec, Options, check_batch
+from engines.base import Arrays, Json, ModelSpec, Options, check_batch, opened
 from engines.torch import device_of, whole_float32
 from engines.torch_locate import explained
 from realtime.errors import ModelError
@@ -70,7 +70,7 @@ class TorchDetector:
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)  # of the whole process: torch has no other
-        self._net = network(spec, data).to(self._place)
+        self._net: nn.Module | None = network(spec, data).to(self._place)
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
@@ -80,11 +80,14 @@ class TorchDetector:
         # inference_mode belongs to the thread, so it is entered here
         with explained(self.spec), torch.inference_mode():
             pixels = torch.tensor(batch, device=self._place).flip(3)
-            found = self._net([p.float() / 255 for p in pixels.permute(0, 3, 1, 2)])
+            found = opened(self._net, self.spec)(
+                [p.float() / 255 for p in pixels.permute(0, 3, 1, 2)]
+            )
         return [_padded([_people(one) for one in found])]
 
     def close(self) -> None:
-        """Nothing to do: the network goes when the last reference to it goes."""
+        """Let the network go."""
+        self._net = None
 
 
 def _people(found: Mapping[str, Tensor]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Arrays, Begin, ModelSpec, Network, size_step_of, takes_narrow
+from engines.base import Arrays, Begin, ModelSpec, Network, opened, size_step_of, takes_narrow
 from engines.batches import join
 from realtime.errors import OutOfMemory
 from realtime.pose import Locator
@@ -23,7 +23,7 @@ class Halving:
     """
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self._network: Network | None = network
         self.spec: ModelSpec = network.spec
         self.engine, self.precision = network.engine, network.precision
         self.device, self.why = network.device, network.why
@@ -33,18 +33,22 @@ class Halving:
         self._most: int | None = None  # pictures in one call
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
+        network = opened(self._network, self.spec)
         if self._most is None:
             try:
-                return self._network(batch)
+                return network(batch)
             except OutOfMemory as error:
                 if len(batch) < 2:
                     raise
                 self._most = (len(batch) + 1) // 2
                 logger.warning("%s; going on with batches of %d", error, self._most)
         if len(batch) <= self._most:
-            return self._network(batch)
+            return network(batch)
         starts = range(0, len(batch), self._most)
-        return join([self._network(batch[n : n + self._most]) for n in starts])
+        return join([network(batch[n : n + self._most]) for n in starts])
 
     def close(self) -> None:
-        self._network.close()
+        """Close the network and let it go."""
+        if self._network is not None:
+            self._network.close()
+        self._network = self.locate = self.begin = None

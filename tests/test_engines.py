@@ -1,5 +1,6 @@
 """Model files, real and damaged; networks that compute something one can check by hand."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import realtime
 from engines import containers, cuda
 from engines import load as load_module
 from engines.__main__ import main
@@ -23,6 +25,7 @@ from engines.identify import identify
 from engines.load import Backend, find_tiny, load
 from engines.registry import KNOWN
 from realtime.errors import ModelError, OutOfMemory, UsageError
+from realtime.halving import Halving
 from realtime.pose import estimate
 from realtime.records import Crops
 
@@ -302,6 +305,8 @@ def test_auto_goes_on_where_a_gpu_engine_breaks(tmp_path, monkeypatch, caplog, w
         def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
             raise ModelError("TensorRT failed: no reason given")
 
+        def close(self) -> None: ...
+
     broken = Backend(("onnx",), ("cuda",), Breaks, "")
     monkeypatch.setattr(cuda, "count", lambda: 1)
     monkeypatch.setitem(load_module.BACKENDS, "tensorrt", broken)
@@ -315,20 +320,22 @@ def test_auto_goes_on_where_a_gpu_engine_breaks(tmp_path, monkeypatch, caplog, w
 
 
 def test_an_engine_that_broke_has_let_go_when_the_next_begins(tmp_path, monkeypatch):
-    """It may hold most of the GPU's memory."""
+    """It may hold most of the GPU's memory, and be referred to by a part of its own."""
     path = pose_file(tmp_path / "a.onnx")
-    held, spec = WeakSet(), identify(path)
+    spec, closed = identify(path), []
 
     class Breaks:
         def __init__(self, *_: object) -> None:
             self.spec = spec
-            held.add(self)
 
         def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
             raise OutOfMemory("GPU memory is full")
 
+        def close(self) -> None:
+            closed.append(self)
+
     def make(*given):
-        assert not held
+        assert closed
         return openvino.make(*given)
 
     openvino = load_module.BACKENDS["openvino"]
@@ -337,6 +344,53 @@ def test_an_engine_that_broke_has_let_go_when_the_next_begins(tmp_path, monkeypa
     monkeypatch.setitem(load_module.BACKENDS, "openvino", replace(openvino, make=make))
     monkeypatch.setitem(load_module.PREFERENCE, "cuda", ("tensorrt",))
     assert load(path, "pose").engine == "openvino"
+
+
+HELD = {
+    "openvino": ("openvino", "InferRequest"),
+    "onnxruntime": ("onnxruntime", "InferenceSession"),
+    "torch": ("engines.torch_onnx", "OnnxNet"),
+}
+"""By engine, what holds the weights of a network."""
+
+
+@pytest.mark.parametrize("engine", HELD)
+def test_networks_go_with_their_run(engine, monkeypatch):
+    """Not when Python next looks for cycles, which a run is: each took 60 MB until then."""
+    module, name = HELD[engine]
+    kind = getattr(pytest.importorskip(module), name)
+    first, alive, made = kind.__init__, WeakSet(), []
+
+    def counted(self, *given, **options):
+        first(self, *given, **options)
+        alive.add(self)
+        made.append(name)
+
+    monkeypatch.setattr(kind, "__init__", counted)
+    gc.collect()
+    gc.disable()
+    try:
+        realtime.run("demo", end=1, engine=engine, precision="f32", compute="cpu")
+        assert len(made) >= 2 and not alive
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("engine", HELD)
+def test_a_closed_network_says_so(engine, tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    pytest.importorskip(HELD[engine][0])
+    network = load(path, "pose", engine, "f32", "cpu", threads=2, streams=2)
+    begin = getattr(network, "begin", None)
+    halving = Halving(network)
+    for one in (halving, network, halving):
+        one.close()
+        with pytest.raises(ModelError, match="^test-net: is closed$"):
+            one(pictures(2))
+    assert not halving.locate and not halving.begin
+    if begin:
+        with pytest.raises(ModelError, match="^test-net: is closed$"):
+            begin(pictures(2))
 
 
 def test_what_is_wrong_with_a_file_is_not_tried_on_every_engine(tmp_path, monkeypatch):

@@ -62,9 +62,14 @@ def test_what_nobody_takes_is_no_hindrance(several: Network) -> None:
     for _ in range(20):
         several.begin(batch)
     np.testing.assert_array_equal(several.begin(batch).outputs()[0], several(batch)[0])
-    several.begin(batch)
-    several.close()  # waits; a network that is closed in the middle of a batch
-    several.close()
+
+
+def test_closing_waits_for_what_was_begun() -> None:
+    network, (batch,) = tiny(STREAMS, threads=2), batches([2])
+    wanted, begun = network(batch)[0], network.begin(batch)
+    network.close()
+    network.close()
+    np.testing.assert_array_equal(begun.outputs()[0], wanted)
 
 
 def test_wrong_batches_are_refused(several: Network) -> None:

@@ -33,6 +33,7 @@ from realtime.crop import cut, places  # noqa: E402
 from realtime.decode import METHODS, Method, cells_to_crop, decode  # noqa: E402
 from realtime.errors import ModelError, OutOfMemory  # noqa: E402
 from realtime.geometry import apply  # noqa: E402
+from realtime.halving import Halving  # noqa: E402
 from realtime.records import Detections, Frame  # noqa: E402
 from realtime.scene import Scene  # noqa: E402
 from run_camera import main  # noqa: E402
@@ -354,6 +355,19 @@ def test_crops_that_do_not_fit_are_cut_in_halves_too(monkeypatch: pytest.MonkeyP
     for mine, one in zip(locate(images, *asked, "udp"), wanted):
         np.testing.assert_allclose(mine, one, atol=1e-4)
     assert len(sent) == sum(len(people) > 0 for people in found)
+
+
+def test_a_closed_network_that_locates_is_gone() -> None:
+    """The two refer to each other; what locates may still be known to somebody."""
+    net = network()
+    net.locate = located(net)
+    held = weakref.ref(net._net)
+    shared = Shared(Halving(net), 1)
+    del net
+    shared.close()
+    assert held() is None and shared.locate is None
+    with pytest.raises(ModelError, match="is closed"):
+        shared(np.zeros((1, 256, 192, 3), np.uint8))
 
 
 def test_several_sources_share_what_locates() -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.base import Arrays, ModelSpec, Options, check_batch
+from engines.base import Arrays, ModelSpec, Options, check_batch, opened
 from realtime.errors import ModelError
 from train.detector_net import PersonDetector
 from train.pose_weights import Metadata, Weights, pose_net
@@ -47,20 +47,22 @@ class TrainedNetwork:
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)
-        net = network_of(weights, known, path)
-        self._net = net.eval().to(self._place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = network_of(weights, known, path).eval()
+        net = net.to(self._place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._net: nn.Module | None = net
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
         check_batch(self.spec, batch, narrow=self.narrow)
         low = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self._place.type, torch.bfloat16, low):
-            outputs = self._net(torch.tensor(batch, device=self._place))
+            outputs = opened(self._net, self.spec)(torch.tensor(batch, device=self._place))
         single = isinstance(outputs, Tensor)
         return [o.float().contiguous().cpu().numpy() for o in ([outputs] if single else outputs)]
 
     def close(self) -> None:
-        """Nothing to do: the network goes when the last reference to it goes."""
+        """Let the network go."""
+        self._net = None
 
 
 def network_of(weights: Weights, known: Metadata, path: Path) -> nn.Module:
