@@ -191,8 +191,12 @@ class Locate:
         """Joints (n, 17, 2) in cells and scores (n, 17)."""
         if method not in self._peaks:
             self._peaks[method] = Peaks(method, self._spec.sigma, self._place)
-        if not self._use_graphs:
-            return self._plain(crops, method)
+        graph = self._graph(crops, method) if self._use_graphs else None
+        return graph(crops) if graph else self._plain(crops, method)
+
+    def _graph(self, crops: Tensor, method: Method) -> _Graph | None:
+        """The one for so many crops; None, from then on, where it cannot be made. What had been
+        made of it is free by then, as it is not within the clause that the plain way is tried."""
         size = next(bucket for bucket in BUCKETS if bucket >= len(crops))
         try:
             if (size, method) not in self._graphs:
@@ -201,8 +205,8 @@ class Locate:
             self._use_graphs = False
             reason = str(error).splitlines()[0][:200]
             logger.warning("%s runs without CUDA graphs: %s", self._spec.name, reason)
-            return self._plain(crops, method)
-        return self._graphs[size, method](crops)
+            return None
+        return self._graphs[size, method]
 
     def _plain(self, crops: Tensor, method: Method) -> tuple[Tensor, Tensor]:
         heatmaps = self._heatmaps(crops)
@@ -221,7 +225,9 @@ def _to_grid(from_crop: Float, sizes_wh: Float) -> Float:
 
 
 _CAPTURE = Lock()
-"""PyTorch records one graph at a time in a process."""
+"""Held from the first run of a function until its graph is recorded. PyTorch records one graph at a
+time in a process, and waits for the whole GPU before; to wait for a GPU on which another thread is
+recording fails, and so does that recording."""
 
 
 class _Graph:
@@ -230,19 +236,18 @@ class _Graph:
     def __init__(
         self, run: Callable[[Tensor], tuple[Tensor, Tensor]], like: Tensor, size: int
     ) -> None:
-        self._input = torch.zeros((size, *like.shape[1:]), device=like.device)
-        for _ in range(3):  # libraries choose their ways and take their memory before the capture
-            run(self._input)
-        torch.cuda.synchronize()
-        self._graph = torch.cuda.CUDAGraph()
-        # Other threads go on using the GPU meanwhile. PyTorch's own stream for this is that of the
-        # GPU which recorded first.
-        stream = torch.cuda.Stream(like.device)  # type: ignore[no-untyped-call]
-        with (
-            _CAPTURE,
-            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
-        ):
-            self._outputs = run(self._input)
+        with _CAPTURE:
+            self._input = torch.zeros((size, *like.shape[1:]), device=like.device)
+            # Libraries choose their ways and take their memory before the capture.
+            for _ in range(3):
+                run(self._input)
+            self._graph = torch.cuda.CUDAGraph()
+            # Other threads go on using the GPU meanwhile. PyTorch's own stream for this is that of
+            # the GPU which recorded first.
+            stream = torch.cuda.Stream(like.device)  # type: ignore[no-untyped-call]
+            # It waits for the GPU before it records.
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                self._outputs = run(self._input)
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """The outputs of a batch of at most the size; copies."""

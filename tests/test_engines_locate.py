@@ -28,7 +28,7 @@ from engines.load import find_tiny, load  # noqa: E402
 from engines.shared import Shared  # noqa: E402
 from engines.torch import TorchNetwork  # noqa: E402
 from engines.torch_decode import Peaks  # noqa: E402
-from engines.torch_locate import Locate, _Pinned, trusted  # noqa: E402
+from engines.torch_locate import Locate, _Graph, _Pinned, trusted  # noqa: E402
 from realtime.crop import cut, places  # noqa: E402
 from realtime.decode import METHODS, Method, cells_to_crop, decode  # noqa: E402
 from realtime.errors import ModelError, OutOfMemory  # noqa: E402
@@ -355,6 +355,72 @@ def test_crops_that_do_not_fit_are_cut_in_halves_too(monkeypatch: pytest.MonkeyP
     for mine, one in zip(locate(images, *asked, "udp"), wanted):
         np.testing.assert_allclose(mine, one, atol=1e-4)
     assert len(sent) == sum(len(people) > 0 for people in found)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """CUDA graphs that record nothing, with the GPU left out: the threads that are recording."""
+    recording: list[int] = []
+
+    class Recording:
+        def __init__(self, graph: object, **_: object) -> None: ...
+
+        def __enter__(self) -> None:
+            recording.append(threading.get_ident())
+            time.sleep(0.02)
+
+        def __exit__(self, *_: object) -> None:
+            recording.remove(threading.get_ident())
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda place: None)
+    monkeypatch.setattr(torch.cuda, "graph", Recording)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    return recording
+
+
+def test_one_thread_at_a_time_makes_a_graph(recorded: list[int]) -> None:
+    """What a library does at its first run, and waiting for the GPU, break what others record."""
+    broken = []
+
+    def run(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        broken.extend(n for n in recorded if n != threading.get_ident())
+        return batch, batch
+
+    batch, start = torch.zeros(2, 3), threading.Barrier(3)
+
+    def make() -> None:
+        start.wait()
+        for _ in range(3):
+            _Graph(run, batch, 4)
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not broken and not recorded
+
+
+def test_a_graph_that_fails_is_free_when_it_is_done_without(
+    recorded: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    net, held = network(), list[Any]()
+
+    def heatmaps(crops: torch.Tensor) -> torch.Tensor:
+        if recorded:
+            large = crops * 2
+            held.append(weakref.ref(large))
+            raise RuntimeError("capture failed")
+        assert not held or held[0]() is None
+        return net._heatmaps(crops)
+
+    frames, found = people(0)
+    locate = Locate(net.spec, heatmaps, CPU)
+    locate._use_graphs = True
+    asked = [frames[0].image], *places(found, net.spec.input_wh, net.spec.padding), "udp"
+    assert len(locate(*asked)[0]) == len(found[0])
+    assert held and "runs without CUDA graphs: capture failed" in caplog.text
 
 
 def test_a_closed_network_that_locates_is_gone() -> None:
