@@ -6,7 +6,9 @@ ONNX Runtime goes on with another provider when the one asked for cannot be used
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,9 @@ FAILURES = tuple(
 FULL = ("allocate memory", "out of memory")
 """What ONNX Runtime's memory of a device, and CUDA, say when there is no more."""
 
+INSTALL = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
+"""With CUDA's libraries from pip."""
+
 
 class OnnxruntimeNetwork:
     """A session with one provider. See engines.base.Network."""
@@ -68,7 +73,10 @@ class OnnxruntimeNetwork:
             ) from error
         wanted, got = providers[0][0], session.get_providers()
         if got[0] != wanted:
-            raise Unavailable(f"compute {options.compute}: ONNX Runtime cannot use {wanted} here")
+            raise Unavailable(
+                f"compute {options.compute}: ONNX Runtime cannot use {wanted} here; where CUDA is "
+                f"not installed: {INSTALL}"
+            )
         session.disable_fallback()
         self._session: ort.InferenceSession | None = session
         self._empty = [array[:0] for array in self._run(blank(spec, self._size or 1))]
@@ -109,13 +117,27 @@ def _providers(compute: str) -> tuple[str, list[tuple[str, dict[str, str]]]]:
         return "cpu", [cpu]
     if not cuda_available():
         raise Unavailable(
-            f"compute {compute}: this ONNX Runtime has no CUDA; pip install onnxruntime-gpu in "
-            "place of onnxruntime, or use --compute cpu"
+            f"compute {compute}: this ONNX Runtime has no CUDA; {INSTALL} in place of onnxruntime, "
+            "or use --compute cpu"
         )
+    _find_cuda()
     number = compute.partition(":")[2] or "0"
-    # By default each new batch size waits until all algorithms of each convolution were timed.
-    gpu = {"device_id": number, "cudnn_conv_algo_search": "HEURISTIC"}
+    gpu = {
+        "device_id": number,
+        # By default each new batch size waits until all algorithms of each convolution were timed.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # By default GPUs round the inputs of float32 convolutions.
+        "use_tf32": "0",
+    }
     return f"cuda:{number}", [("CUDAExecutionProvider", gpu), cpu]
+
+
+def _find_cuda() -> None:
+    """Load CUDA's libraries from where pip puts them, in which ONNX Runtime does not look by
+    itself. Older versions cannot; what is missing is told when the provider is."""
+    if load := getattr(ort, "preload_dlls", None):
+        with redirect_stdout(io.StringIO()):  # it prints
+            load()
 
 
 def _settings(options: Options) -> ort.SessionOptions:

@@ -134,7 +134,9 @@ def test_what_it_cannot_do_is_refused(tmp_path, monkeypatch):
             load_ort(path, precision=precision)
     if not cuda_available():
         monkeypatch.setattr(cuda, "count", lambda: 1)
-        with pytest.raises(ModelError, match="no CUDA; pip install onnxruntime-gpu"):
+        with pytest.raises(
+            ModelError, match=r'no CUDA; pip install "onnxruntime-gpu\[cuda,cudnn\]"'
+        ):
             load_ort(path, compute="cuda")
 
 
@@ -151,14 +153,26 @@ def test_cuda_that_turns_into_the_cpu_is_refused(tmp_path, monkeypatch):
             load_ort(pose_file(tmp_path / "a.onnx"), compute="cuda:0")
 
 
-def test_cuda_does_not_try_all_algorithms_at_each_batch_size(monkeypatch):
+def test_settings_of_cuda(monkeypatch, capsys):
+    """Not all algorithms are tried at each batch size; float32 is float32; CUDA's libraries from
+    pip are loaded, about which standard output, where poses may go, says nothing."""
     from engines import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "cuda_available", lambda: True)
+    loaded = []
+
+    def load_libraries():
+        loaded.append(print("Failed to load libcufft.so.12"))
+
+    monkeypatch.setattr(onnxruntime.ort, "preload_dlls", load_libraries, raising=False)
     device, providers = onnxruntime._providers("cuda:1")
-    wanted = {"device_id": "1", "cudnn_conv_algo_search": "HEURISTIC"}
+    wanted = {"device_id": "1", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
     assert device == "cuda:1"
     assert providers == [("CUDAExecutionProvider", wanted), ("CPUExecutionProvider", {})]
+    assert loaded and capsys.readouterr() == ("", "")
+    monkeypatch.delattr(onnxruntime.ort, "preload_dlls")  # as before 1.21
+    assert onnxruntime._providers("cuda:1") == (device, providers)
+    assert onnxruntime._providers("cpu") == ("cpu", [("CPUExecutionProvider", {})])
 
 
 def test_a_file_it_cannot_read_is_one_line(tmp_path):
