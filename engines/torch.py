@@ -149,7 +149,8 @@ def has_bf16(device: torch.device) -> bool:
     """Whether bf16 is faster there than float32. Without instructions for it, which is most CPUs
     before 2022, matrix products in bf16 take 25 times as long as in float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):  # the current one is the one it tells of
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return any(able.get(name) for name in CPU_BF16)
 

@@ -83,7 +83,7 @@ class TorchDetector:
             found = opened(self._net, self.spec)(
                 [p.float() / 255 for p in pixels.permute(0, 3, 1, 2)]
             )
-        return [_padded([_people(one) for one in found])]
+            return [_padded([_people(one) for one in found])]
 
     def close(self) -> None:
         """Let the network go."""

@@ -104,8 +104,7 @@ class Locate:
         self._peaks: dict[Method, Peaks] = {}
         width, height = spec.input_wh
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        ones = torch.ones_like(x)
-        self._pixels = torch.stack([x, y, ones], -1).reshape(-1, 3).float().to(place)
+        self._x, self._y = (n.reshape(-1, 1).float().to(place) for n in (x, y))
 
     def __call__(
         self,
@@ -167,7 +166,9 @@ class Locate:
     def _warped(self, picture: Tensor, to_grid: Tensor) -> Tensor:
         """Crops (n, 3, H, W) of a picture uint8 (H, W, 3), bilinear and rounded as cv2 does."""
         width, height = self._spec.input_wh
-        grid = (self._pixels @ to_grid.transpose(1, 2)).reshape(-1, height, width, 2)
+        # Not as a product of matrices, in which a GPU may round to TF32: several pixels.
+        across, down, moved = to_grid[:, None].unbind(3)
+        grid = (self._x * across + self._y * down + moved).reshape(-1, height, width, 2)
         planes = picture.permute(2, 0, 1).float()[None].expand(len(grid), -1, -1, -1)
         # With align_corners=True cuDNN would copy the expanded picture.
         return F.grid_sample(planes, grid, "bilinear", "zeros", align_corners=False).round()

@@ -1,6 +1,7 @@
 """PyTorch: batch normalisations folded, ONNX files run as modules."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,41 @@ def test_torchvision_detectors_are_f32_on_a_gpu(monkeypatch, switches, compute, 
     with pytest.raises(RuntimeError, match="no GPU after all"):
         detectors.TorchDetector(spec, b"", Options("auto", compute))
     assert switches.allow_tf32 == tf32
+
+
+@pytest.mark.parametrize("precision, tf32", [("auto", False), ("f32", False), ("bf16", True)])
+def test_networks_of_a_training_are_f32_on_a_gpu(monkeypatch, switches, precision, tf32):
+    trained_network = pytest.importorskip("train.trained_network")
+    known = {"input_wh": (192, 256)}
+    monkeypatch.setattr(trained_network, "load_weights", lambda path: ({}, known))
+    monkeypatch.setattr(trained_network, "network_of", no_gpu)
+    with pytest.raises(RuntimeError, match="no GPU after all"):
+        trained_network.TrainedNetwork(Path("a"), "pose", Options(precision, "cuda"))
+    assert switches.allow_tf32 == tf32
+
+
+def test_what_fails_after_a_torchvision_detector_is_one_line(monkeypatch):
+    """A GPU tells of an error when something is fetched from it."""
+    detectors = pytest.importorskip("engines.torch_detectors")
+    monkeypatch.setattr(detectors, "network", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(detectors, "_people", no_gpu)
+    spec = ModelSpec("d", "detector", "rtmdet", (32, 32), Path("a.safetensors"), "")
+    network = detectors.TorchDetector(spec, b"", Options("auto", "cpu"))
+    with pytest.raises(ModelError, match="^d: PyTorch failed: no GPU after all$"):
+        network(pictures(1, size_wh=(32, 32)))
+
+
+def test_bf16_is_asked_of_the_gpu_that_is_used(monkeypatch):
+    from engines.torch import has_bf16
+
+    current = [0]
+
+    @contextmanager
+    def device(place):
+        current.append(place.index)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: current[-1] == 1)
+    assert has_bf16(torch.device("cuda:1")) and not has_bf16(torch.device("cuda:0"))

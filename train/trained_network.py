@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, check_batch, opened
+from engines.torch import whole_float32
 from realtime.errors import ModelError
 from train.detector_net import PersonDetector
 from train.pose_weights import Metadata, Weights, pose_net
@@ -47,6 +48,8 @@ class TrainedNetwork:
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)
+        if self.precision == "f32":
+            whole_float32(self._place)
         net = network_of(weights, known, path).eval()
         net = net.to(self._place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._net: nn.Module | None = net
