@@ -21,7 +21,7 @@ from engines.base import Arrays, Json, ModelSpec, Options, Unavailable, check_ba
 from engines.batches import blank, join
 from engines.cache import cache_dir
 from engines.half import half
-from engines.tensorrt_build import Profile, build, built, make_logger
+from engines.tensorrt_build import Profile, build, built, make_logger, new
 from engines.torch import Prepared, device_of
 from engines.torch_locate import Locate, explained, trusted
 from realtime.errors import ModelError
@@ -95,10 +95,11 @@ class TensorrtNetwork:
         self.locate = self._context = self._engine = self._runtime = None
 
     def _open(self, plan: bytes) -> bool:
-        """Make the engine of a plan and its context; whether that worked."""
-        runtime = trt.Runtime(self._logger)
-        with torch.cuda.device(self._place):
-            engine: Any = runtime.deserialize_cuda_engine(plan) if runtime is not None else None
+        """Make the engine of a plan and its context; whether that worked. Raises Unavailable where
+        there is not even a runtime, whatever the plan."""
+        with torch.cuda.device(self._place):  # which a runtime takes its GPU from
+            runtime = new(trt.Runtime, self._logger, "make a runtime")
+            engine: Any = runtime.deserialize_cuda_engine(plan)
             context: Any = engine.create_execution_context() if engine is not None else None
         if context is None:
             return False

@@ -62,7 +62,7 @@ def build(trt: Any, onnx_file: bytes, profile: Profile) -> tuple[bytes, dict[str
     trt: the module tensorrt or tensorrt_rtx. Raises Unavailable with TensorRT's own reason.
     """
     logger = make_logger(trt)
-    builder = _made(trt.Builder(logger), logger, "make a builder")
+    builder = new(trt.Builder, logger, "make a builder")
     flags = trt.NetworkDefinitionCreationFlag
     # Asked for in TensorRT 10, always so in 11: the precision is that of the graph.
     strong = 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
@@ -126,6 +126,16 @@ def _add_profile(builder: Any, network: Any, config: Any, profile: Profile, logg
     shapes.set_shape(given.name, *sizes)
     if not shapes or config.add_optimization_profile(shapes) < 0:
         raise Unavailable(f"TensorRT refuses batches {profile}: {logger.reason()}")
+
+
+def new(kind: Any, logger: Any, what: str) -> Any:
+    """An object of a kind that takes nothing but a logger: a builder, a runtime. Raises Unavailable
+    with TensorRT's own reason, where Python says "factory function returned nullptr"."""
+    try:
+        thing = kind(logger)
+    except TypeError:
+        thing = None
+    return _made(thing, logger, what)
 
 
 def _made(thing: Any, logger: Any, what: str) -> Any:

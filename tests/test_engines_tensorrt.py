@@ -305,12 +305,43 @@ def simulated(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "build", build)
     monkeypatch.setattr(module, "built", lambda *_: {"HALF": 1})
     network = module.TensorrtNetwork
+    state["open"] = network._open
     monkeypatch.setattr(network, "_open", lambda self, plan: True)
     monkeypatch.setattr(network, "_engine", None, raising=False)
     monkeypatch.setattr(network, "_context", None, raising=False)
     monkeypatch.setattr(network, "_check", lambda self: selfcheck.Agreement(9, 3.0, 0.5))
     yield state
     sys.modules.pop("engines.tensorrt", None)
+
+
+def nothing_made(logger):
+    """A class of TensorRT on a GPU that it cannot use; for Python a mistake in the arguments."""
+    logger.log(1, "CUDA initialization failure with error: 35")
+    raise TypeError("pybind11::init(): factory function returned nullptr")
+
+
+def test_the_reason_why_there_is_no_builder_or_runtime_is_told(simulated, monkeypatch):
+    import torch
+
+    from engines.tensorrt_build import Profile, build, make_logger
+
+    class Logger:
+        Severity = SimpleNamespace(WARNING=2)
+
+    stub = SimpleNamespace(ILogger=Logger, Builder=nothing_made)
+    with pytest.raises(Unavailable, match="^TensorRT cannot make a builder: CUDA init.* 35$"):
+        build(stub, b"", Profile())
+    places = []
+
+    def runtime(logger):
+        assert places == ["cuda:1"]
+        nothing_made(logger)
+
+    monkeypatch.setattr(torch.cuda, "device", lambda place: places.append(place) or nullcontext())
+    monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", runtime, raising=False)
+    network = SimpleNamespace(_logger=make_logger(stub), _place="cuda:1")
+    with pytest.raises(Unavailable, match="^TensorRT cannot make a runtime: CUDA init.* 35$"):
+        simulated["open"](network, b"plan")
 
 
 def test_a_refused_plan_is_not_built_again(tmp_path, simulated, caplog):
