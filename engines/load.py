@@ -64,9 +64,9 @@ def _torch(spec: ModelSpec, data: bytes, options: Options) -> Network:
         from engines.torch_detectors import TorchDetector
 
         return TorchDetector(spec, data, options)
-    from engines.torch import TorchNetwork
+    from engines.torch import best
 
-    return TorchNetwork(spec, data, options)
+    return best(spec, data, options)
 
 
 def _tensorrt(spec: ModelSpec, data: bytes, options: Options) -> Network:
@@ -101,7 +101,7 @@ def load(
     threads: int | None = None,
     streams: int = 1,
 ) -> Network:
-    """A network that has run once on a black picture with results of the right shape.
+    """A network that has run on a black picture and on noise with results of the right shape.
 
     engine, precision and compute are what is asked for ("auto" chooses); the network says what
     it became. Where the engine asked for has no networks of this task, auto chooses, and a line
@@ -224,10 +224,13 @@ def _check_gpu(engine: str, compute: str) -> None:
 
 
 def _check_outputs(network: Network) -> None:
-    """Raise ModelError unless a black picture gives finite arrays of the format's shape."""
+    """Raise ModelError unless a black picture and noise give finite arrays of the format's shape:
+    what overflows in low precision does so where there is something to see."""
     spec = network.spec
     width, height = spec.input_wh
-    outputs = network(np.zeros((2, height, width, 3), np.uint8))
+    pictures = np.zeros((2, height, width, 3), np.uint8)
+    pictures[1] = np.random.default_rng(0).integers(0, 256, pictures[1].shape)
+    outputs = network(pictures)
     if not OUTPUTS[spec.format](outputs):
         got = ", ".join(str(array.shape) for array in outputs)
         raise ModelError(f"model {spec.path}: outputs {got} are not those of a {spec.format} net")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ SURE_BOX, LEAST_BOX = 0.3, 0.2
 that boxes at the edge of being one do not count."""
 SAME_BOX = 0.75
 """Least IoU of the boxes of one person."""
+LEAST_SHARE = 0.9
+"""Of the boxes of one form that the other finds as well."""
 CROPS = 32
 BATCH = 8
 SCENE_WH = (960, 540)
@@ -134,6 +137,22 @@ def _heatmaps(network: Network, crops: NDArray[np.uint8]) -> Float:
     return np.concatenate(
         [network(crops[at : at + BATCH])[0] for at in range(0, max(len(crops), 1), BATCH)]
     )
+
+
+def doubt(reference: Network, candidate: Network) -> str:
+    """What speaks against candidate in the place of reference, by people of the demo scene; empty
+    where nothing does, also where reference sees nobody there. Raises ModelError."""
+    spec = reference.spec
+    if spec.task == "pose":
+        crops = demo_crops(spec, BATCH)
+        exact, fast = (_heatmaps(network, crops) for network in (reference, candidate))
+        if not np.isfinite(fast).all():
+            return "its outputs are not finite"
+        found = compare(exact, fast, spec)
+        return str(found) if found.joints and not found.good else ""
+    pictures = [frame.image for frame, _ in islice(_demo_frames(), BATCH)]
+    count, share = boxes_agreement(reference, candidate, pictures)
+    return f"{share:.0%} of {count} boxes are the same" if count and share < LEAST_SHARE else ""
 
 
 def demo_crops(spec: ModelSpec, count: int = CROPS) -> NDArray[np.uint8]:

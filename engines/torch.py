@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import safetensors.torch
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engines import selfcheck
 from engines.base import Arrays, ModelSpec, Options, Unavailable, check_batch, opened, step_of
 from engines.batches import blank, sizes_of
 from engines.torch_locate import Locate, explained, trusted
@@ -39,10 +41,8 @@ class TorchNetwork:
         self.spec = spec
         device = device_of(options.compute)
         self.device = str(device)
-        if options.precision == "auto":
-            self.precision = "f16" if device.type == "cuda" else "f32"
-        else:
-            self.precision = options.precision
+        auto = options.precision == "auto"
+        self.precision = fastest(device) if auto else options.precision
         if device.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)  # of the whole process: torch has no other
         if self.precision not in DTYPES:
@@ -95,6 +95,25 @@ class TorchNetwork:
         return self._outputs(planes.permute(0, 2, 3, 1))[0].float()
 
 
+def best(spec: ModelSpec, data: bytes, options: Options) -> TorchNetwork:
+    """The network; where no precision is asked for, in f32 if f16 does not find on the GPU what f32
+    finds on the CPU. Raises ModelError."""
+    network = TorchNetwork(spec, data, options)
+    if options.precision != "auto" or network.precision == "f32":
+        return network
+    try:
+        exact = TorchNetwork(spec, data, Options("f32", "cpu", options.threads))
+        doubt = selfcheck.doubt(exact, network)
+    except BaseException:
+        network.close()
+        raise
+    if not doubt:
+        return network
+    logger.warning("%s runs in f32, not in %s: %s", spec.name, network.precision, doubt)
+    network.close()
+    return TorchNetwork(spec, data, replace(options, precision="f32"))
+
+
 class Prepared:
     """Pictures (B, H, W, 3) BGR on the device as a file's own input, float32: colour order,
     (x - mean) / std, and layout; NCHW is a view of channels last."""
@@ -143,6 +162,11 @@ def device_of(compute: str) -> torch.device:
     if number >= torch.cuda.device_count():
         raise Unavailable(f"compute {compute}: this machine has {torch.cuda.device_count()} GPU(s)")
     return torch.device("cuda", number)
+
+
+def fastest(device: torch.device) -> str:
+    """The precision to try where none is asked for."""
+    return "f16" if device.type == "cuda" else "f32"
 
 
 def has_bf16(device: torch.device) -> bool:

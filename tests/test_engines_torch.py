@@ -255,6 +255,31 @@ def test_networks_of_a_training_are_f32_on_a_gpu(monkeypatch, switches, precisio
     assert switches.allow_tf32 == tf32
 
 
+@pytest.mark.parametrize("task", ["pose", "detector"])
+@pytest.mark.parametrize("factor", [1.0, 0.2, float("nan")])
+def test_half_precision_that_nobody_asked_for_is_compared(monkeypatch, caplog, task, factor):
+    """bf16 in the place of f16, and of a GPU; its outputs times a factor."""
+    from engines.torch import TorchNetwork
+
+    outputs = TorchNetwork._outputs
+
+    def wrong(self, pixels):
+        looks = self.precision == "bf16" and pixels.max() > 0
+        return [part * (factor if looks else 1) for part in outputs(self, pixels)]
+
+    monkeypatch.setattr("engines.torch.fastest", lambda device: "bf16")
+    monkeypatch.setattr("engines.torch.has_bf16", lambda device: True)
+    monkeypatch.setattr(TorchNetwork, "_outputs", wrong)
+    network = load(find_tiny(task), task, "torch", compute="cpu")
+    whole = task == "pose" and factor == 0.2  # joints are at the same places
+    good = factor == 1 or whole
+    assert network.precision == ("bf16" if good else "f32")
+    assert ("runs in f32, not in bf16: " in caplog.text) is not good
+    if factor != factor:
+        with pytest.raises(ModelError, match="outputs are not finite in bf16"):
+            load(find_tiny(task), task, "torch", "bf16", "cpu")
+
+
 def test_what_fails_after_a_torchvision_detector_is_one_line(monkeypatch):
     """A GPU tells of an error when something is fetched from it."""
     detectors = pytest.importorskip("engines.torch_detectors")
