@@ -125,18 +125,18 @@ class Locate:
         with explained(self._spec), torch.inference_mode(), self._working():
             sent = self._sent(pictures, geometry.invert(to_crop), picture_of)
             found = None
-            try:
-                found = self._read_all(sent, method)
-            except torch.OutOfMemoryError:
-                count = len(to_crop)
-                if self._most < 2 or count < 2:
-                    raise
-                self._most = (min(self._most, count) + 1) // 2
-                self._graphs, self._use_graphs = {}, False
-                name = self._spec.name
-                logger.warning("%s: GPU memory is full; going on with %d at once", name, self._most)
-            # Not in the clause above: the exception holds all that was computed.
-            cells, scores = found or self._read_all(sent, method)
+            while found is None:  # not within the clause, whose exception holds what was computed
+                try:
+                    found = self._read_all(sent, method)
+                except torch.OutOfMemoryError:
+                    most = min(self._most, len(to_crop))
+                    if most < 2:
+                        raise
+                    self._most = (most + 1) // 2
+                    self._graphs, self._use_graphs = {}, False
+                    told = self._spec.name, self._most
+                    logger.warning("%s: GPU memory is full; going on with %d at once", *told)
+            cells, scores = found
         in_crop = geometry.apply(self._cells_to_crop, cells.reshape(-1, 2))
         return in_crop.reshape(cells.shape), scores
 

@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 class Halving:
-    """A network that, when a batch does not fit into the memory of its device, runs it in two
-    halves, and from then on never more than that at once. See engines.base.Network.
+    """A network that, when a batch does not fit into the memory of its device, runs it in halves,
+    and from then on never more than that at once; again where those do not fit either, as others
+    may have taken the memory. See engines.base.Network.
 
-    Tried once: raises OutOfMemory when half a batch is too much as well, or one picture.
+    Raises OutOfMemory when one picture is too much.
     """
 
     def __init__(self, network: Network) -> None:
@@ -33,19 +34,27 @@ class Halving:
         self._most: int | None = None  # pictures in one call
 
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
-        network = opened(self._network, self.spec)
-        if self._most is None:
+        outputs = None
+        while outputs is None:  # the halves are not within the clause, whose error holds memory
             try:
-                return network(batch)
+                outputs = self._run(batch)
             except OutOfMemory as error:
-                if len(batch) < 2:
+                most = self._at_once(batch)
+                if most < 2:
                     raise
-                self._most = (len(batch) + 1) // 2
+                self._most = (most + 1) // 2
                 logger.warning("%s; going on with batches of %d", error, self._most)
-        if len(batch) <= self._most:
+        return outputs
+
+    def _at_once(self, batch: NDArray[np.uint8]) -> int:
+        """Pictures of a batch that go into one call."""
+        return len(batch) if self._most is None else min(self._most, len(batch))
+
+    def _run(self, batch: NDArray[np.uint8]) -> Arrays:
+        network, most = opened(self._network, self.spec), self._at_once(batch)
+        if most == len(batch):
             return network(batch)
-        starts = range(0, len(batch), self._most)
-        return join([network(batch[n : n + self._most]) for n in starts])
+        return join([network(batch[n : n + most]) for n in range(0, len(batch), most)])
 
     def close(self) -> None:
         """Close the network and let it go."""

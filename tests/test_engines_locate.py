@@ -191,7 +191,11 @@ def test_what_fails_later_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert count > 1 and locate(*asked)[0].shape == (count, 17, 2)
     assert sizes == [(count + 1) // 2, count // 2]
     assert f"going on with {(count + 1) // 2} at once" in caplog.text
+    assert count > 2  # so that it can be halved twice
     errors += [torch.OutOfMemoryError("x")] * 2
+    locate = Locate(net.spec, fails, CPU)
+    assert locate(*asked)[0].shape == (count, 17, 2)
+    errors += [torch.OutOfMemoryError("x")] * count
     with pytest.raises(OutOfMemory, match="GPU memory is full"):
         locate(*asked)
 

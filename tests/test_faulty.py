@@ -108,13 +108,29 @@ def test_halves_give_the_same_and_are_remembered() -> None:
         assert np.array_equal(one, batch.mean((1, 2, 3))) and np.array_equal(two, one * 2)
     assert small.calls == [7, 4, 3, 4, 3]
     assert len(network(batch[:0])[0]) == 0
-    small.room = 3
-    with pytest.raises(OutOfMemory):
-        network(batch)
     with pytest.raises(OutOfMemory):
         Halving(Small(0))(batch[:1])  # type: ignore[arg-type]
     network.close()
     assert small.room == -1
+
+
+def test_halves_are_halved_until_they_fit(caplog: pytest.LogCaptureFixture) -> None:
+    """Others may use the GPU as well, and more of it later."""
+    small = Small(4)
+    network = Halving(small)  # type: ignore[arg-type]
+    batch = np.arange(7 * 12, dtype=np.uint8).reshape(7, 2, 2, 3)
+    wanted = batch.mean((1, 2, 3))
+    for room, most in ((4, 4), (1, 1)):
+        small.room = room
+        assert np.array_equal(network(batch)[0], wanted)
+        assert f"going on with batches of {most}" in caplog.text
+        small.calls.clear()
+        assert np.array_equal(network(batch)[0], wanted) and max(small.calls) == most
+    small.room = 0
+    with pytest.raises(OutOfMemory):
+        network(batch)
+    with pytest.raises(OutOfMemory):
+        network(batch[:1])
 
 
 class Lists(Small):
