@@ -118,6 +118,26 @@ def test_what_a_network_makes_of_both_kinds_of_crops() -> None:
     assert reached({"whole": 100.0}, nobody) == {"crops_per_s": 0.0, "alone": 0.0, "share": 0.0}
 
 
+def test_networks_that_cut_people_out_themselves_are_warm_as_well() -> None:
+    """Of each number of people, by the method of the run: a GPU prepares for each."""
+    asked, batches = [], []
+
+    class Network:
+        spec = SimpleNamespace(input_wh=(4, 6))
+
+        def __call__(self, batch: np.ndarray) -> None:
+            batches.append(len(batch))
+
+    measure.warm_up(Network(), 2, "dark")  # type: ignore[arg-type]
+    network = Network()
+    network.locate = lambda *given: asked.append(given)  # type: ignore[attr-defined]
+    measure.warm_up(network, 2, "dark")  # type: ignore[arg-type]
+    assert batches == [1, 2, 1, 2]
+    for size, (pictures, to_crop, picture_of, method) in enumerate(asked, 1):
+        assert [picture.shape for picture in pictures] == [(6, 4, 3)] and method == "dark"
+        assert to_crop.shape == (size, 2, 3) and picture_of.tolist() == [0] * size
+
+
 def test_cost_is_the_line_through_the_rows(slowed) -> None:
     _, report = slowed
     rows, cost = report["people"], report["cost"]

@@ -7,7 +7,7 @@ import platform
 from dataclasses import replace
 from datetime import datetime, timezone
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from realtime.bench.source import RATE, SIZE_WH, Clip, ClipSource, Length, make_
 from realtime.bench.streams import Streams
 from realtime.bench.table import Telling, plain_table, streams_table
 from realtime.bench.words import Load, advice, found
+from realtime.decode import Method
 from realtime.faults import parse_fault
 from realtime.geometry import narrow_columns
 from realtime.inputs import check_no_input
@@ -130,8 +131,8 @@ class Bench:
         self._tell("warming up")
         clip = make_clip(self._settings.seed, STREAM_PEOPLE)
         for network in self._nets:
-            for size in range(1, min(count * STREAM_PEOPLE, MOST_AT_ONCE) + 1):
-                network(noise(network.spec, size))
+            most = min(count * STREAM_PEOPLE, MOST_AT_ONCE)
+            warm_up(network, most, cast(Method, self._settings.decode))
         before = rss_mb()
         self._tell(f"{count} cameras")
         lines = [self._camera(clip, n, count) for n in range(count)]
@@ -213,6 +214,17 @@ class Bench:
             "ms_per_picture": {str(size): round(ms / size, 3) for size, ms in calls.items()},
             "crops_per_s": crops_per_s(network) if spec.task == "pose" else None,
         }
+
+
+def warm_up(network: Network, most: int, method: Method) -> None:
+    """Let a network prepare for 1 to so many pictures in a call, or people where it cuts them out
+    itself: live runs must not wait for it in the middle."""
+    picture = noise(network.spec, 1)[0]
+    for size in range(1, most + 1):
+        network(noise(network.spec, size))
+        if locate := getattr(network, "locate", None):
+            as_it_is = np.eye(2, 3, dtype=np.float32)[None].repeat(size, 0)
+            locate([picture], as_it_is, np.zeros(size, np.int64), method)
 
 
 def _call_ms(network: Network, batch: Image, calls: int) -> float:
