@@ -61,7 +61,7 @@ def heads_of(poses: Poses, boxes_xyxy: Float) -> Float:
 
     Everything is finite; boxes may reach over the border of the picture.
     """
-    boxes = np.nan_to_num(np.concatenate([poses.boxes_xyxy, boxes_xyxy])).astype(np.float64)
+    boxes = np.nan_to_num(np.concatenate([poses.search_xyxy, boxes_xyxy])).astype(np.float64)
     whole = _upper(boxes, np.ones(len(boxes)))
     known = len(poses)
     if not known:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from realtime.assignment import assign
 from realtime.errors import PosestreamError
 from realtime.flow import flat, grouped
-from realtime.geometry import clip_boxes, iou
-from realtime.records import Detections, Float
+from realtime.geometry import iou
+from realtime.records import Detections
 from realtime.schedule import SAME_BOX, Detected, Pairs, pairs, part_way
 
 KNOWN = 3
@@ -33,8 +33,8 @@ def bridged(
     groups: Generator[list[Detected], None, None], batch: int, longest: int
 ) -> Generator[list[Detected], None, None]:
     """The same frames with the boxes of people who are found in KNOWN frames, then missed for up to
-    longest frames, then found again; interpolated and grown as by realtime.schedule.interpolated,
-    with the lower one of both scores.
+    longest frames, then found again; as by realtime.schedule.part_way, with the lower one of both
+    scores.
 
     Yields lists of ``batch`` frames, the last one shorter; holds longest frames more than groups
     does. A PosestreamError of groups is raised after all frames that came before it.
@@ -62,26 +62,22 @@ def _flushed(
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """T people who were found lately. boxes: (T, 4) and scores: (T,) of the last time, which was
-    in the frame number at: (T,), at time: (T,) seconds, runs: (T,) frames in all."""
+    """T people who were found lately, as they were the last time, which was in the frame number
+    at: (T,), at time: (T,) seconds, runs: (T,) frames in all."""
 
-    boxes: Float
-    scores: Float
+    people: Detections
     at: NDArray[np.int64]
     time: NDArray[np.float64]
     runs: NDArray[np.int64]
 
     def __getitem__(self, keep: Any) -> _Lines:
-        return _Lines(
-            self.boxes[keep], self.scores[keep], self.at[keep], self.time[keep], self.runs[keep]
-        )
+        return _Lines(self.people[keep], self.at[keep], self.time[keep], self.runs[keep])
 
     @staticmethod
     def of(found: Detections, at: int, time: float) -> _Lines:
         count = len(found)
         return _Lines(
-            found.boxes_xyxy,
-            found.scores,
+            found,
             np.full(count, at, np.int64),
             np.full(count, time),
             np.ones(count, np.int64),
@@ -89,8 +85,7 @@ class _Lines:
 
     def and_(self, more: _Lines) -> _Lines:
         return _Lines(
-            np.concatenate([self.boxes, more.boxes]),
-            np.concatenate([self.scores, more.scores]),
+            self.people.and_(more.people),
             np.concatenate([self.at, more.at]),
             np.concatenate([self.time, more.time]),
             np.concatenate([self.runs, more.runs]),
@@ -126,37 +121,28 @@ class _Bridge:
     def _fill(self, start: _Lines, end: _Lines, size_wh: tuple[int, int]) -> None:
         """Add a box to the frames between; both lines are of one person."""
         first, span = float(start.time[0]), float(end.time[0] - start.time[0])
-        score = np.minimum(start.scores, end.scores)
         for back in range(self._count - int(start.at[0]) - 1, 0, -1):
             frame, found = self.held[-back]
             if frame.size_wh != size_wh:
                 continue
             share = (frame.time - first) / span if span > 0 else 0.5
-            box = clip_boxes(part_way(start.boxes, end.boxes, share), size_wh)
-            if iou(box, found.boxes_xyxy).max(initial=0) < TAKEN:
-                self.held[-back] = frame, _with(found, box, score)
+            missed = part_way(start.people, end.people, share, size_wh)
+            if iou(missed.search_xyxy, found.search_xyxy).max(initial=0) < TAKEN:
+                both = found.and_(missed)
+                self.held[-back] = frame, both[np.argsort(-both.scores, kind="stable")]
 
 
 def _followed(lines: _Lines, here: _Lines, now: int) -> Pairs:
     """Which of the lines goes on as whom: those of the last frame first."""
     if not len(lines.at) or not len(here.at):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    boxes, new = lines.people.search_xyxy, here.people.search_xyxy
     last = np.flatnonzero(lines.at == now - 1)
-    rows, columns = assign(iou(lines.boxes[last], here.boxes), SAME_BOX)
+    rows, columns = assign(iou(boxes[last], new), SAME_BOX)
     rows = last[rows]
     if len(columns) == len(here.at):
         return rows, columns
     lost = np.setdiff1d(np.arange(len(lines.at)), rows)
     left = np.setdiff1d(np.arange(len(here.at)), columns)
-    more_rows, more_columns = pairs(lines.boxes[lost], here.boxes[left])
+    more_rows, more_columns = pairs(boxes[lost], new[left])
     return np.concatenate([rows, lost[more_rows]]), np.concatenate([columns, left[more_columns]])
-
-
-def _with(found: Detections, box_xyxy: Float, score: Float) -> Detections:
-    """The same with one box more, the surest first."""
-    boxes, scores = (
-        np.concatenate([found.boxes_xyxy, box_xyxy]),
-        np.concatenate([found.scores, score]),
-    )
-    order = np.argsort(-scores, kind="stable")
-    return Detections(boxes[order], scores[order])

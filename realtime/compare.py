@@ -79,7 +79,7 @@ class Compare:
             method = self._options.method
             points, scores = decode(heatmaps, method, spec.grid, spec.input_wh, spec.sigma)
             people, failed = to_poses(points, scores, crops.crop_to_frame, detections)
-            left = [d.boxes_xyxy if n else NOBODY for d, n in zip(detections, failed, strict=True)]
+            left = [d.search_xyxy if n else NOBODY for d, n in zip(detections, failed, strict=True)]
             return [self._with(*each) for each in zip(posed, people, left, strict=True)]
 
     def _with(self, item: PosedFrame, poses: Poses, left_xyxy: Float) -> PosedFrame:

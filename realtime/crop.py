@@ -63,7 +63,7 @@ def to_cut(
     outside the frame is black. Bilinear without smoothing, as in the training of the pose networks.
     """
     to_crop, frame_of = places(detections, crop_wh, padding)
-    slim = np.concatenate([np.zeros(0, bool), *(is_slim(d.boxes_xyxy) for d in detections)])
+    slim = np.concatenate([np.zeros(0, bool), *(is_slim(d.search_xyxy) for d in detections)])
     pictures = [frames[n].image for n in frame_of.tolist()]
     return Cuts(pictures, crop_wh, to_crop, geometry.invert(to_crop), frame_of, slim)
 
@@ -128,6 +128,6 @@ def places(
 ) -> tuple[Float, NDArray[np.int64]]:
     """The affines (M, 2, 3), frame to crop, of what to_cut() finds, and the frame (M,) of each."""
     frame_of = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.search_xyxy for d in detections)])
     to_crop = geometry.boxes_to_crop(geometry.crop_boxes(boxes, crop_wh, padding), crop_wh)
     return to_crop, frame_of.astype(np.int64)

@@ -83,11 +83,13 @@ def to_poses(
         joints = geometry.apply(crop_to_frame, points_xy)
         mean = (joint_scores**2).sum(1) / np.maximum(joint_scores.sum(1), 1e-6)
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(d.boxes_xyxy for d in detections)])
+    detected = all(found.wider_xyxy is None for found in detections)
+    wider = None if detected else np.concatenate([d.search_xyxy for d in detections])
     box_scores = np.concatenate([np.zeros(0, np.float32), *(d.scores for d in detections)])
     scores = (np.sqrt(box_scores) * mean).astype(np.float32)
     usable = np.isfinite(joints).all((1, 2)) & np.isfinite(joint_scores).all(1)
     usable &= np.isfinite(boxes).all(1) & np.isfinite(box_scores)
-    people = Poses(joints, joint_scores, boxes, scores, np.full(len(joints), -1, np.int64))
+    people = Poses(joints, joint_scores, boxes, scores, np.full(len(joints), -1, np.int64), wider)
     frame_of = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
     of_frame = [frame_of == n for n in range(len(detections))]
     poses = [people[mine & usable] for mine in of_frame]

@@ -88,9 +88,9 @@ def _hidden(poses: Poses) -> NDArray[np.bool_]:
     """Behind whom (N,) there is somebody nearer."""
     joints = poses.joints_xy[:, [*TRUNK, *(knee for _, knee in THIGHS)]]
     parts = np.concatenate([joints.min(1), joints.max(1)], 1)
-    bottom = poses.boxes_xyxy[:, 3]
-    nearer = bottom[None] > bottom[:, None]
-    inside = geometry.within(parts, poses.boxes_xyxy) > HIDDEN
+    boxes = poses.search_xyxy
+    nearer = boxes[None, :, 3] > boxes[:, None, 3]
+    inside = geometry.within(parts, boxes) > HIDDEN
     return np.asarray((inside & nearer).any(1), np.bool_)
 
 

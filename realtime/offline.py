@@ -8,7 +8,7 @@ person.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from realtime.errors import InputError, UsageError
 from realtime.formats.rows import TIME_DECIMALS, LoadedFrame
-from realtime.records import Poses
+from realtime.records import COLUMNS, Poses
 from realtime.skeleton import JOINT_COUNT
 from realtime.swaps import MAX_GAP, SwapRepair
 
@@ -36,7 +36,6 @@ SHORTEST = 12
 """Samples a stretch needs to be filtered."""
 ROUNDED = 2 * 10.0**-TIME_DECIMALS
 """Seconds by which the length of a gap may be too long because a file's times are rounded."""
-_FIELDS = [field.name for field in fields(Poses)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def _joined(people: Sequence[Poses]) -> tuple[Rows, Poses]:
     """All people of all frames as one, which may be written to, and the row of each one's frame."""
     rows = np.repeat(np.arange(len(people)), [len(poses) for poses in people])
     parts = [Poses.empty(), *people]
-    return rows, Poses(*(np.concatenate([getattr(p, n) for p in parts]) for n in _FIELDS))
+    return rows, Poses(*(np.concatenate([getattr(p, n) for p in parts]) for n in COLUMNS))
 
 
 def _parted(parts: Sequence[tuple[Rows, Poses]], count: int) -> Iterator[Poses]:
@@ -157,7 +156,7 @@ def _poses(track: _Track, here: Rows, number: int) -> Poses:
 
 
 def _put(everybody: Poses, which: Rows, poses: Poses) -> None:
-    for name in _FIELDS:
+    for name in COLUMNS:
         getattr(everybody, name)[which] = getattr(poses, name)
 
 

@@ -303,7 +303,7 @@ class Pipeline:
         self, posed: list[PosedFrame], poses: list[Poses], detections: list[Detections]
     ) -> list[PosedFrame]:
         """With the heads of everybody who was detected, also of those left out of the poses."""
-        left = [d.boxes_xyxy if item.failed else NOBODY for item, d in zip(posed, detections)]
+        left = [d.search_xyxy if item.failed else NOBODY for item, d in zip(posed, detections)]
         heads = [heads_of(people, boxes) for people, boxes in zip(poses, left, strict=True)]
         return [replace(item, heads=found) for item, found in zip(posed, heads, strict=True)]
 

@@ -63,21 +63,43 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class Detections:
     """People found in one frame: boxes_xyxy float32 (N, 4) in frame pixels, scores float32 (N,)
-    in 0..1, descending."""
+    in 0..1, descending.
+
+    wider_xyxy: float32 (N, 4), where somebody may be whose box is not detected but worked out from
+    other frames; None where all are detected.
+    """
 
     boxes_xyxy: Float
     scores: Float
+    wider_xyxy: Float | None = None
 
     def __post_init__(self) -> None:
         _check("Detections.boxes_xyxy", self.boxes_xyxy, (None, 4), np.float32)
         _check("Detections.scores", self.scores, (len(self.boxes_xyxy),), np.float32)
+        if self.wider_xyxy is not None:
+            _check("Detections.wider_xyxy", self.wider_xyxy, self.boxes_xyxy.shape, np.float32)
+
+    @property
+    def search_xyxy(self) -> Float:
+        """Boxes (N, 4) in which the pose network is to look, and in which everybody is who has to
+        be hidden: the person's own one, or the wider one."""
+        return self.boxes_xyxy if self.wider_xyxy is None else self.wider_xyxy
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, keep: Any) -> Detections:
         """Those chosen by a boolean mask, an index array or a slice, in that order."""
-        return Detections(self.boxes_xyxy[keep], self.scores[keep])
+        wider = None if self.wider_xyxy is None else self.wider_xyxy[keep]
+        return Detections(self.boxes_xyxy[keep], self.scores[keep], wider)
+
+    def and_(self, more: Detections) -> Detections:
+        """These people and then more of the same frame."""
+        return Detections(
+            np.concatenate([self.boxes_xyxy, more.boxes_xyxy]),
+            np.concatenate([self.scores, more.scores]),
+            np.concatenate([self.search_xyxy, more.search_xyxy]),
+        )
 
     @staticmethod
     def empty() -> Detections:
@@ -120,6 +142,7 @@ class Poses:
     boxes_xyxy: float32 (N, 4), the unpadded person boxes.
     scores: float32 (N,), how sure the person as a whole is, 0..1.
     ids: int64 (N,), -1 before tracking and for independent images.
+    wider_xyxy: as in Detections; for what is not to miss anybody.
     """
 
     joints_xy: Float
@@ -127,6 +150,7 @@ class Poses:
     boxes_xyxy: Float
     scores: Float
     ids: NDArray[np.int64]
+    wider_xyxy: Float | None = None
 
     def __post_init__(self) -> None:
         count = len(self.joints_xy)
@@ -135,18 +159,27 @@ class Poses:
         _check("Poses.boxes_xyxy", self.boxes_xyxy, (count, 4), np.float32)
         _check("Poses.scores", self.scores, (count,), np.float32)
         _check("Poses.ids", self.ids, (count,), np.int64)
+        if self.wider_xyxy is not None:
+            _check("Poses.wider_xyxy", self.wider_xyxy, (count, 4), np.float32)
+
+    @property
+    def search_xyxy(self) -> Float:
+        """As in Detections (N, 4)."""
+        return self.boxes_xyxy if self.wider_xyxy is None else self.wider_xyxy
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, keep: Any) -> Poses:
         """The people chosen by a boolean mask, an index array or a slice, in that order."""
+        wider = None if self.wider_xyxy is None else self.wider_xyxy[keep]
         return Poses(
             self.joints_xy[keep],
             self.joint_scores[keep],
             self.boxes_xyxy[keep],
             self.scores[keep],
             self.ids[keep],
+            wider,
         )
 
     def with_ids(self, ids: NDArray[np.int64]) -> Poses:
@@ -161,6 +194,10 @@ class Poses:
             np.zeros(0, np.float32),
             np.zeros(0, np.int64),
         )
+
+
+COLUMNS = ("joints_xy", "joint_scores", "boxes_xyxy", "scores", "ids")
+"""The fields of Poses that are data; wider_xyxy is for the run alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,9 +199,8 @@ def interpolated(
     """Boxes at the given times between two frames; None unless everybody is in both frames, with
     boxes of at least this IoU.
 
-    A box's edges move linearly in Frame.time. The box is then grown on each side by MARGIN of its
-    largest edge's movement, because people do not move linearly, and by ALWAYS of its size, and cut
-    at the picture's border. Its score is the lower one of both ends.
+    A box's edges move linearly in Frame.time; its score is the lower one of both ends. See
+    part_way() for where the person is looked for.
     """
     (start, a), (end, b) = first, last
     if len(a) != len(b) or start.size_wh != end.size_wh:
@@ -211,24 +210,35 @@ def interpolated(
         return None
     if (iou(a.boxes_xyxy[rows], b.boxes_xyxy[columns]).diagonal() < least_iou).any():
         return None
-    scores = np.minimum(a.scores[rows], b.scores[columns])
-    order = np.argsort(-scores, kind="stable")
-    low, high = a.boxes_xyxy[rows[order]], b.boxes_xyxy[columns[order]]
+    order = np.argsort(-np.minimum(a.scores[rows], b.scores[columns]), kind="stable")
+    low, high = a[rows[order]], b[columns[order]]
     span = end.time - start.time
     shares = [(time - start.time) / span if span > 0 else 0.5 for time in times]
-    return [
-        Detections(clip_boxes(part_way(low, high, share), start.size_wh), scores[order])
-        for share in shares
-    ]
+    return [part_way(low, high, share, start.size_wh) for share in shares]
 
 
-def part_way(a_xyxy: Float, b_xyxy: Float, share: float) -> Float:
-    """Boxes (N, 4) at a share 0..1 of the way from a to b, grown by the margin."""
+def part_way(a: Detections, b: Detections, share: float, size_wh: tuple[int, int]) -> Detections:
+    """People at a share 0..1 of the way from a to b, row by row the same, with the lower score.
+
+    They are looked for in a box that is grown on each side by MARGIN of its largest edge's
+    movement, because people do not move linearly, and by ALWAYS of its size. Both boxes are cut at
+    the border of the picture of size_wh.
+    """
     share = min(max(share, 0.0), 1.0)
-    boxes = a_xyxy + np.float32(share) * (b_xyxy - a_xyxy)
-    grow = MARGIN * np.abs(b_xyxy - a_xyxy).max(1) + ALWAYS * np.sqrt(areas(boxes))
-    grown: Float = boxes + grow[:, None] * np.array([-1, -1, 1, 1], np.float32)
-    return grown.astype(np.float32)
+    wider = _between(a.search_xyxy, b.search_xyxy, share)
+    moved = np.abs(b.search_xyxy - a.search_xyxy).max(1)
+    grow = MARGIN * moved + ALWAYS * np.sqrt(areas(wider))
+    grown = wider + grow[:, None] * np.array([-1, -1, 1, 1], np.float32)
+    return Detections(
+        clip_boxes(_between(a.boxes_xyxy, b.boxes_xyxy, share), size_wh),
+        np.minimum(a.scores, b.scores),
+        clip_boxes(grown.astype(np.float32), size_wh),
+    )
+
+
+def _between(a_xyxy: Float, b_xyxy: Float, share: float) -> Float:
+    between: Float = a_xyxy + np.float32(share) * (b_xyxy - a_xyxy)
+    return between
 
 
 def pairs(a_xyxy: Float, b_xyxy: Float) -> Pairs:

@@ -60,7 +60,7 @@ def suppress(poses: Poses, same: float = SAME_PERSON) -> NDArray[np.bool_]:
     keep = np.ones(len(poses), np.bool_)
     if len(poses) < 2:
         return keep
-    body = BODY_SHARE * box_areas(poses.boxes_xyxy)
+    body = BODY_SHARE * box_areas(poses.search_xyxy)
     alike = oks(poses.joints_xy, poses.joints_xy, body, poses.joint_scores[None])
     order = np.argsort(-poses.scores, kind="stable")
     for place, person in enumerate(order):

@@ -160,10 +160,12 @@ class Tracker:
         whose score is below ``least`` and who are nobody known are left out.
 
         time: Frame.time in seconds; gaps of any length are fine. Boxes are taken as detected
-        unless predicted() was asked for exactly this time. looks: (N, 2, 3), what realtime.looks
+        unless predicted() was asked for exactly this time; of boxes that are worked out the wider
+        ones are compared, with which ids are lost less often. looks: (N, 2, 3), what realtime.looks
         says of these people; None: nothing.
         """
         looks = _unknown(len(poses)) if looks is None else looks
+        given, poses = poses, replace(poses, boxes_xyxy=poses.search_xyxy, wider_xyxy=None)
         detected = time not in self._predicted_for
         tracks = self._alive(time)
         now = replace(tracks, motion=tracks.ahead(time))
@@ -175,7 +177,7 @@ class Tracker:
         kept = (ids >= 0) | (poses.scores >= self._least)
         if not kept.all():
             people = np.cumsum(kept)[people] - 1
-            poses, ids, looks = poses[kept], ids[kept], looks[kept]
+            given, poses, ids, looks = given[kept], poses[kept], ids[kept], looks[kept]
         fresh = np.flatnonzero(ids < 0)
         ids[fresh] = np.arange(self.next_id, self.next_id + len(fresh))
         self.next_id += len(fresh)
@@ -194,15 +196,16 @@ class Tracker:
         self._tracks = _join(parts)
         self._time = time
         self._times = [*self._times[1:], time]
-        return poses
+        return given.with_ids(ids)
 
     def predicted(self, time: float, size_wh: tuple[int, int], last: Detections) -> Detections:
         """Where the people of the last frame will be at time, for a frame without detection.
 
         A person's box is the last detected one, moved and stretched (per axis) as the joints have
-        since, grown to hold the confident joints, moved on by the velocity, and cut at the
-        border of the picture of size_wh. People who have left the picture have no box; nobody
-        has one when the last frame is longer than half a second ago.
+        since, moved on by the velocity, and cut at the border of the picture of size_wh. The
+        person is looked for in a box that is grown to hold the confident joints as well. People
+        who have left the picture have no box; nobody has one when the last frame is longer than
+        half a second ago.
 
         last: the last detections. A person's score is that of its own box there; the score of a
             pose contains the joints', which would be counted again in every frame.
@@ -211,15 +214,18 @@ class Tracker:
         tracks = self._tracks[self._tracks.seen == self._time]
         if time - self._time > COAST or len(tracks) == 0 or len(last) == 0:
             return Detections.empty()
-        boxes = _carried(tracks) + np.tile(tracks.ahead(time).off, 2)
-        cut = clip_boxes(boxes.astype(np.float32), size_wh)
-        inside = areas(cut) > INSIDE * areas(boxes.astype(np.float32))
+        boxes, off = _carried(tracks), np.tile(tracks.ahead(time).off, 2)
+        wider = (_holding(boxes, tracks.last) + off).astype(np.float32)
+        cut = clip_boxes(wider, size_wh)
+        inside = areas(cut) > INSIDE * areas(wider)
+        own = clip_boxes((boxes + off).astype(np.float32), size_wh)
+        own = np.where(areas(own)[:, None] > 0, own, cut)  # only joints are in the picture
         scores = last.scores[iou(tracks.detected.boxes_xyxy, last.boxes_xyxy).argmax(1)]
         order = np.argsort(-scores, kind="stable")
         order = order[inside[order]]
         if len(order):
             self._predicted_for = (*self._predicted_for[-31:], time)
-        return Detections(cut[order], scores[order])
+        return Detections(own[order], scores[order], cut[order])
 
     def _alive(self, time: float) -> _Tracks:
         if time < self._time - self._max_age:
@@ -367,8 +373,8 @@ def _carried(tracks: _Tracks) -> Floats:
     softness = 0.1 * np.maximum(size, 1)
     stretch = np.clip((now_spread + softness) / (then_spread + softness), 0.5, 2)
     boxes = np.tile(now_at, 2) + (then.boxes_xyxy - np.tile(then_at, 2)) * np.tile(stretch, 2)
-    boxes = np.where(weights.sum(1, keepdims=True) > 0, boxes, now.boxes_xyxy)
-    return _holding(boxes, now)
+    carried: Floats = np.where(weights.sum(1, keepdims=True) > 0, boxes, now.boxes_xyxy)
+    return carried
 
 
 def _centre_and_spread(joints_xy: Float, weights: Floats) -> tuple[Floats, Floats]:
@@ -393,7 +399,7 @@ def _holding(boxes: Floats, poses: Poses) -> Floats:
 
 def _join(parts: list[Any]) -> Any:
     """The rows of all parts, one part after the other: of arrays, or of structs of such."""
-    if len(parts) == 1:
+    if len(parts) == 1 or parts[0] is None:
         return parts[0]
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,9 @@ def test_all_of_those_of_whom_nothing_is_sure_is_covered() -> None:
     assert holds(heads_of(Poses.empty(), one_person(0).boxes_xyxy)[0], WHOLE)
     assert not holds(heads_of(one_person(0.9), NOBODY)[0], UPPER)
     assert heads_of(Poses.empty(), NOBODY).shape == (0, 4)
+    person = one_person(0)
+    wider = replace(person, boxes_xyxy=person.boxes_xyxy / 2, wider_xyxy=person.boxes_xyxy)
+    assert holds(heads_of(wider, NOBODY)[0], upper)  # a box worked out: where the person may be
 
 
 def turned_away(shoulders_y: float, score: float = 0.9) -> Poses:

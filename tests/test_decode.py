@@ -1,6 +1,7 @@
 """Decoding against maps with known peaks and against a plain float64 loop."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime import geometry
-from realtime.crop import cut
+from realtime.crop import cut, places
 from realtime.decode import DEFAULT_METHOD, MAX_SHIFT, METHODS, decode, to_poses
 from realtime.records import Crops, Detections, Frame
 
@@ -233,6 +234,18 @@ def test_poses_know_their_frame_box_and_score():
     expected = geometry.apply(crops.crop_to_frame[3], points[3])
     assert (poses[2].joints_xy[1] == expected).all()
     assert (poses[2].ids == -1).all()
+
+
+def test_people_are_cut_out_by_the_wider_box_and_have_their_own():
+    points, scores, crops, detections = example()
+    grown = np.array([-9, -9, 9, 9], np.float32)
+    wider = [replace(found, wider_xyxy=found.boxes_xyxy + grown) for found in detections]
+    to_crop, _ = places(wider, CROP_WH, 1.25)
+    as_large = [people(found.boxes_xyxy + grown) for found in detections]
+    np.testing.assert_array_equal(to_crop, places(as_large, CROP_WH, 1.25)[0])
+    poses, _ = to_poses(points, scores, crops.crop_to_frame, wider)
+    np.testing.assert_array_equal(poses[2].boxes_xyxy, detections[2].boxes_xyxy)
+    np.testing.assert_array_equal(poses[2][1:].search_xyxy, wider[2].search_xyxy[1:])
 
 
 def test_the_score_of_a_person_is_that_of_the_joints_that_are_there():

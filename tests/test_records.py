@@ -16,6 +16,7 @@ def poses(count):
         rng.uniform(0, 100, (count, 4)).astype(np.float32),
         rng.uniform(0, 1, count).astype(np.float32),
         np.arange(count),
+        rng.uniform(0, 100, (count, 4)).astype(np.float32),
     )
 
 

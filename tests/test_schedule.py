@@ -159,11 +159,13 @@ def test_every_frame_is_plain_batched_detection():
 
 @pytest.mark.parametrize("every", [2, 5, 10])
 def test_boxes_between_hold_the_people(every):
-    """The true box lies in the made one, and the crop cut for it is hardly larger."""
+    """The box is the true one; it lies in that where the person is looked for, and the crop cut
+    for that is hardly larger."""
     detector = Detector(*PASSING)
     for group in run(Film(41), detector, every, 8):
         for frame, found in group:
-            true, made = detector.at(frame.time).boxes_xyxy, found.boxes_xyxy
+            true, made = detector.at(frame.time).boxes_xyxy, found.search_xyxy
+            np.testing.assert_allclose(found.boxes_xyxy, true, atol=1e-3)
             assert (made[:, :2] <= true[:, :2] + 1e-3).all()
             assert (made[:, 2:] >= true[:, 2:] - 1e-3).all()
             crops = crop_boxes(true, (192, 256)), crop_boxes(made, (192, 256))
@@ -219,7 +221,7 @@ def test_a_runner_whose_boxes_do_not_overlap_is_interpolated_when_alone():
     groups = run(Film(21), two, 5, 8)
     for frame, found in (pair for group in groups for pair in group):
         true = two.at(frame.time).boxes_xyxy
-        assert iou(true, found.boxes_xyxy).max(1).min() > 0.6, frame.index
+        assert iou(true, found.search_xyxy).max(1).min() > 0.6, frame.index
 
 
 def test_a_change_of_size_of_the_picture_is_not_interpolated():
@@ -233,7 +235,8 @@ def test_scores_are_the_lower_ones_and_sorted():
     last = Frame(2, 0.2, picture()), boxes_of((0, 0, 50, 99, 0.3), (200, 0, 250, 99, 0.7))
     [middle] = interpolated(first, last, [0.1])
     assert middle.scores.tolist() == pytest.approx([0.7, 0.3])
-    assert middle.boxes_xyxy[0, 0] == pytest.approx(200 - 0.02 * np.sqrt(50 * 99), abs=1e-3)
+    assert middle.boxes_xyxy[0].tolist() == [200, 0, 250, 99]
+    assert middle.search_xyxy[0, 0] == pytest.approx(200 - 0.02 * np.sqrt(50 * 99), abs=1e-3)
 
 
 def test_key_frames_at_the_same_time_and_nobody_at_all():
@@ -261,8 +264,9 @@ def test_any_boxes(data):
     made = interpolated(ends[0], ends[1], [0.05, 0.1, 0.15])
     for found in made or []:
         assert len(found) == count and (np.diff(found.scores) <= 0).all()
-        assert (found.boxes_xyxy >= 0).all() and np.isfinite(found.boxes_xyxy).all()
-        assert (found.boxes_xyxy <= np.array([639, 479, 639, 479])).all()
+        for boxes in (found.boxes_xyxy, found.search_xyxy):
+            assert (boxes >= 0).all() and np.isfinite(boxes).all()
+            assert (boxes <= np.array([639, 479, 639, 479])).all()
 
 
 @steady

@@ -1,6 +1,7 @@
 """Ids that stay with their people: crossings, misses, dropped frames; and predicted boxes."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -278,12 +279,12 @@ def live(walkers, rate, seconds, every, score=None, seed=0):
         truth = [w.joints(t) for w in walkers]
         true_boxes = np.array([box_around(j, w.height) for j, w in zip(truth, walkers)])
         if n % every == 0:
-            boxes, last = true_boxes, detections_of(true_boxes)
+            found = last = detections_of(true_boxes)
         else:
-            boxes = tracker.predicted(t, SIZE_WH, last).boxes_xyxy
-        yield t, true_boxes, boxes, tracker
+            found = tracker.predicted(t, SIZE_WH, last)
+        yield t, true_boxes, found.search_xyxy, tracker
         joints = [j + rng.normal(0, 2, (17, 2)) for j in truth]
-        poses = poses_of(joints, boxes)
+        poses = replace(poses_of(joints, found.boxes_xyxy), wider_xyxy=found.wider_xyxy)
         if score is not None:
             poses.joint_scores[:] = score(n)
         tracker.update(poses, t)
@@ -325,16 +326,19 @@ def test_predicted_boxes_hold_an_arm_that_is_raised():
     for n in range(1, 20):
         raised = joints.copy()
         raised[9] = joints[5] + [60 * np.sin(n / 12), -80 * np.sin(n / 12)]
-        used = tracker.predicted(n / 30, SIZE_WH, last).boxes_xyxy[0]
-        tracker.update(poses_of([raised], [used]), n / 30)
+        found = tracker.predicted(n / 30, SIZE_WH, last)
+        own, used = found.boxes_xyxy[0], found.search_xyxy[0]
+        poses = replace(poses_of([raised], [own]), wider_xyxy=used[None])
+        np.testing.assert_array_equal(tracker.update(poses, n / 30).boxes_xyxy[0], own)
     assert used[0] <= raised[9, 0] <= used[2] and used[1] <= raised[9, 1]
     assert used[3] >= joints[:, 1].max()
+    assert own[1] > used[1]
 
 
 def test_a_wrong_joint_cannot_make_the_box_run_away():
     tracker, joints, last = one_standing()
     for n in range(1, 60):
-        used = tracker.predicted(n / 30, SIZE_WH, last).boxes_xyxy[0]
+        used = tracker.predicted(n / 30, SIZE_WH, last).search_xyxy[0]
         wrong = joints.copy()
         wrong[9] = used[2:] + 30  # always just outside
         tracker.update(poses_of([wrong], [used]), n / 30)

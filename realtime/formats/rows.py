@@ -4,14 +4,13 @@ back."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.records import Float, Poses
+from realtime.records import COLUMNS, Float, Poses
 from realtime.skeleton import JOINT_COUNT
 
 POINT_DECIMALS, SCORE_DECIMALS, TIME_DECIMALS, ANGLE_DECIMALS = 2, 4, 6, 1
@@ -83,7 +82,7 @@ def in_order(parts: list[LoadedFrame]) -> list[LoadedFrame]:
 
 def _together(parts: list[LoadedFrame]) -> LoadedFrame:
     """One frame with the people of all parts of it."""
-    columns = ([getattr(part.poses, field.name) for part in parts] for field in fields(Poses))
+    columns = ([getattr(part.poses, name) for part in parts] for name in COLUMNS)
     poses = Poses(*map(np.concatenate, columns))
     ids = poses.ids[poses.ids >= 0]
     if len({(str(part.time), part.file) for part in parts}) > 1 or len(set(ids)) < len(ids):
