@@ -34,12 +34,12 @@ _TRIPLES = np.array(
 )
 
 
-def joint_angles(poses: Poses, least_score: float = LEAST_SCORE) -> Float:
-    """Degrees, float32 (N, 8), in the order of ANGLES.
+def joint_angles(poses: Poses, least_score: float = LEAST_SCORE, aspect: float = 1.0) -> Float:
+    """Degrees, float32 (N, 8), in the order of ANGLES. aspect: width of a pixel by its height.
 
     nan where one of the three joints scores below least_score or a bone has no length.
     """
-    points = poses.joints_xy.astype(np.float64)[:, _TRIPLES]  # N, 8, 3, 2
+    points = poses.joints_xy.astype(np.float64)[:, _TRIPLES] * (aspect, 1)  # N, 8, 3, 2
     first, second = points[:, :, 0] - points[:, :, 1], points[:, :, 2] - points[:, :, 1]
     cross = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
     angles = np.degrees(np.arctan2(np.abs(cross), (first * second).sum(-1)))

@@ -50,7 +50,8 @@ def draw(
         if heat is None or not style.heatmap:
             draw_skeletons(picture, people, poses.ids)
         if style.show_angles:
-            draw_angles(picture, people, poses, joint_angles(poses, style.min_joint_score))
+            degrees = joint_angles(poses, style.min_joint_score, frame.aspect)
+            draw_angles(picture, people, poses, degrees)
         draw_ids(picture, people, poses.ids)
     if overlay is not None:
         draw_overlay(picture, overlay)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_formats_files import people
 
-from realtime import angle_marks
+from realtime import angle_marks, render
 from realtime.angles import ANGLES, AT_JOINT, joint_angles
-from realtime.records import Frame, Image, Poses
+from realtime.formats.registry import About, open_data
+from realtime.formats.target import Target
+from realtime.records import Float, Frame, Image, PosedFrame, Poses
 from realtime.render import Style, draw
 from realtime.skeleton import JOINTS, MIRROR
 from realtime.text import text_size
@@ -50,6 +55,35 @@ def test_angles_of_a_person_who_stands_upright() -> None:
     assert angle(bent, "left_elbow") == pytest.approx(90)
     assert angle(bent, "right_shoulder") == pytest.approx(90)
     assert angle(bent, "right_knee") == pytest.approx(90)
+
+
+def test_pixels_that_are_no_squares_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those of the true shape, also in what is written."""
+    true = standing(left_wrist=(150, 130))
+    squeezed = replace(true, joints_xy=true.joints_xy / np.array([2, 1], np.float32))
+    expected = joint_angles(true)
+    np.testing.assert_allclose(joint_angles(squeezed, aspect=2.0), expected, atol=1e-3)
+    frame = Frame(0, 0.0, np.zeros((240, 200, 3), np.uint8), aspect=2.0)
+    kinds = ("jsonl", "csv", "csv-wide", "npz")
+    targets = [Target(kind, tmp_path / kind) for kind in kinds]
+    with ExitStack() as cleanup:
+        about = About("a", angles=True)
+        for sink in open_data(targets, about, overwrite=False, cleanup=cleanup):
+            sink.write(PosedFrame(frame, squeezed))
+            sink.close()
+    [person] = json.loads((tmp_path / "jsonl").read_text())["people"]
+    assert list(person["angles"].values()) == pytest.approx(expected[0], abs=0.06)
+    wide = (tmp_path / "csv-wide").read_text().split("\n")[1].split(",")[-len(ANGLES) :]
+    assert [float(cell) for cell in wide] == pytest.approx(expected[0], abs=0.06)
+    tidy = [line.rpartition(",")[2] for line in (tmp_path / "csv").read_text().split("\n")[1:18]]
+    assert [float(tidy[joint]) for joint in AT_JOINT] == pytest.approx(expected[0], abs=0.06)
+    assert np.load(tmp_path / "npz")["angles"] == pytest.approx(expected, abs=1e-3)
+    drawn: list[Float] = []
+    monkeypatch.setattr(render, "draw_angles", lambda *args: drawn.append(args[-1]))
+    draw(frame, squeezed, Style(show_angles=True))
+    assert drawn[0] == pytest.approx(expected, abs=1e-3)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 360), st.floats(0.1, 10), st.floats(-1e3, 1e3))

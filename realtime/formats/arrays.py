@@ -60,7 +60,7 @@ class ArrayForm:
         rows["id"], rows["score"], rows["box"] = poses.ids, poses.scores, poses.boxes_xyxy
         rows["joints"], rows["joint_scores"] = poses.joints_xy, poses.joint_scores
         if self._angles:
-            rows["angles"] = joint_angles(poses)
+            rows["angles"] = joint_angles(poses, aspect=frame.aspect)
         people, frames, names = self.spools
         people.write(rows.tobytes())
         frames.write(np.array((frame.index, frame.time, len(poses)), FRAME).tobytes())

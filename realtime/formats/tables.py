@@ -46,7 +46,9 @@ class CsvSink:
     ) -> None:
         self.name, self.notes = name, list[str]()
         self._with_file, self._angles = with_file, angles
-        self._rows: Callable[[Row, Poses], Iterator[Row]] = self._wide if wide else self._tidy
+        self._rows: Callable[[Row, Poses, float], Iterator[Row]] = (
+            self._wide if wide else self._tidy
+        )
         self._header: Row | None = ["frame", "time", *(["file"] if with_file else []), "id"]
         self._header += ["score", *BOX, *(self._wide_header() if wide else self._tidy_header())]
         self._file = LineFile(path, overwrite)
@@ -55,7 +57,7 @@ class CsvSink:
         head = [item.frame.index, rounded(item.frame.time, TIME_DECIMALS)]
         if self._with_file:
             head.append(item.frame.source)
-        rows = list(self._rows(head, finite(item.poses)))
+        rows = list(self._rows(head, finite(item.poses), item.frame.aspect))
         if self._header:
             rows.insert(0, self._header)
         text = io.StringIO()
@@ -73,16 +75,16 @@ class CsvSink:
         points = [f"{joint}_{part}" for joint in JOINTS for part in ("x", "y", "score")]
         return points + ([f"{name}_angle" for name in ANGLES] if self._angles else [])
 
-    def _tidy(self, head: Row, poses: Poses) -> Iterator[Row]:
-        angles = _angles(poses)
+    def _tidy(self, head: Row, poses: Poses, aspect: float) -> Iterator[Row]:
+        angles = _angles(poses, aspect)
         for person, points, bends in zip(_people(poses), keypoints(poses), angles, strict=True):
             at_joint = dict(zip(AT_JOINT, bends, strict=True))
             for j, (name, point) in enumerate(zip(JOINTS, points, strict=True)):
                 row = [*head, *person, name, *point]
                 yield [*row, at_joint.get(j, "")] if self._angles else row
 
-    def _wide(self, head: Row, poses: Poses) -> Iterator[Row]:
-        angles = _angles(poses)
+    def _wide(self, head: Row, poses: Poses, aspect: float) -> Iterator[Row]:
+        angles = _angles(poses, aspect)
         for person, points, bends in zip(_people(poses), keypoints(poses), angles, strict=True):
             row = [*head, *person, *(number for point in points for number in point)]
             yield row + bends if self._angles else row
@@ -96,9 +98,9 @@ def _people(poses: Poses) -> Iterator[Row]:
         yield [number, score, *box]
 
 
-def _angles(poses: Poses) -> list[Row]:
+def _angles(poses: Poses, aspect: float) -> list[Row]:
     """The angles of each person; an empty cell for what is not known."""
-    table = rounded(joint_angles(poses), ANGLE_DECIMALS)
+    table = rounded(joint_angles(poses, aspect=aspect), ANGLE_DECIMALS)
     return [["" if angle != angle else angle for angle in row] for row in table]
 
 

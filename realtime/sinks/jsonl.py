@@ -94,7 +94,7 @@ def as_record(item: PosedFrame, with_file: bool = False, angles: bool = False) -
     poses = rows.finite(item.poses)
     record["people"] = _people(poses)
     if angles:
-        for person, values in zip(record["people"], _angles(poses), strict=True):
+        for person, values in zip(record["people"], _angles(poses, item.frame.aspect), strict=True):
             person["angles"] = values
     return record
 
@@ -109,6 +109,6 @@ def _people(poses: Poses) -> list[dict[str, Any]]:
     return [dict(zip(("id", "score", "box", "keypoints"), person)) for person in zip(*columns)]
 
 
-def _angles(poses: Poses) -> list[dict[str, float | None]]:
-    table = rows.rounded(joint_angles(poses), rows.ANGLE_DECIMALS)
+def _angles(poses: Poses, aspect: float) -> list[dict[str, float | None]]:
+    table = rows.rounded(joint_angles(poses, aspect=aspect), rows.ANGLE_DECIMALS)
     return [dict(zip(ANGLES, (a if a == a else None for a in row))) for row in table]
