@@ -30,6 +30,7 @@ from realtime.render import draw
 from realtime.settings import Settings
 from realtime.shape import true_shape
 from realtime.sheet import GAP, WIDE, Tile, enlarged, grid, page
+from realtime.similarity import suppress as without_doubles
 from realtime.sinks.outfile import OutputFile, check_writable
 from realtime.skeleton import JOINTS
 from realtime.sources.base import Source
@@ -128,11 +129,15 @@ def _write(file: OutputFile, picture: Image) -> None:
 
 
 def sure_people(detector: Detector, pose: Network, options: Options, frame: Frame) -> Detections:
-    """Who is in a frame, without those whom a run leaves out: their scores are too low."""
+    """Who is in a frame, without those whom a run leaves out: their scores are too low, they are
+    there twice, or a joint is no number."""
     found = detector([frame])[0]
     if not len(found):
         return found
-    return found[take_steps(frame, found, pose, options).poses.scores >= options.min_score]
+    poses = take_steps(frame, found, pose, options).poses
+    finite = np.isfinite(poses.joints_xy).all((1, 2)) & np.isfinite(poses.joint_scores).all(1)
+    sure = np.flatnonzero(finite & (poses.scores >= options.min_score))
+    return found[sure[without_doubles(poses[sure])]]
 
 
 def heads_in(detector: Detector, pose: Network, options: Options, frame: Frame) -> Float:
@@ -182,13 +187,13 @@ def take_steps(
     crops = cut([frame], [detections], spec.input_wh, spec.padding)
     heatmaps = estimate(pose, crops)
     points, scores = decode(heatmaps, options.method, spec.grid, spec.input_wh, spec.sigma)
+    each = [detections[n : n + 1] for n in range(len(points))]
+    alone = to_poses(points, scores, crops.crop_to_frame, each)[0]  # nobody where one is no number
     people = Poses(
         geometry.apply(crops.crop_to_frame, points),
         scores,
         detections.boxes_xyxy,
-        to_poses(points, scores, crops.crop_to_frame, [detections])[0][0].scores
-        if np.isfinite(points).all()
-        else detections.scores,
+        np.array([one.scores[0] if len(one) else 0 for one in alone], np.float32),
         np.arange(1, len(points) + 1),
     )
     picture = frame.image

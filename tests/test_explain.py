@@ -11,9 +11,11 @@ import pytest
 from commandline import demo, run
 from scene_heads import heads_of_frame
 
+from engines.base import ModelSpec
 from realtime import geometry
 from realtime.cli import parse
 from realtime.crop import cut
+from realtime.detect import Detector
 from realtime.errors import InputError, UsageError
 from realtime.explain import (
     COLUMNS,
@@ -25,7 +27,9 @@ from realtime.explain import (
     _whole,
     explained,
     find,
+    sure_people,
 )
+from realtime.pipeline import Options
 from realtime.records import Detections, Frame, Poses
 from realtime.sheet import GAP, GROUND, WIDE, Tile, grid, page
 from realtime.sources.base import Span
@@ -82,6 +86,43 @@ def test_whom_a_run_leaves_out_is_not_explained(tmp_path: Path) -> None:
     result = demo(*asked, "0.99")
     assert result.code == 3 and "nobody was found in 2 frames" in result.errors[0]
     assert demo(*asked, "0.5").code == 0
+
+
+class Pair(Detector):
+    """Finds one person twice and another one, who is less sure."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, frames: object, share: float = 1.0) -> list[Detections]:
+        boxes = [[100, 50, 180, 250], [102, 52, 182, 252], [300, 50, 380, 250]]
+        return [Detections(np.array(boxes, np.float32), np.array([0.9, 0.8, 0.2], np.float32))]
+
+
+class Bells:
+    """Every joint in the middle of its crop, 0.8 sure; nan: of the second crop one is no number."""
+
+    def __init__(self, nan: bool = False) -> None:
+        self.spec = ModelSpec("bells", "pose", "heatmaps", (192, 256), Path(), "")
+        self._nan = nan
+
+    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+        y, x = np.mgrid[:64, :48]
+        bell = 0.8 * np.exp(-((x - 23.5) ** 2 + (y - 31.5) ** 2) / (2 * 2**2))
+        maps = np.broadcast_to(bell.astype(np.float32), (len(batch), 17, 64, 48)).copy()
+        maps[1:2, 3] = np.nan if self._nan else maps[1:2, 3]
+        return [maps]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("nan", [False, True])
+def test_doubles_and_what_is_no_number_are_left_out_as_in_a_run(nan: bool) -> None:
+    frame = Frame(0, 0.0, np.zeros((300, 400, 3), np.uint8))
+    for least, left in ((0.3, [0.9, 0.2]), (0.5, [0.9])):
+        found = sure_people(Pair(), Bells(nan), Options(min_score=least), frame)
+        assert found.scores.tolist() == pytest.approx(left)
 
 
 def test_no_picture_replaces_the_one_explained(tmp_path: Path) -> None:
