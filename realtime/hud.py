@@ -53,7 +53,8 @@ class Hud:
         return replace(item, picture=self._draw(item, self._style(), None))
 
     def _draw(self, item: PosedFrame, style: Style, overlay: Overlay | None) -> Image:
-        picture = self._half(item, item.poses, style, overlay)
+        people = item.poses if item.drawn is None else item.drawn
+        picture = self._half(item, people, style, overlay)
         if item.other is None:
             return picture
         other = self._half(replace(item, heat=None), item.other, style, None)

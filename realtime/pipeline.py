@@ -320,7 +320,9 @@ class Pipeline:
             if item.heat is not None:
                 item = replace(item, heat=of_people(item.heat, item.poses))
             shown, kept = self._steady(item)
-            done = replace(kept, picture=self._draw(shown)) if self._draw else kept
+            done = kept
+            if self._draw:
+                done = replace(kept, picture=self._draw(shown), drawn=shown.poses)
         self._ledger.render(item.frame.grabbed)
         return done
 

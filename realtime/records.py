@@ -230,6 +230,7 @@ class PosedFrame:
     failed: people left out because a joint was not finite.
     picture: uint8 (H, W, 3) BGR with the people drawn, None until rendered or when no sink
         wants it.
+    drawn: the people as they are in picture, where that may be smoothed otherwise than poses.
     heads: float32 (H, 4), boxes in frame pixels of what hides the faces, also of people who are
         not in poses; None where nobody looked for them.
     heat: None unless somebody wanted to see it when the poses were found.
@@ -240,6 +241,7 @@ class PosedFrame:
     poses: Poses
     failed: int = 0
     picture: Image | None = None
+    drawn: Poses | None = None
     heads: Float | None = None
     other: Poses | None = None
     heat: Heat | None = None

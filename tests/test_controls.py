@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from commandline import ROOT, demo, finish, times
 from xserver import needs_x, press
 
 from realtime import desk as desk_module
-from realtime.cli import parse
+from realtime.cli import parse, settings_of
 from realtime.controls import (
     JUMPS,
     KEYS,
@@ -37,7 +38,9 @@ from realtime.draw import Style
 from realtime.errors import UsageError
 from realtime.help_card import with_help, with_note
 from realtime.hud import Hud
+from realtime.job import Job
 from realtime.ledger import Ledger
+from realtime.opening import load_networks, open_source
 from realtime.options import build_parser
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.screen import Screen
@@ -285,6 +288,36 @@ def test_a_full_disk_leaves_no_half_screenshot(
     with pytest.raises(OSError, match="No space left"):
         write_png(tmp_path / "a.png", item(0).frame.image)
     assert not (tmp_path / "a.png").exists()
+
+
+class Got:
+    """A sink that keeps what it is given."""
+
+    name, wants_picture = "got", True
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.items: list[PosedFrame] = []
+
+    def write(self, item: PosedFrame) -> None:
+        self.items.append(item)
+
+    def close(self, clean: bool = True) -> None:
+        pass
+
+
+@pytest.mark.parametrize("smooth", ["display", "data"])
+def test_drawn_anew_a_skeleton_stays_where_it_is(smooth: str) -> None:
+    """Smoothed or not, as it was in the picture on show."""
+    settings = settings_of(input="demo", start=60, end=66, smooth=smooth, quiet=True)
+    got = Got()
+    source = open_source(settings)
+    with closing(source):
+        job = Job(settings, Stop(), source, [got], *load_networks(settings, source.info), None)
+        job.run(0.0)
+    last = got.items[-1]
+    assert last.drawn is not None and (last.drawn.joints_xy != last.poses.joints_xy).any()
+    assert np.array_equal(job.desk.redraw(last).picture, last.picture)
 
 
 def test_no_frame_drawn_before_the_blur_gets_out_after_it() -> None:
