@@ -173,8 +173,11 @@ class Pipeline:
             return self._detect(frames, share)
 
         groups = detect_sparsely(grabbed, detect, every, batch, self._detector.min_score)
-        if self._options.bridge and not self._source.info.independent:
-            groups = bridged(groups, batch, self._options.bridge)
+        longest = longest_gap(self._source.info, self._options.bridge)
+        if longest:
+            groups = bridged(groups, batch, longest)
+            if longest < self._options.bridge:
+                self._source.status.note(f"--bridge: at most {longest}, for the memory of a run")
         found = flat(crew.in_thread("detect", groups, self._edge("detect", 1)))
         posed = crew.in_thread("pose", self._posed(found), self._edge("decode", 1))
         frames = flat(flat(posed))
@@ -371,6 +374,16 @@ def detects_every(info: SourceInfo, wanted: int | None) -> int:
     if info.live:
         return wanted or 1
     return min(wanted or EVERY, max(EVERY, HELD // (4 * _picture_bytes(info))))
+
+
+def longest_gap(info: SourceInfo, wanted: int) -> int:
+    """The frames of a file for which somebody may be missed: as wanted, of independent images 0.
+
+    At most what HELD bytes of pictures allow, or BRIDGE: realtime.bridge holds as many.
+    """
+    if info.independent:
+        return 0
+    return min(wanted, max(BRIDGE, HELD // _picture_bytes(info)))
 
 
 def batch_size(info: SourceInfo, wanted: int) -> int:

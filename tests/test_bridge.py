@@ -1,17 +1,26 @@
 """Boxes of people whom the detector misses for some frames of a file."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_schedule import PASSING, SIZE_WH, Detector, Film, walker
 
+from realtime import pipeline
 from realtime.bridge import KNOWN, bridged
+from realtime.cli import settings_of
 from realtime.defaults import BRIDGE
 from realtime.errors import InputError
 from realtime.geometry import iou
+from realtime.job import Job
+from realtime.opening import load_networks, open_source
+from realtime.pipeline import longest_gap
 from realtime.records import Frame
 from realtime.schedule import detect_sparsely
+from realtime.sources.base import SourceInfo
+from realtime.stop import Stop
 
 steady = settings(deadline=None, derandomize=True)
 
@@ -91,6 +100,27 @@ def test_every_frame_once_in_order_in_full_batches(count, every, batch, hole):
         for _, found in group:
             assert len(found) <= len(people)
             assert found.boxes_xyxy.min(initial=0) >= 0
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "wanted", "longest"),
+    [
+        ((1920, 1080), 0, 0), ((1920, 1080), 20, 20), ((1920, 1080), 100, 86), (None, 100, 86),
+        ((7680, 4320), 100, BRIDGE), ((7680, 4320), 3, 3),
+    ],
+)  # fmt: skip
+def test_large_pictures_are_held_for_shorter_gaps(size_wh, wanted, longest):
+    assert longest_gap(SourceInfo("a", "file", size_wh=size_wh), wanted) == longest
+    assert longest_gap(SourceInfo("a", "images", independent=True, size_wh=size_wh), wanted) == 0
+
+
+def test_a_shorter_bridge_is_told(monkeypatch):
+    monkeypatch.setattr(pipeline, "HELD", 0)
+    settings = settings_of(input="demo", end=3, bridge=50, quiet=True)
+    with closing(open_source(settings)) as source:
+        networks = load_networks(settings, source.info)
+        Job(settings, Stop(), source, [], *networks, None).run(0.0)
+        assert f"--bridge: at most {BRIDGE}, for the memory of a run" in source.status.notes
 
 
 def test_it_holds_only_so_many_frames_and_closes():
