@@ -28,7 +28,8 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 class Detector:
     """Finds people with one network. Not thread-safe, as the network is not.
 
-    min_score: people below it are left out. max_people: of one frame, the best first.
+    min_score: people below it are left out. max_people: of one frame, the best first; crowded says
+    whether there were ever more.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Detector:
         self.network = network
         self.min_score = min_score
         self.max_people = max_people
+        self.crowded = False
         self._decode = DECODERS[network.spec.format]
 
     def __call__(self, frames: Sequence[Frame], share: float = 1.0) -> list[Detections]:
@@ -84,8 +86,13 @@ class Detector:
         boxes = geometry.clip_boxes(corners.reshape(-1, 4), frame.size_wh)
         scores = np.clip(scores[usable], 0, 1).astype(np.float32)
         order = np.argsort(-scores, kind="stable")
-        order = order[(boxes[order, 2:] > boxes[order, :2]).all(1)][: self.max_people]
-        return Detections(boxes[order], scores[order])
+        order = order[(boxes[order, 2:] > boxes[order, :2]).all(1)]
+        return self._best(Detections(boxes[order], scores[order]))
+
+    def _best(self, people: Detections) -> Detections:
+        """As many of the people, the best first, as one frame may have."""
+        self.crowded |= len(people) > self.max_people
+        return people[: self.max_people]
 
 
 def letterboxed(

@@ -202,7 +202,11 @@ class Pipeline:
 
     def _detect(self, frames: Sequence[Frame], share: float = 1.0) -> list[Detections]:
         with self.meters["detect"].on([frame.index for frame in frames]):
-            return self._detector(frames, share)
+            found = self._detector(frames, share)
+        if self._detector.crowded:
+            most = self._detector.max_people
+            self._source.status.note(f"more than {most} people in a frame: the surest were taken")
+        return found
 
     def _posed(
         self, groups: Generator[list[Found], None, None]
