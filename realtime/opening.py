@@ -26,7 +26,7 @@ from realtime.formats.target import parse_target
 from realtime.halving import Halving
 from realtime.inputs import check_no_input
 from realtime.pipeline import STREAMS, Options
-from realtime.settings import MEANT_FOR, Settings
+from realtime.settings import MEANT_FOR, NOT_LIVE, Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_writable
@@ -140,6 +140,10 @@ def say_what_is_idle(settings: Settings, infos: Sequence[SourceInfo]) -> None:
                 " and ".join(text for kind, text in KINDS.items() if kind in there),
                 " or ".join(KINDS[kind] for kind in meant),
             )
+    for name in NOT_LIVE:
+        asked = settings.gives(name) and getattr(settings, name)  # --bridge 0: as it is
+        if asked and all(info.live for info in infos):
+            logger.warning("--%s: nothing is done to live sources; it is for files", name)
 
 
 def _leaves_something(settings: Settings) -> bool:

@@ -124,6 +124,8 @@ MEANT_FOR: dict[str, tuple[Kind, ...]] = {
     "no_wait": ("url",), "max_reconnects": ("camera", "url"),
 }  # fmt: skip
 """Options that do something to these kinds of source only."""
+NOT_LIVE = ("bridge", "batch")
+"""Options that do nothing to live sources, of whatever kind."""
 
 FAR = 1e12
 """Frames or seconds; no source goes on to there."""

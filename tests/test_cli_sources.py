@@ -299,13 +299,25 @@ def test_what_is_done_over_time_is_not_done_to_unrelated_images_and_said(
         ("--max-reconnects 0", "url", []),
         ("--camera-fps 9 --live", "camera demo", []),
         ("--seed 0 --end 5", "file", []),
+        ("--bridge 20 --batch 4", "file camera", []),
+        ("--bridge 8 --batch 8", "camera", []),
+        ("--bridge 0", "camera", []),
+        (
+            "--bridge 20 --batch 4",
+            "camera url",
+            [
+                "--bridge: nothing is done to live sources; it is",
+                "--batch: nothing is done to live",
+            ],
+        ),
     ],
 )
 def test_options_for_other_kinds_of_source_are_told(
     words: str, kinds: str, told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where one of several sources takes an option, it is right."""
-    infos = [SourceInfo("x", kind) for kind in KINDS if kind in kinds.split()]
+    live = ("camera", "url")
+    infos = [SourceInfo("x", kind, kind in live) for kind in KINDS if kind in kinds.split()]
     say_what_is_idle(parse(words.split()), infos)
     assert [said[: len(text)] for said, text in zip(caplog.messages, told, strict=True)] == told
 
