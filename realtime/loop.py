@@ -27,7 +27,8 @@ from realtime.stop import Stop
 HANG_LIMIT = 10.0
 """Seconds in one call after which a stage counts as hung."""
 STOP_LIMIT = 2.0
-"""Seconds that all threads and sinks together get to end once the run is over."""
+"""Seconds that all threads and sinks together get to end once the run is over; a file that is put
+together then gets as long as it gets on."""
 STALL_LOG = 4.5
 """Seconds without a frame after which a live source that has not complained itself is logged."""
 
@@ -71,7 +72,8 @@ class Run:
         """Run to the end of the source or to a stop. Raises PosestreamError; whatever happens,
         the sinks are finalised and the threads joined as far as they let themselves."""
         crew, clean = self._crew, False
-        self._stop.started, self._stop.rescue = True, self.rescue
+        self._stop.rescue, self._stop.assembles = self.rescue, self.assembles
+        self._stop.started = True
         try:
             for worker in self._workers:
                 worker.start(crew)
@@ -85,6 +87,7 @@ class Run:
         finally:
             self._progress.close()
             self._finish(clean)
+        self._check_sinks()  # again: one may have failed when it was closed
 
     @property
     def complete(self) -> bool:
@@ -122,9 +125,11 @@ class Run:
         """Finalise the sinks from another thread because the main one is stuck."""
         for worker in self._workers:
             worker.finish(clean=False)
-        deadline = perf_counter() + STOP_LIMIT
-        for worker in self._workers:
-            worker.done(max(0.0, deadline - perf_counter()))
+        self._await_sinks(perf_counter() + STOP_LIMIT)
+
+    def assembles(self) -> bool:
+        """Whether a sink puts its file together, which gets on; for any thread."""
+        return any(worker.assembles(HANG_LIMIT) for worker in self._workers)
 
     def break_off(self) -> None:
         """End the run from within a call of the window, which must not be touched any more."""
@@ -268,14 +273,31 @@ class Run:
         self._check_sinks()
 
     def _finish(self, clean: bool) -> None:
-        """Close the source, end the sinks, join the threads; bounded by STOP_LIMIT."""
+        """Close the source, end the sinks, join the threads; bounded by STOP_LIMIT, but for files
+        that are put together."""
         self._source.close()
         for worker in self._workers:
             worker.finish(clean)
         deadline = perf_counter() + STOP_LIMIT
         late = self._part.join(max(0.0, deadline - perf_counter()))
-        self.left_behind = late + self._crew.join(max(0.0, deadline - perf_counter()))
         if self._screen:
             self._screen.close()
+        self._await_sinks(deadline)
+        self.left_behind = late + self._crew.join(0)
         for name in self.left_behind:
             logger.warning("%s did not stop within %.0f s; left behind", name, STOP_LIMIT)
+
+    def _await_sinks(self, deadline: float) -> None:
+        """Wait for the sinks until the deadline, and then for files that are put together."""
+        told = False
+        while not all(worker.done(TICK) for worker in self._workers):
+            if perf_counter() < deadline:
+                continue
+            if not self.assembles():
+                break
+            if not told:
+                told = True
+                logger.warning("the data are put together; wait (Ctrl-C twice: without them)")
+        for worker in self._workers:
+            if not worker.done() and worker.sink.name != "page":
+                worker.leave_behind()

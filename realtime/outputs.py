@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from threading import Thread
+from time import perf_counter
 
 from realtime.errors import OutputError, PosestreamError
 from realtime.flow import Crew, Edge
+from realtime.formats.files import SpooledSink
 from realtime.ledger import SinkCount
 from realtime.records import PosedFrame
 from realtime.sinks.base import Sink
@@ -27,7 +29,10 @@ class SinkWorker:
         self.error: OutputError | None = None
         self.crash: PosestreamError | None = None
         self._clean = True
+        self._ending = False
         self._thread: Thread | None = None
+        if isinstance(sink, SpooledSink):
+            sink.alive = meter.alive
 
     def start(self, crew: Crew) -> None:
         self._thread = crew.start(self.sink.name, self._work)
@@ -47,6 +52,7 @@ class SinkWorker:
     def finish(self, clean: bool) -> None:
         """No more frames will come; clean says whether the run ended as it should."""
         self._clean = clean
+        self._ending = True
         self.edge.end()
 
     def done(self, within: float = 0.0) -> bool:
@@ -54,6 +60,20 @@ class SinkWorker:
         if self._thread is not None:
             self._thread.join(within)
         return self._thread is None or not self._thread.is_alive()
+
+    def assembles(self, limit: float) -> bool:
+        """Whether it puts together a file that would be lost as a whole if the process left now;
+        not if nothing has got on for limit seconds."""
+        since = self.meter.busy_since
+        moves = since is None or perf_counter() - since < limit
+        return self._ending and isinstance(self.sink, SpooledSink) and moves and not self.done()
+
+    def leave_behind(self) -> None:
+        """Count a sink that does not end as one that failed; all frames of a file that would have
+        been put together now are lost."""
+        lost = self.count.frames if isinstance(self.sink, SpooledSink) else 0
+        self.crash = OutputError(f"{self.sink.name}: did not end in time and is not whole", lost)
+        self._lose(self.crash, 0)
 
     def _work(self) -> None:
         try:

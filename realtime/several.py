@@ -262,7 +262,10 @@ def _attend(
         for member in members:
             member.stop.rescue()
 
-    stop.started, stop.rescue = True, rescue
+    def assembles() -> bool:
+        return any(member.stop.assembles() for member in members)
+
+    stop.started, stop.rescue, stop.assembles = True, rescue, assembles
     totals = [member.job.source.info.frames for member in members]
     known = sum(total or 0 for total in totals) if all(totals) else None
     progress = Progress(known, enabled=not quiet)
@@ -274,6 +277,8 @@ def _attend(
             deadline = perf_counter() + 2 * STOP_LIMIT
             for member in members:
                 member.stop.ask(stop.reason, stop.exit_code)
+        if deadline is not None and assembles():
+            deadline = perf_counter() + 2 * STOP_LIMIT
         late = deadline is not None and perf_counter() > deadline
         for member in members:
             if member.code is None and (late or not member.alive):

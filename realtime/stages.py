@@ -60,9 +60,10 @@ class Meter:
 
         return part
 
-    def alive(self) -> None:
-        """The present call gets on: it counts as hung only when nothing comes from now on."""
-        self.busy_since = perf_counter()
+    def alive(self, waits: bool = False) -> None:
+        """The present call gets on: it counts as hung only when nothing comes from now on. waits:
+        for the disk, however long that takes; it counts as hung only after the next alive()."""
+        self.busy_since = None if waits else perf_counter()
 
     def rested(self, seconds: float) -> None:
         """So much of the present call was waiting for a frame to be due, and no work."""

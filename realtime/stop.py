@@ -20,6 +20,8 @@ SIGNALS = [
 """SIGBREAK is Ctrl-Break on Windows, where no other one can be sent to a process by another."""
 PATIENCE = 5.0
 """Seconds the main thread gets to end after a signal, before the process is ended around it."""
+LOOK = 0.1
+"""Seconds between two looks whether it is still busy with what must not be lost."""
 
 
 class Stopped(BaseException):
@@ -39,8 +41,8 @@ class Stop:
 
     Python handles signals only between two of its instructions. While the main thread is inside a
     library that does not return (a frozen display, a model that loads for a minute), a thread sees
-    the signal and ends the process after PATIENCE seconds; rescue is called first and must not
-    block.
+    the signal and ends the process after PATIENCE seconds, or so long after assembles() was last
+    true: files are put together. rescue is called first and must not block.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class Stop:
         self.exit_code = 0
         self.started = False
         self.rescue: Callable[[], None] = lambda: None
+        self.assembles: Callable[[], bool] = lambda: False
         self._mouth: socket.socket | None = None
 
     def install(self) -> None:
@@ -86,11 +89,15 @@ class Stop:
             first = ear.recv(1)
             deadline = monotonic() + PATIENCE
             while first:
-                ear.settimeout(max(0.001, deadline - monotonic()))
+                ear.settimeout(LOOK)
                 try:
                     if not ear.recv(1):
                         return  # released
                 except TimeoutError:
+                    pass
+                if self.assembles():
+                    deadline = monotonic() + PATIENCE
+                elif monotonic() > deadline:
                     break
         if first:
             faulthandler.dump_traceback(file=2, all_threads=True)

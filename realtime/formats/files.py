@@ -3,15 +3,17 @@
 Formats that are lines (JSON Lines, CSV) are written under their final name as the run goes, so
 that they can be read after a kill. The others are collected in nameless temporary files beside
 the output, so that memory does not grow with the length of the run; the output itself appears, as
-a whole, when the run ends, and not at all when the process is killed.
+a whole, when the run ends, and not at all when the process is killed. That may take minutes after
+hours: whoever ends the run waits for as long as it gets on.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -113,10 +115,29 @@ class Form(Protocol):
         that much."""
 
 
+class _Growing(io.BufferedWriter):
+    """A new file that says of each piece that it got on."""
+
+    PIECE = 2**20
+
+    def __init__(self, path: Path, alive: Callable[[], None]) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self._alive = alive
+
+    def write(self, data: Any) -> int:
+        whole = memoryview(data).cast("B")
+        for start in range(0, len(whole), self.PIECE):
+            super().write(whole[start : start + self.PIECE])
+            self._alive()
+        return len(whole)
+
+
 class SpooledSink:
-    """A sink for a form; see the module's text. Raises OutputError."""
+    """A sink for a form; see the module's text. alive: told of progress while the file is put
+    together, with True before waiting for the disk. Raises OutputError."""
 
     wants_picture = False
+    alive: Callable[[bool], None] = staticmethod(lambda waits: None)
 
     def __init__(self, name: str, path: Path, form: Form, overwrite: bool) -> None:
         self.name, self.notes = name, list[str]()
@@ -150,10 +171,12 @@ class SpooledSink:
     def _finish(self, clean: bool) -> None:
         part = self._path.with_name(f".{self._path.name}.part")
         try:
-            with part.open("wb") as out:
+            with _Growing(part, lambda: self.alive(False)) as out:
                 self.notes += self._form.finish(out)
                 out.flush()
+                self.alive(True)
                 sync(out.fileno())
+                self.alive(False)
             if os.path.lexists(self._path) and not (clean and self._overwrite):
                 self._keep(set_aside(self._path), clean)
             move(part, self._path)
