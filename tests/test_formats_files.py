@@ -173,6 +173,20 @@ def test_the_header_of_trc(tmp_path: Path, count: int, rate: float | None) -> No
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("height", [None, 1.8])
+def test_no_row_of_trc_ends_with_an_empty_cell(tmp_path: Path, height: float | None) -> None:
+    """OpenSim refuses those: without the last joint, and without the person."""
+    to, lost = target(tmp_path, "trc"), standing(300)
+    lost.joint_scores[0, -1] = 0
+    items = [posed(0, 0.0, standing(300)), posed(1, 0.1, lost), posed(2, 0.2, Poses.empty())]
+    write(to, items, About("walk.mp4", height=height))
+    rows = [line.split("\t") for line in to.path.read_text().splitlines()[6:]]
+    assert [(len(row), row[-3:-1], row[-1]) for row in rows[2:]] == [(53, ["", ""], "nan")]
+    assert len(rows[1]) == 53 and rows[1][-3:] == ["", "", "nan"] and rows[0][-1] == "0"
+    if height is None:
+        assert [frame.poses.joint_scores.sum() for frame in load(to.path)] == [17, 16, 0]
+
+
 @pytest.mark.parametrize(("rate", "told"), [(Fraction(30), "30.0"), (NTSC, "29.97")])
 def test_the_rate_of_trc_is_that_of_times_that_were_rounded(
     tmp_path: Path, rate: Fraction, told: str

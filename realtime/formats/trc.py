@@ -1,6 +1,7 @@
 """TRC, the marker file of OpenSim and Pose2Sim, for one person.
 
-A row for each frame with its number and true time, cells of joints that are not seen empty.
+A row for each frame with its number and true time, cells of joints that are not seen empty, but for
+the last cell of a row, which is nan then: OpenSim refuses rows that end with an empty one.
 Coordinates are pixels of the picture, x right, y down, z = 0; where it is told how tall the person
 is, metres with y up (see metres.py). Markers have Pose2Sim's names (RShoulder, LAnkle, ...). A file
 has room for one person: the one in most frames, the lower id when several are. The id stands behind
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +44,7 @@ MARKERS = tuple(
 METRE_DECIMALS = 5
 RATE_DECIMALS = 3
 """Those of 29.97; more would be of times that are rounded themselves."""
-_GAP = b"\t" * (3 * JOINT_COUNT - 1)
+_GAP = b"\t" * (3 * JOINT_COUNT - 1) + b"nan"
 
 
 class Trc:
@@ -76,9 +77,7 @@ class Trc:
         seen = (poses.joint_scores >= self._least_score).tolist()
         for number, joints, known in zip(poses.ids.tolist(), points, seen, strict=True):
             cells = (f"{x}\t{y}\t0" if k else "\t\t" for (x, y), k in zip(joints, known))
-            rows.append(
-                f"{number}\t{item.frame.index}\t{time}\t".encode() + "\t".join(cells).encode()
-            )
+            rows.append(f"{number}\t{item.frame.index}\t{time}\t".encode() + _row_of(cells))
         self.spools[0].write(b"\n".join(rows) + b"\n")
         self._seen.update(set(poses.ids.tolist()))
         self._frames += 1
@@ -124,6 +123,12 @@ class Trc:
         )
 
 
+def _row_of(cells: Iterable[str]) -> bytes:
+    """Three cells for each joint, the last one of them not empty."""
+    text = "\t".join(cells)
+    return (f"{text}nan" if text.endswith("\t") else text).encode()
+
+
 def _row(lines: list[bytes], who: bytes) -> bytes:
     """The row of one frame: that of the person, else an empty one."""
     for line in lines:
@@ -142,7 +147,7 @@ def _in_metres(row: bytes, scale: Scale) -> bytes:
     frame, time, _ = row.split(b"\t", 2)
     points = rounded(scale(_points(row)), METRE_DECIMALS)
     cells = (f"{x}\t{y}\t0" if x == x else "\t\t" for x, y in points)
-    return b"\t".join([frame, time, "\t".join(cells).encode()]) + b"\n"
+    return b"\t".join([frame, time, _row_of(cells)]) + b"\n"
 
 
 def load_trc(path: Path) -> list[LoadedFrame]:
