@@ -358,6 +358,27 @@ def test_results_of_other_options_are_ours_as_well(tmp_path: Path) -> None:
         mine.finish(ITEM, {kind: b"x\n"}, {"frames": 1})
 
 
+def test_results_of_another_video_of_the_same_name_are_kept(tmp_path: Path) -> None:
+    """But not those of the same one that was changed, moved, or is named in another way."""
+    place = store.open_store(str(tmp_path / "out"))
+    put(tmp_path / "day1" / "x" / "a.mp4")
+    where = tmp_path / "day1" / "x" / "a.mp4"
+    mine = Item(ITEM.name, str(where), 10, "mark")
+    book(place).finish(mine, {"jsonl": b"{}\n", "csv": b"x\n"}, {"frames": 1})
+    other = Item(ITEM.name, str(tmp_path / "day2" / "x" / "a.mp4"), 10, "other")
+    told = f"x/a.mp4.csv: is the result of {where}; use --overwrite or another --out"
+    for formats in (("jsonl", "csv"), ("npz",)):
+        with pytest.raises(OutputError, match=re.escape(told)):
+            manifest.Manifest(place, {}, Look(formats), False).check_ours(other)
+    book(place, overwrite=True).check_ours(other)
+    book(place, bridge=1).check_ours(Item(ITEM.name, other.where, 10, "mark"))
+    around = str(tmp_path / "day1" / "x" / ".." / "x" / "a.mp4")
+    book(place).check_ours(Item(ITEM.name, around, 10, "changed"))
+    for kind in ("csv", "jsonl"):
+        (tmp_path / "out" / "x" / f"a.mp4.{kind}").unlink()
+    book(place).check_ours(other)
+
+
 @pytest.mark.parametrize("outputs", [None, [1], {"csv": 3}])
 def test_a_record_without_names_of_results(tmp_path: Path, outputs: object) -> None:
     record = {"outputs": outputs, "written": outputs}

@@ -139,6 +139,13 @@ def _remote_item(fs: Any, info: dict[str, Any], name: str, within: str) -> Item:
     return Item(name, where, size, mark(size, changed, head, tail) if size else "")
 
 
+def same(first: str, second: str) -> bool:
+    """Whether two values of Item.where are one place, however its path is written."""
+    if is_url(first) or is_url(second):
+        return first == second
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
 def mark(size: int, changed: object, head: bytes, tail: bytes) -> str:
     """SHA-256 over the size, the time of the last change and 64 KiB of either end: telling without
     reading 10,000 videos whole."""

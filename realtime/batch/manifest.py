@@ -12,11 +12,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from realtime.batch.items import Item
+from realtime.batch.items import Item, same
 from realtime.batch.join import SUFFIXES, Look
 from realtime.batch.plan import Segment
 from realtime.batch.store import Store
 from realtime.errors import OutputError
+from realtime.masking import mask_credentials
 from realtime.version import VERSION
 
 FOLDER = ".batch"
@@ -73,13 +74,22 @@ class Manifest:
         )
 
     def check_ours(self, item: Item) -> None:
-        """Raise OutputError when a result is there that no batch has written."""
+        """Raise OutputError when a result is there that no batch has written, or that is of another
+        input: a changed file, or one that was moved as it is, is none."""
         if self._overwrite:
             return
         ours = self._written(item)
         for name in self.outputs(item).values():
             if name not in ours and self._store.has(name):
                 raise OutputError(f"{name}: exists; use --overwrite to replace it")
+        found = self.record(item)
+        other = found.get("input")
+        if not isinstance(other, str) or found.get("mark") == item.mark or same(other, item.where):
+            return
+        for name in sorted(ours):
+            if self._store.has(name):
+                told = f"is the result of {mask_credentials(other)}"
+                raise OutputError(f"{name}: {told}; use --overwrite or another --out")
 
     def _written(self, item: Item) -> set[str]:
         """The results that batches with any options have written for an item."""
