@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +21,7 @@ from realtime.formats.documents import coco_id
 from realtime.formats.openpose import BODY_25, to_body_25
 from realtime.formats.registry import About, _form, load, open_data
 from realtime.formats.rows import LoadedFrame
-from realtime.formats.target import FORMATS, Target, named, parse_target
+from realtime.formats.target import FORMATS, Target, divided, parse_target
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.sinks.base import Sink
 from realtime.skeleton import JOINTS
@@ -136,6 +137,31 @@ def test_tables_of_two_videos_are_not_one(tmp_path: Path, later: float) -> None:
     write(to, [posed(i, t + i, people(rng, [1 + 9 * (t > 0)])) for t in (0, later) for i in (3, 4)])
     with pytest.raises(InputError, match="frame 3 is there twice; is this more than one video"):
         load(to.path)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_times_that_are_not_known(tmp_path: Path, format_: str) -> None:
+    """As in files of OpenPose and COCO results of others."""
+    to = target(tmp_path, format_)
+    items = [posed(n, np.nan, people(np.random.default_rng(n), [2])) for n in range(2)]
+    if format_ == "trc":
+        made = sink(to)
+        with pytest.raises(OutputError, match=r"^a\.trc: frame 0 has no time, which TRC needs"):
+            made.write(items[0])
+        made.close(clean=False)
+        assert list(tmp_path.iterdir()) == []
+        return
+    write(to, items)
+    assert [(frame.frame, np.isnan(frame.time)) for frame in load(to.path)] == [(0, 1), (1, 1)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes")
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_name_that_is_not_utf_8(tmp_path: Path, format_: str) -> None:
+    name = "caf\udce9" + ("" if format_ == "openpose" else Path(NAMES[format_]).suffix)
+    to = Target(format_, tmp_path / name)
+    write(to, scene(), About("caf\udce9.mp4"))
+    assert load(to.path)
 
 
 def test_trc_holds_one_person(tmp_path: Path) -> None:
@@ -453,7 +479,7 @@ def test_a_colon_in_a_name_is_no_format(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "monday:walk.csv").touch()
     for name in ("monday:walk.csv", "./tuesday:walk.csv", "walk_12:30.csv", "C:walk.csv"):
         assert parse_target(name) == Target("csv", Path(name))
-        assert named(name) == Path(name)
+        assert divided(name) == ("", name)
 
 
 # Reading what others made

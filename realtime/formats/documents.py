@@ -16,13 +16,14 @@ from realtime.formats.files import Spool
 from realtime.formats.rows import (
     POINT_DECIMALS,
     SCORE_DECIMALS,
-    TIME_DECIMALS,
     LoadedFrame,
     finite,
     in_order,
     keypoints,
     rounded,
+    seconds,
     to_poses,
+    to_time,
 )
 from realtime.geometry import from_coco_boxes, to_coco_boxes
 from realtime.records import PosedFrame
@@ -105,7 +106,7 @@ def _coco_entries(item: PosedFrame, image: int, with_file: bool) -> Iterator[dic
             "bbox": box,
             "track_id": number,
             "frame": item.frame.index,
-            "time": rounded(item.frame.time, TIME_DECIMALS),
+            "time": seconds(item.frame.time),
             **({"file": item.frame.source} if with_file else {}),
         }
 
@@ -161,8 +162,7 @@ def _frame(record: dict[str, Any]) -> LoadedFrame:
         [person["score"] for person in people],
         [_id(person["id"]) for person in people],
     )
-    time = float("nan") if record["time"] is None else record["time"]
-    return LoadedFrame(record["frame"], time, poses, record.get("file", ""))
+    return LoadedFrame(record["frame"], to_time(record["time"]), poses, record.get("file", ""))
 
 
 def _id(given: int | None) -> int:
@@ -184,7 +184,7 @@ def _coco_frame(people: list[dict[str, Any]]) -> LoadedFrame:
         [_id(person.get("track_id")) for person in people],
     )
     first = people[0]
-    frame, time = first.get("frame", first["image_id"]), first.get("time", float("nan"))
+    frame, time = first.get("frame", first["image_id"]), to_time(first.get("time"))
     return LoadedFrame(frame, time, poses, first.get("file", ""))
 
 

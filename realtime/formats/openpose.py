@@ -21,12 +21,13 @@ from realtime.formats.documents import compact
 from realtime.formats.rows import (
     POINT_DECIMALS,
     SCORE_DECIMALS,
-    TIME_DECIMALS,
     LoadedFrame,
     box_around,
     finite,
     rounded,
+    seconds,
     to_poses,
+    to_time,
 )
 from realtime.records import Float, PosedFrame, Poses
 from realtime.sinks.folder import ResultFolder, files_in, plain
@@ -98,7 +99,7 @@ def _record(item: PosedFrame, with_file: bool) -> dict[str, Any]:
     return {
         "version": 1.3,
         "frame": item.frame.index,
-        "time": rounded(item.frame.time, TIME_DECIMALS),
+        "time": seconds(item.frame.time),
         **({"file": item.frame.source} if with_file else {}),
         "people": [
             {
@@ -143,7 +144,7 @@ def _load(path: Path, order: int) -> LoadedFrame:
     poses = to_poses(points, boxes, scores, [_number(person) for person in people])
     digits = re.search(r"(\d+)$", path.name.removesuffix(ENDING))
     frame = record.get("frame", int(digits[1]) if digits else order)
-    return LoadedFrame(frame, record.get("time", float("nan")), poses, record.get("file", ""))
+    return LoadedFrame(frame, to_time(record.get("time")), poses, record.get("file", ""))
 
 
 def _number(person: dict[str, Any]) -> int:

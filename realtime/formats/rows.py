@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isfinite, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,16 @@ def finite(poses: Poses) -> Poses:
 def rounded(values: NDArray[Any] | np.float64 | float, decimals: int) -> Any:
     """As Python numbers; in float64, whose shortest form shows no more digits than these."""
     return (np.round(np.asarray(values, np.float64), decimals) + 0.0).tolist()  # -0.0 -> 0.0
+
+
+def seconds(time: float) -> float | None:
+    """A time for JSON, rounded; None (null) where it is not known."""
+    return rounded(time, TIME_DECIMALS) if isfinite(time) else None
+
+
+def to_time(given: float | None) -> float:
+    """The time that JSON has, nan for null."""
+    return nan if given is None else given
 
 
 def keypoints(poses: Poses) -> Any:

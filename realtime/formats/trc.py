@@ -14,13 +14,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.errors import InputError
+from realtime.errors import InputError, OutputError
 from realtime.formats.files import Spool
 from realtime.formats.metres import Scale, measure
 from realtime.formats.rows import (
@@ -70,6 +71,9 @@ class Trc:
 
     def add(self, item: PosedFrame) -> None:
         """A line for the frame itself, then one for each person: id, frame, time, cells."""
+        if not isfinite(item.frame.time):
+            text = f"frame {item.frame.index} has no time, which TRC needs; take another format"
+            raise OutputError(f"{self._name}: {text}")
         poses = finite(item.poses)
         time = rounded(item.frame.time, TIME_DECIMALS)
         rows = [f"\t{item.frame.index}\t{time}\t".encode()]
@@ -96,7 +100,7 @@ class Trc:
                 f"TRC: a pixel is {1000 * scale.metres:.4g} mm by --height {self._height:g}; half"
                 f" of the frames are within {100 * scale.spread:.1f} % of that"
             )
-        out.write(self._header(who).encode())
+        out.write(self._header(who).encode("utf-8", "backslashreplace"))
         for row in self._rows(who):
             out.write(_in_metres(row, scale) if scale else row)
         return notes

@@ -29,9 +29,9 @@ class JsonLines:
     A line is {"frame": int, "time": seconds, "people": [...]}, with "file" before "people" when
     with_file; a person is {"id", "score", "box": [x0, y0, x1, y1], "keypoints": 17 x [x, y,
     score]}, in pixels of the upright frame with pixel centres at integers. Coordinates have 2
-    decimals, scores 4, times 6. UTF-8, no NaN, the same bytes in every run. A person with a number
-    that is not finite is left out. With angles a person has "angles" too: degrees by name, null
-    where not known. Raises OutputError, PipeClosed.
+    decimals, scores 4, times 6; a time that is not known is null. UTF-8, no NaN, the same bytes in
+    every run. A person with a number that is not finite is left out. With angles a person has
+    "angles" too: degrees by name, null where not known. Raises OutputError, PipeClosed.
     """
 
     wants_picture = False
@@ -87,7 +87,7 @@ def as_record(item: PosedFrame, with_file: bool = False, angles: bool = False) -
     """The object that stands for one frame; see JsonLines."""
     record: dict[str, Any] = {
         "frame": item.frame.index,
-        "time": rows.rounded(item.frame.time, rows.TIME_DECIMALS),
+        "time": rows.seconds(item.frame.time),
     }
     if with_file:
         record["file"] = item.frame.source
