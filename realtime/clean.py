@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +15,10 @@ from realtime.errors import InputError, UsageError
 from realtime.follow import Sought
 from realtime.formats.registry import About, load, open_data
 from realtime.formats.rows import LoadedFrame, missing_after
-from realtime.formats.target import Target, named, parse_target
+from realtime.formats.target import Target, divided, parse_target
 from realtime.offline import Cleaning, clean
 from realtime.records import Frame, PosedFrame
-from realtime.sinks.outfile import check_not_input
+from realtime.sinks.outfile import check_names, check_not_input
 from realtime.swaps import FAR, told_of
 
 EPILOG = """examples:
@@ -40,7 +41,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
     )
     add = parser.add_argument
-    add("input", type=named, metavar="FILE", help="what --data or --json wrote")
+    add("input", metavar="[FORMAT:]FILE", help="what --data or --json wrote")
     add("--out", action="append", required=True, metavar="[FORMAT:]FILE", help="as --data")
     add("--fix-swaps", action="store_true", help="undo swaps of left and right")
     add("--median", type=int, default=0, metavar="N", help="running median of N frames, odd")
@@ -66,6 +67,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--angles", action="store_true", help="add the joint angles")
     add("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args(argv)
+    args.format, name = divided(args.input)
+    args.input = Path(name)
     if args.median < 0 or (args.median and args.median % 2 == 0):
         raise UsageError(f"--median {args.median}: expected an odd number")
     if not 0.01 <= args.slow_motion <= 1000:
@@ -86,7 +89,8 @@ def _run(args: argparse.Namespace) -> None:
         raise UsageError("--height: is for TRC (--out x.trc), the others are in pixels")
     for target in targets:
         check_not_input(target.path, [args.input])
-    frames, notes = load(args.input), list[str]()
+    check_names([target.path for target in targets])
+    frames, notes = load(args.input, args.format), list[str]()
     if not frames:  # of which the sinks would write no file at all, and say nothing
         text = "there is no frame in it (CSV and COCO leave out those without people)"
         raise InputError(f"{args.input}: {text}; give a file with poses")

@@ -13,6 +13,7 @@ from realtime.defaults import BRIDGE, DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.errors import UsageError
 from realtime.formats.target import SUFFIXES, parse_target
 from realtime.inputs import check_no_input
+from realtime.sinks.outfile import check_names
 from realtime.sources.base import Kind, Span
 
 
@@ -167,9 +168,7 @@ def validate(s: Settings) -> None:
         raise UsageError("--compare takes one network, and goes without --explain and --select ID")
     if s.explain_frame is not None and (s.explain_frame < 0 or not s.explain):
         raise UsageError("--explain-frame takes a number from 0, and goes with --explain FOLDER")
-    if len(set(map(_absolute, s.outputs))) < len(s.outputs):
-        names = ", ".join(sorted(map(str, s.outputs)))
-        raise UsageError(f"two outputs have the same name: {names}")
+    check_names(s.outputs)
 
 
 def _validate_numbers(s: Settings) -> None:
@@ -219,10 +218,3 @@ def _validate_several(s: Settings) -> None:
         raise UsageError("--explain takes one source; give one --device or --input")
     if s.json == "-":
         raise UsageError("--json - takes one source; a file gets a number for each of several")
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.parent.resolve() / path.name
-    except OSError:  # the current folder is gone
-        return path

@@ -167,6 +167,7 @@ def test_results_read_back_in_every_format(tmp_path: Path) -> None:
         back = load(path)
         assert [f.frame for f in back] == [0, 1], kind
         np.testing.assert_allclose(back[1].poses.joints_xy, frames[1].poses.joints_xy, atol=0.01)
+    assert files["trc"].startswith(b"PathFileType\t4\t(X/Y/Z)\ta.mp4.trc\tid ")
 
 
 # ---------------------------------------------------------------- files and places

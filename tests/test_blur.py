@@ -209,7 +209,7 @@ def test_all_of_those_of_whom_nothing_is_sure_is_covered() -> None:
     assert heads_of(Poses.empty(), NOBODY).shape == (0, 4)
     person = one_person(0)
     wider = replace(person, boxes_xyxy=person.boxes_xyxy / 2, wider_xyxy=person.boxes_xyxy)
-    assert holds(heads_of(wider, NOBODY)[0], upper)  # a box worked out: where the person may be
+    assert holds(heads_of(wider, NOBODY)[0], WHOLE)  # a box worked out: where the person may be
 
 
 def turned_away(shoulders_y: float, score: float = 0.9) -> Poses:

@@ -15,7 +15,7 @@ from realtime.clean import main
 from realtime.errors import InputError, UsageError
 from realtime.formats.registry import About, load
 from realtime.formats.rows import LoadedFrame
-from realtime.formats.target import FORMATS
+from realtime.formats.target import FORMATS, Target
 from realtime.offline import SHORTEST, Cleaning, clean, low_pass
 from realtime.records import Poses
 
@@ -244,10 +244,18 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ([str(start.path), "--out", "a.trc", "--height", "180"], 2, "expected metres"),
         ([str(tmp_path / "none.csv"), "--out", "a.csv"], 3, "No such file"),
         ([str(start.path)], 2, "--out"),
+        ([str(start.path), "--out", "a.json", "--out", "coco:a.json"], 2, "two outputs have"),
     ):
         assert main(words) == code
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1 and says in err
+
+
+def test_a_format_before_the_input(tmp_path: Path) -> None:
+    start, out = Target("csv", tmp_path / "t.txt"), tmp_path / "o.jsonl"
+    write(start, [posed(i, i / RATE, one(100.0)) for i in range(3)])
+    assert main([f"CSV:{start.path}", "--out", str(out)]) == 0
+    assert len(load(out)) == 3
 
 
 def test_one_person_names_of_images_and_the_least_score(tmp_path: Path) -> None:

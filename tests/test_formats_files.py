@@ -679,6 +679,37 @@ def test_trc_in_metres_of_somebody_without_legs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["csv", "csv-wide"])
+def test_a_table_that_pandas_has_saved(tmp_path: Path, format_: str) -> None:
+    """Empty cells for nan, whole numbers as 1.0 where a column had an empty cell once."""
+    to = target(tmp_path, format_)
+    write(to, [posed(n, np.nan, people(np.random.default_rng(n), [4, 5])) for n in range(2)])
+    plain = load(to.path)
+    head, *rows = (line.split(",") for line in to.path.read_text().splitlines())
+    for row in rows:
+        row[:3] = f"{row[0]}.0", "", f"{row[2]}.0"
+    rows[0][head.index("x" if format_ == "csv" else "nose_x")] = ""
+    to.path.write_text("\n".join(map(",".join, [head, *rows])))
+    for found, wanted in zip(load(to.path), plain, strict=True):
+        assert found.frame == wanted.frame and np.isnan(found.time)
+        assert found.poses.ids.tolist() == [4, 5]
+        assert np.array_equal(found.poses.joints_xy[1], wanted.poses.joints_xy[1])
+    assert np.isnan(load(to.path)[0].poses.joints_xy[0, 0, 0])
+    to.path.write_text(to.path.read_text().replace("4.0", "4.5"))
+    with pytest.raises(InputError, match="4.5 is no whole number"):
+        load(to.path)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_format_that_is_named_reads_any_suffix(tmp_path: Path, format_: str) -> None:
+    to = Target(format_, tmp_path / "poses.txt")
+    write(to, scene())
+    assert load(to.path, format_)
+    if format_ != "openpose":
+        with pytest.raises(InputError, match="or a name ending in .jsonl, .*, or FORMAT:FILE"):
+            load(to.path)
+
+
+@pytest.mark.parametrize("format_", ["csv", "csv-wide"])
 def test_a_table_that_a_spreadsheet_has_saved(tmp_path: Path, format_: str) -> None:
     """As UTF-8 with a mark before it, and lines that end as on Windows."""
     to = target(tmp_path, format_)

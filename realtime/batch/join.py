@@ -68,7 +68,8 @@ def written(
     folder: for the files meanwhile. Raises OutputError."""
     targets = [Target(kind, folder / f"result{SUFFIXES[kind]}") for kind in look.formats]
     kept = list(frames)
-    about = About(name, any(frame.file for frame in kept), look.angles, look.least_score, rate)
+    with_file, title = any(frame.file for frame in kept), name + SUFFIXES["trc"]
+    about = About(name, with_file, look.angles, look.least_score, rate, title=title)
     with ExitStack() as cleanup:
         sinks = open_data(targets, about, overwrite=True, cleanup=cleanup)
         for frame in kept:

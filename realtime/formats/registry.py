@@ -20,7 +20,7 @@ from realtime.formats.files import Form, SpooledSink, spools
 from realtime.formats.openpose import OpenPoseFolder, load_openpose
 from realtime.formats.rows import LoadedFrame
 from realtime.formats.tables import CsvSink, load_csv
-from realtime.formats.target import Target
+from realtime.formats.target import SUFFIXES, Target
 from realtime.formats.trc import Trc, load_trc
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
@@ -33,7 +33,7 @@ class About:
     source: its name. with_file: frames are images with names of their own. angles: joint angles
     are wanted. least_score: joints below it are left out where a format has no scores (TRC).
     rate: nominal frames per second, None when not known. height: of the person in metres, for a TRC
-    in metres.
+    in metres. title: the name that a TRC tells; that of the file where empty.
     """
 
     source: str
@@ -42,6 +42,7 @@ class About:
     least_score: float = 0.3
     rate: float | None = None
     height: float | None = None
+    title: str = ""
 
 
 def open_data(
@@ -88,16 +89,19 @@ def _form(target: Target, about: About, overwrite: bool) -> Form:
         return Document(spool, about.source, with_file, angles)
     if target.format == "coco":
         return CocoResults(spool, with_file)
-    return Trc(spool, path.name, about.least_score, about.rate, about.height)
+    return Trc(spool, about.title or path.name, about.least_score, about.rate, about.height)
 
 
 _LOADERS: dict[str, Callable[[Path], list[LoadedFrame]]] = {
-    ".jsonl": load_jsonl,
-    ".json": load_json,
-    ".csv": load_csv,
-    ".npz": load_npz,
-    ".mat": load_mat,
-    ".trc": load_trc,
+    "jsonl": load_jsonl,
+    "json": load_json,
+    "csv": load_csv,
+    "csv-wide": load_csv,
+    "npz": load_npz,
+    "mat": load_mat,
+    "coco": load_json,
+    "openpose": load_openpose,
+    "trc": load_trc,
 }
 _DAMAGE = (
     ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError,
@@ -107,17 +111,20 @@ _DAMAGE = (
 """What readers raise on a file that is not what its name says."""
 
 
-def load(path: str | Path) -> list[LoadedFrame]:
+def load(path: str | Path, format_: str = "") -> list[LoadedFrame]:
     """The poses of a file or folder that --data or --json wrote, frame by frame in its order.
+    format_: one of FORMATS; else the name tells it.
 
     Text formats hold pixels with 2 decimals; CSV and COCO do not hold frames without people; TRC
     holds one person, without scores. A file of a proper form without frames gives none; one of 0
     bytes is refused, but for JSON Lines, where it has no line. Raises InputError.
     """
     path = Path(path)
-    reader = load_openpose if path.is_dir() else _LOADERS.get(path.suffix.lower())
+    known = "openpose" if path.is_dir() else format_ or SUFFIXES.get(path.suffix.lower(), "")
+    reader = _LOADERS.get(known)
     if reader is None:
-        raise InputError(f"{path}: expected a folder or a name ending in {', '.join(_LOADERS)}")
+        allowed = f"a folder or a name ending in {', '.join(SUFFIXES)}, or FORMAT:FILE"
+        raise InputError(f"{path}: expected {allowed}")
     try:
         if path.is_file() and path.stat().st_size == 0 and reader is not load_jsonl:
             raise InputError(f"{path}: is empty (0 bytes); give a file that --data or --json wrote")

@@ -1,7 +1,8 @@
 """CSV: tidy, a row for each joint of each person, or wide, a row for each person.
 
 A frame without people has no row. UTF-8, comma, point, header in the first line; an empty cell
-is an angle that is not known.
+is an angle that is not known. What pandas has saved again is read as well: empty cells for nan, and
+1.0 for a whole number.
 """
 
 from __future__ import annotations
@@ -122,19 +123,31 @@ def _frame(rows: list[dict[str, str]], wide: bool) -> LoadedFrame:
     if wide:
         people = rows
         points = [
-            [float(row[f"{joint}_{part}"]) for joint in JOINTS for part in ("x", "y", "score")]
+            [_number(row[f"{joint}_{part}"]) for joint in JOINTS for part in ("x", "y", "score")]
             for row in rows
         ]
     else:
         if [row["joint"] for row in rows] != list(JOINTS) * (len(rows) // JOINT_COUNT):
             raise ValueError(f"frame {rows[0]['frame']} does not have all joints of its people")
         people = rows[::JOINT_COUNT]
-        points = [[float(row[part]) for part in ("x", "y", "joint_score")] for row in rows]
+        points = [[_number(row[part]) for part in ("x", "y", "joint_score")] for row in rows]
     poses = to_poses(
         points,
-        [[float(row[name]) for name in BOX] for row in people],
-        [float(row["score"]) for row in people],
-        [int(row["id"]) for row in people],
+        [[_number(row[name]) for name in BOX] for row in people],
+        [_number(row["score"]) for row in people],
+        [_whole(row["id"]) for row in people],
     )
     first = rows[0]
-    return LoadedFrame(int(first["frame"]), float(first["time"]), poses, first.get("file", ""))
+    time = _number(first["time"])
+    return LoadedFrame(_whole(first["frame"]), time, poses, first.get("file", ""))
+
+
+def _number(cell: str) -> float:
+    return float(cell or "nan")
+
+
+def _whole(cell: str) -> int:
+    number = float(cell)
+    if not number.is_integer():
+        raise ValueError(f"{cell} is no whole number")
+    return int(number)

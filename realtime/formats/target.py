@@ -44,7 +44,7 @@ def parse_target(text: str, option: str = "--data") -> Target:
         name = "openpose" if folder else SUFFIXES.get(path.suffix.lower(), "")
     if not name or not path.name.strip():
         raise UsageError(f"{option} {text}: {ALLOWED}")
-    return Target(name.lower(), path)
+    return Target(name, path)
 
 
 def with_format(text: str, format_: str) -> str:
@@ -56,15 +56,10 @@ def with_format(text: str, format_: str) -> str:
     return f"{format_}:{text}"
 
 
-def named(text: str) -> Path:
-    """The file that --data wrote, also where it is named as there, with its format."""
-    return Path(divided(text)[1])
-
-
 def divided(text: str) -> tuple[str, str]:
     """The format before the colon, "" where there is none, and the rest."""
     name, colon, rest = text.partition(":")
-    return (name, rest) if colon and name.lower() in FORMATS else ("", text)
+    return (name.lower(), rest) if colon and name.lower() in FORMATS else ("", text)
 
 
 def _check_no_format(text: str, option: str) -> None:

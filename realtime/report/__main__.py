@@ -11,7 +11,7 @@ from realtime import atomic
 from realtime.command import Parser, exit_code, program
 from realtime.errors import InputError, UsageError
 from realtime.formats.registry import load
-from realtime.formats.target import named
+from realtime.formats.target import divided
 from realtime.report import runfile
 from realtime.report.page import page
 from realtime.report.recording import Recording, recorded
@@ -39,7 +39,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
     )
     add = parser.add_argument
-    add("data", type=named, metavar="RUN.jsonl", help="what --json or --data wrote, any format")
+    add("data", metavar="RUN.jsonl", help="what --json or --data wrote, any format")
     add("--out", type=Path, metavar="FILE.html", help="the page (default RUN.html)")
     add("--run-report", type=Path, metavar="FILE.json", help="what --report wrote")
     add(
@@ -51,6 +51,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--overwrite", action="store_true", help="replace an existing page")
     args = parser.parse_args(argv)
+    args.format, name = divided(args.data)
+    args.data = Path(name)
     if args.data.name in ("", ".."):  # "." has no name that the page could be called after
         args.data = args.data.resolve()
     if not args.data.name:
@@ -68,16 +70,16 @@ def _run(args: argparse.Namespace) -> Path:
     check_not_input(out, [args.data, *([args.run_report] if args.run_report else [])])
     check_writable(out, args.overwrite)
     run = runfile.read(args.run_report) if args.run_report else None
-    recording = _recording(args.data)
+    recording = _recording(args.data, args.format)
     run = run or runfile.find(args.data, len(recording.x))
     text = page(recording, run, args.data, args.least_score)
     atomic.replace(out, text.encode("utf-8", "replace"))
     return out
 
 
-def _recording(data: Path) -> Recording:
+def _recording(data: Path, format_: str) -> Recording:
     """Raises InputError, naming the file."""
-    loaded = load(data)
+    loaded = load(data, format_)
     try:
         return recorded(loaded)
     except InputError as error:

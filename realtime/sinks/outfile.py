@@ -42,6 +42,20 @@ def check_not_input(output: Path, inputs: Sequence[Path]) -> None:
             raise UsageError(f"{output}: this is the input {source}; give the output another name")
 
 
+def check_names(outputs: Sequence[Path]) -> None:
+    """Raise UsageError when two outputs are the same file."""
+    if len(set(map(_absolute, outputs))) < len(outputs):
+        names = ", ".join(sorted(map(str, outputs)))
+        raise UsageError(f"two outputs have the same name: {names}")
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.parent.resolve() / path.name
+    except OSError:  # the current folder is gone
+        return path
+
+
 def check_writable(path: Path, overwrite: bool) -> None:
     """Raise OutputError when a file cannot be created here; writes nothing."""
     try:
