@@ -33,6 +33,16 @@ HOUR = 3600.0
 STALE = 5.0
 """Seconds without a finished frame after which the quality is "none"."""
 
+NUMBERS = (
+    "fps", "age_s", "frames_captured", "frames_finished", "frames_dropped", "frames_failed",
+    "people", "people_failed", "bad_packets", "reconnects", "reconnects_1h", "stalls_1h",
+)  # fmt: skip
+STARTING: dict[str, Any] = {
+    "state": "starting", "detail": "", "quality": "none", **dict.fromkeys(NUMBERS),
+    "outputs_lost": [],
+}  # fmt: skip
+"""What is told before there is a source."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -133,7 +143,7 @@ class StatusFile:
         }  # fmt: skip
         tail = {"exit_code": None, "error": None}
         if self._source is None or self._ledger is None:
-            return {**head, "state": "starting", "detail": "", "quality": "none", **tail}
+            return {**head, **STARTING, **tail}
         return {**head, **self._figures(self._source, self._ledger), **tail}
 
     def _figures(self, source: Source, ledger: Ledger) -> dict[str, Any]:

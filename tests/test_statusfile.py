@@ -161,6 +161,18 @@ def test_what_leaves_before_the_run_is_told(tmp_path: Path) -> None:
     assert read(tmp_path / "s.json")["exit_code"] == 3
 
 
+def test_every_field_is_there_from_the_beginning(watched: Watched, tmp_path: Path) -> None:
+    path = tmp_path / "new.json"
+    with StatusFile(path) as told:
+        first = read(path)
+        told.finish(3, False, InputError("no such file"))
+    whole = watched.pass_time(5)
+    for early in (first, read(path)):
+        assert list(early) == list(whole)
+        assert early["fps"] is None and early["frames_captured"] is None
+        assert early["outputs_lost"] == []
+
+
 def test_only_status_files_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     StatusFile(path).finish(0, True)
