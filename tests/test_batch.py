@@ -189,6 +189,23 @@ def test_names_are_those_below_the_fixed_part(tmp_path: Path) -> None:
     assert plain == found
 
 
+def test_folders_with_the_characters_of_patterns(tmp_path: Path) -> None:
+    put(tmp_path / "x[1]" / "y[2]" / "a.mp4"), put(tmp_path / "x1" / "b.mp4")
+    for pattern, name in (("x[1]/y[2]/*.mp4", "a.mp4"), ("x[1]/**/*.mp4", "y[2]/a.mp4")):
+        assert [item.name for item in items.find([f"{tmp_path}/{pattern}"])] == [name]
+    assert [item.name for item in items.find([f"{tmp_path}/[wx]1/*.mp4"])] == ["x1/b.mp4"]
+
+
+def test_a_link_to_nothing_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    put(tmp_path / "a.mp4")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    found = items.find([f"{tmp_path}/*.mp4"])
+    assert [(item.name, bool(item.mark)) for item in found] == [
+        ("a.mp4", True),
+        ("gone.mp4", False),
+    ]
+
+
 def test_a_changed_file_has_another_mark(tmp_path: Path) -> None:
     path = put(tmp_path / "a.mp4", bytes(200_000))
     (before,) = items.find([str(path)])

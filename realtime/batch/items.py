@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -68,6 +68,11 @@ def _is_file(path: Path, unknown: bool = False) -> bool:
         return unknown
 
 
+def _leads_nowhere(path: Path) -> bool:
+    """Whether it is a link to nothing, which counts as a file that cannot be read."""
+    return path.is_symlink() and not path.exists()
+
+
 def _plain(paths: Sequence[str]) -> list[Item]:
     """Files given by their names; results are called after what follows their common folder."""
     for path in paths:
@@ -85,10 +90,10 @@ def _plain(paths: Sequence[str]) -> list[Item]:
 
 
 def _matching(pattern: str) -> list[Item]:
-    fixed = _fixed(pattern)
+    fixed = _fixed(pattern, os.path.isdir)
     root = Path(fixed).absolute()
     paths = root.glob(str(Path(pattern).relative_to(fixed)))
-    files = [_local(path, root) for path in paths if _is_file(path, unknown=True)]
+    files = [_local(path, root) for path in paths if _is_file(path, True) or _leads_nowhere(path)]
     if not files:
         raise InputError(f"{pattern}: matches no file")
     return files
@@ -152,8 +157,12 @@ def mark(size: int, changed: object, head: bytes, tail: bytes) -> str:
     return hashlib.sha256(f"{size} {changed} ".encode() + head + tail).hexdigest()
 
 
-def _fixed(pattern: str) -> str:
-    """The folder that all matches of a pattern are in."""
-    parts = Path(pattern).parts
-    first = next(number for number, part in enumerate(parts) if _MAGIC.search(part))
-    return str(Path(*parts[:first])) if first else "."
+def _fixed(pattern: str, is_folder: Callable[[Path], bool] = lambda path: False) -> str:
+    """The folder that all matches of a pattern are in. is_folder: tells of a folder that has the
+    characters of patterns in its name ("walk[1]")."""
+    folder = Path()
+    for part in Path(pattern).parts[:-1]:
+        if _MAGIC.search(part) and not is_folder(folder / part):
+            break
+        folder /= part
+    return str(folder)
