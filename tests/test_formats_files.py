@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from realtime.cli import parse
 from realtime.errors import InputError, OutputError, UsageError
+from realtime.formats import files
 from realtime.formats.documents import coco_id
 from realtime.formats.openpose import BODY_25, to_body_25
 from realtime.formats.registry import About, _form, load, open_data
@@ -425,6 +426,24 @@ def test_a_full_disk(tmp_path: Path, format_: str) -> None:
     found = load(to.path) if to.path.exists() else []
     assert len(found) == written - lost
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("format_", ["json", "npz", "mat", "coco", "trc"])
+def test_collecting_stops_while_there_is_room_for_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    to, rng = target(tmp_path, format_), np.random.default_rng(4)
+    free = iter([10**9, 10**9, files.SPARE + 100])
+    monkeypatch.setattr(files, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(files, "SMALL", 1)
+    monkeypatch.setattr(files, "free_bytes", lambda folder: next(free))
+    made = sink(to)
+    for index in range(3):  # before the first one nothing is there, and nothing looked at
+        made.write(posed(index, index / 30, people(rng, [1])))
+    with pytest.raises(OutputError, match="cannot collect more after 3 frames: the 8 MiB left"):
+        made.write(posed(3, 0.1, people(rng, [1])))
+    made.close(clean=False)
+    assert [frame.frame for frame in load(to.path)] == [0, 1, 2]
 
 
 def test_no_folder_for_it(tmp_path: Path) -> None:

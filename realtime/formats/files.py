@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -23,7 +24,17 @@ from numpy.typing import NDArray
 from realtime.atomic import move, sync
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
-from realtime.sinks.outfile import OutputFile, check_writable, set_aside, tell_kept
+from realtime.sinks.outfile import (
+    LOOK_EVERY,
+    OutputFile,
+    check_writable,
+    free_bytes,
+    set_aside,
+    tell_kept,
+)
+
+SMALL, SPARE = 2**20, 2**23
+"""Bytes: below the first, what is collected finds room; so much more than that is kept free."""
 
 
 class LineFile:
@@ -143,10 +154,12 @@ class SpooledSink:
         self.name, self.notes = name, list[str]()
         self._path, self._form, self._overwrite = path, form, overwrite
         self._frames = 0
+        self._looked = monotonic()
         self._closed = False
 
     def write(self, item: PosedFrame) -> None:
         sizes = [spool.size for spool in self._form.spools]
+        self._check_room(sum(sizes))
         try:
             self._form.add(item)
         except OSError as error:
@@ -155,6 +168,17 @@ class SpooledSink:
             text = f"{self._path}: cannot collect more after {self._frames} frames"
             raise OutputError(f"{text}: {error.strerror}") from error
         self._frames += 1
+
+    def _check_room(self, size: int) -> None:
+        """Stop while the disk still has room for the file that so many bytes will become."""
+        now = monotonic()
+        if size < SMALL or now - self._looked < LOOK_EVERY:
+            return
+        self._looked = now
+        free = free_bytes(self._path.parent)
+        if free is not None and free < size + SPARE:
+            text = f"{self._path}: cannot collect more after {self._frames} frames"
+            raise OutputError(f"{text}: the {free >> 20} MiB left are needed to write the file")
 
     def close(self, clean: bool = True) -> None:
         """Put the file together from what was collected, also after an error."""
