@@ -232,6 +232,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     (told,) = capsys.readouterr().err.splitlines()
     assert f"{start.path}: id 77 was never seen; ids were 1; give another --id, or none" in told
     assert out.read_bytes() == before and sorted(tmp_path.iterdir()) == [start.path, out]
+    twice = str(tmp_path / "twice.json")
     for words, code, says in (
         ([str(start.path), "--out", str(out)], 4, "use --overwrite"),
         ([str(start.path), "--out", str(start.path)], 2, "this is the input"),
@@ -244,7 +245,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ([str(start.path), "--out", "a.trc", "--height", "180"], 2, "expected metres"),
         ([str(tmp_path / "none.csv"), "--out", "a.csv"], 3, "No such file"),
         ([str(start.path)], 2, "--out"),
-        ([str(start.path), "--out", "a.json", "--out", "coco:a.json"], 2, "two outputs have"),
+        ([str(start.path), "--out", twice, "--out", f"coco:{twice}"], 2, "two outputs have"),
     ):
         assert main(words) == code
         err = capsys.readouterr().err
