@@ -245,6 +245,43 @@ def test_a_killed_sample_process_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+OWNER = """
+import sys, time
+import torch, train_toy
+from train.batches import Batches
+from train.parallel import Team
+
+if __name__ == "__main__":
+    task = train_toy.SpotTask(train_toy.config())
+    batches = Batches(task, 4, Team(0, 1, torch.device("cpu")), 2)
+    next(made := batches.epoch(0, 0))
+    print(*(child.pid for child in batches._children), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sample_processes_end_with_a_training_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "owner.py").write_text(OWNER)
+    paths = os.pathsep.join([str(Path(toy.__file__).parent), *sys.path])
+    owner = subprocess.Popen(
+        [sys.executable, tmp_path / "owner.py"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    with owner:
+        assert owner.stdout
+        workers = [int(pid) for pid in owner.stdout.readline().split()]
+        owner.kill()
+    assert len(workers) == 2
+    end = time.monotonic() + 10
+    while left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > end:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail(f"still there: {left}")
+        time.sleep(0.05)
+
+
 def _hang_up(end: Any, seconds: float) -> None:
     end.close()
     time.sleep(seconds)

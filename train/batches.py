@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -171,6 +172,15 @@ def _start_server() -> None:
 def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
+    if (parent := multiprocessing.parent_process()) is not None:
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when the training has, even where that was killed: torch looks only for
+    the end of the server that forked this one, which lasts as long as those it forked."""
+    wait([sentinel])
+    os._exit(1)
 
 
 @contextmanager
