@@ -452,13 +452,17 @@ def test_poses_are_those_of_a_brute_force_decoder(scene: Path) -> None:
     assert [len(found) for found in boxes] == [len(found) for found in read[ways[0]].poses]
 
 
-def test_groups_do_not_matter(demo: Path, pose: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", [{"TOGETHER": 2}, {"HELD_BYTES": 1}], ids=["crops", "bytes"])
+def test_groups_do_not_matter(
+    demo: Path, pose: Network, limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures = coco.open_set(str(demo)).pictures
     ways = tuple(Way(method, True) for method in METHODS)
     told: list[int] = []
     at_once = read_poses(pose, pictures, true_boxes(pictures), ways, progress=told.append)
     assert told == [len(pictures)]
-    monkeypatch.setattr(eval_pose, "TOGETHER", 2)
+    for name, value in limit.items():
+        monkeypatch.setattr(eval_pose, name, value)
     split = read_poses(pose, pictures, true_boxes(pictures), ways, progress=told.append)
     assert len(told) > 3 and told[-1] == len(pictures)
     for way in ways:

@@ -23,6 +23,8 @@ from train.measured import Running, as_pictures, open_frame, spread
 
 TOGETHER = 64
 """Crops whose heatmaps are held at a time; 64 of 17x64x48 are 13 MB."""
+HELD_BYTES = 200_000_000
+"""Of pictures held at a time, from which on no more are added: photographs have 36 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,16 @@ def read_poses(
 def _groups(
     pictures: Sequence[Picture], boxes: Sequence[Detections], change: Change | None
 ) -> Iterator[tuple[list[Frame], list[Detections]]]:
-    """Frames with their boxes, TOGETHER crops or a few more at a time; a picture without a box is
-    not opened, a black one stands for it."""
+    """Frames with their boxes, TOGETHER crops or a few more at a time, fewer where their pictures
+    are large; a picture without a box is not opened, a black one stands for it."""
     frames: list[Frame] = []
     people: list[Detections] = []
     for index, (picture, found) in enumerate(zip(pictures, boxes)):
         nothing = Frame(index, 0.0, np.zeros((1, 1, 3), np.uint8))
         frames.append(open_frame(picture, index, change) if len(found) else nothing)
         people.append(found)
-        if sum(map(len, people)) >= TOGETHER:
+        held = sum(frame.image.nbytes for frame in frames)
+        if sum(map(len, people)) >= TOGETHER or held > HELD_BYTES:
             yield frames, people
             frames, people = [], []
     if frames:
