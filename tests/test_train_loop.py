@@ -24,8 +24,8 @@ pytest.importorskip("safetensors", reason="training needs safetensors (posestrea
 
 import train_toy as toy  # noqa: E402
 
-from train import checkpoint  # noqa: E402
-from train.batches import telling_of_losses  # noqa: E402
+from train import checkpoint, memory  # noqa: E402
+from train.batches import Batches, default_workers, telling_of_losses  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
 from train.loop import Run, train  # noqa: E402
@@ -217,6 +217,40 @@ def test_processes_make_the_same_samples(tmp_path: Path) -> None:
     assert _run(StopsItself(config, at_loss=7), tmp_path / "there", workers=2) == 0
     assert _run(toy.SpotTask(config), tmp_path / "there", workers=1) == 0
     _assert_same_run(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "limit", "each"),
+    [
+        ("MemTotal: 9 kB\nMemAvailable:   4096 kB\n", "max\n", 1 << 17),
+        ("MemAvailable: 4096 kB\n", "2097152\n", 1 << 16),
+        ("MemAvailable: 999999999 kB\n", None, 1 << 30),
+        (None, None, 1 << 30),
+    ],
+)
+def test_all_processes_share_a_quarter_of_the_memory(
+    meminfo: str | None, limit: str | None, each: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One process that makes samples, in each of eight that torchrun started."""
+    for name, text in (("MEMINFO", meminfo), ("CGROUP", limit)):
+        monkeypatch.setattr(memory, name, tmp_path / name)
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    task = toy.SpotTask(toy.config())
+    batches = Batches(task, 4, Team(0, 1, torch.device("cpu")), 1)
+    batches.close()
+    assert task.limit_bytes == each
+
+
+def test_default_workers_are_of_our_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert default_workers() == 7
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert default_workers() == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    assert default_workers() == 0
 
 
 class Unreadable(toy.SpotTask):

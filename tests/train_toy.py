@@ -56,6 +56,9 @@ class SpotTask:
     def __len__(self) -> int:
         return self.count
 
+    def keep_pictures(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+
     def sample(self, epoch: int, index: int) -> Sample:
         _take("making", self.slow)
         rng = np.random.default_rng([self.config.seed, epoch, index])

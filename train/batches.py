@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from realtime.errors import InputError, PosestreamError, StageError
 from realtime.home import at_home
-from train.parallel import Team
+from train import memory
+from train.parallel import Team, beside
 from train.task import Batch, Sample, Task
 
 AHEAD = 4
@@ -35,8 +36,11 @@ START = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 def default_workers() -> int:
-    """One process for each core but one, which the network needs."""
-    return min(MOST_WORKERS, max(0, (os.cpu_count() or 1) - 1))
+    """One process for each core but one, which the network needs; of the cores that this process
+    may use, shared with those that torchrun started beside it."""
+    able = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1
+    return min(MOST_WORKERS, max(0, cores // beside() - 1))
 
 
 class Batches:
@@ -53,6 +57,7 @@ class Batches:
         self._batch = min(batch, len(task))
         self._team = team
         self._plan = _Plan()
+        task.keep_pictures(memory.share(max(workers, 1) * beside()))
         self._loader = self._make_loader(workers) if workers else None
         self._children: set[Any] = set()
         self.count = len(task) // self._batch

@@ -27,8 +27,6 @@ from train.measured import Run, Running, open_frame, spread
 from train.mixture import Mixture
 from train.task import Batch, Sample, Validation
 
-CACHE_BYTES = 1 << 30
-"""Of decoded pictures kept in memory by each process."""
 SHOWN = 12
 """Pictures on the sheet."""
 DRAWN_SCORE = 0.3
@@ -64,7 +62,7 @@ class DetectorTask:
         self._val = [picture for text in config.val for picture in open_set(text).pictures]
         if config.val:
             measurable(self._val, None, "--val")
-        self._images = ImageCache(CACHE_BYTES)
+        self._images = ImageCache(0)
         self._hints: Hints | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,6 +76,9 @@ class DetectorTask:
 
     def __len__(self) -> int:
         return len(self._pictures)
+
+    def keep_pictures(self, limit_bytes: int) -> None:
+        self._images.limit_bytes = limit_bytes
 
     def sample(self, epoch: int, index: int) -> Sample:
         """See train.detector_data.detector_sample."""

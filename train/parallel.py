@@ -103,6 +103,11 @@ class Team:
             ) from error
 
 
+def beside() -> int:
+    """How many processes of this run are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def divisor(weight: Tensor) -> Tensor:
     """What a loss, a sum of values by weight, has to be divided by: one number without a gradient.
 

@@ -37,8 +37,6 @@ LEAST_JOINTS = 3
 """Labelled joints of a person that is learned from."""
 SHARPENED = 4
 """Power of a label's Gaussian within which a teacher's peak agrees: half as wide."""
-CACHE_BYTES = 1 << 30
-"""Of decoded pictures kept in memory by each process."""
 
 
 class PoseTask:
@@ -68,7 +66,7 @@ class PoseTask:
         self._val = [person for text in config.val for person in open_set(text).people]
         if config.val and not any(p.labelled and not p.crowd for p in self._val):
             raise UsageError("--val: nobody in it has labelled joints, so nothing can be measured")
-        self._images = ImageCache(CACHE_BYTES)
+        self._images = ImageCache(0)
         self._teacher: Teacher | None = None
         self._hints: Hints | None = None
 
@@ -99,6 +97,9 @@ class PoseTask:
 
     def __len__(self) -> int:
         return len(self._people)
+
+    def keep_pictures(self, limit_bytes: int) -> None:
+        self._images.limit_bytes = limit_bytes
 
     def sample(self, epoch: int, index: int) -> Sample:
         """crop uint8 (H, W, 3), joints float32 (17, 2) in crop pixels, visible float32 (17,); with

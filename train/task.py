@@ -41,6 +41,11 @@ class Task(Protocol):
         """Samples in an epoch."""
         ...
 
+    def keep_pictures(self, limit_bytes: int) -> None:
+        """Told before the first sample: how many bytes of decoded pictures each process that makes
+        samples may keep."""
+        ...
+
     def sample(self, epoch: int, index: int) -> Sample:
         """Sample index of an epoch: the same arrays in any process at any time."""
         ...
