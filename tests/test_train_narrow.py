@@ -113,6 +113,20 @@ def test_what_has_learned_them_says_so_wherever_it_is_written(tmp_path: Path) ->
         assert identify(tmp_path / "a.onnx").narrow is (share > 0)
 
 
+@pytest.mark.parametrize(("theirs", "mine"), [(0.3, 0.0), (0.3, 0.5), (0.0, 0.0)])
+def test_going_on_without_them_is_told(
+    theirs: float, mine: float, people: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from train.pose_net import PoseNet
+
+    about = {"task": "pose", "input_wh": WH, "sigma": 2.0, "padding": 1.25, "narrow": theirs}
+    start = tmp_path / "start.safetensors"
+    write(dict(PoseNet().net.state_dict()), about, start, "never")
+    PoseTask(replace(CONFIG, data=(people,), start=str(start), narrow=mine)).network()
+    told = f"start {start}: has learned narrow crops; --narrow 0.5 keeps them"
+    assert (told in caplog.messages) is (theirs > mine == 0)
+
+
 @pytest.mark.parametrize("wrong", [{"hint_weight": 1.0, "teacher": "t"}, {"input_wh": (64, 64)}])
 def test_what_cannot_be_learned_so_is_told(wrong: dict[str, object], people: str) -> None:
     with pytest.raises(UsageError, match="--narrow: "):

@@ -29,7 +29,7 @@ from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
 from train.teacher import Teacher
-from train.weights import bare, start_padding, start_widths
+from train.weights import bare, start_about, start_widths
 
 log = logging.getLogger("train")
 
@@ -78,9 +78,12 @@ class PoseTask:
         if there:
             return self._untrained(widths_of({bare(name): there[name] for name in there}))
         start, mine = self.config.start, self.config.padding
-        if (theirs := start_padding(start)) not in (None, mine):
+        about = start_about(start)
+        if (theirs := about.get("padding")) not in (None, mine):
             told = "start %s: learned from crops of %g times the box, not %g; go on by --padding %g"
             log.warning(told, start, theirs, mine, theirs)
+        if about.get("narrow") and not self.config.narrow:
+            log.warning("start %s: has learned narrow crops; --narrow 0.5 keeps them", start)
         return started(self._untrained(start_widths(start)), self.config)
 
     def _untrained(self, widths: Widths) -> nn.Module:

@@ -107,13 +107,9 @@ def start_widths(text: str) -> Widths:
     return widths_of({bare(name): tensor for name, tensor in _read_any(Path(text))[0].items()})
 
 
-def start_padding(text: str) -> float | None:
-    """That of the crops which the file of start_weights(net, text) was learned from, where it says
-    so. Raises ModelError."""
-    padding: float | None = None
-    if text not in ("", "imagenet"):
-        padding = _read_any(Path(text))[1].get("padding")
-    return padding
+def start_about(text: str) -> Metadata:
+    """What the file of start_weights(net, text) says about its network. Raises ModelError."""
+    return {} if text in ("", "imagenet") else _read_any(Path(text))[1]
 
 
 def bare(name: str) -> str:
