@@ -64,7 +64,7 @@ def test_people_without_joints_and_crowds(tmp_path: Path) -> None:
     values["annotations"][1]["iscrowd"] = 1
     data = coco.open_set(str(write(tmp_path, values)))
     boxed, crowd, whole = data.people
-    assert not boxed.joints.any() and boxed.area == 56 * 40
+    assert not boxed.joints.any() and boxed.area == 0.5 * 56 * 40
     assert crowd.crowd and crowd.labelled == 17
     left = data.with_joints(1)
     assert [p.annotation_id for p in left.people] == [whole.annotation_id]
@@ -140,12 +140,38 @@ def test_names_written_on_windows(tmp_path: Path) -> None:
     assert coco.open_set(str(file)).pictures[0].path == tmp_path / "a/b/x.png"
 
 
-def test_nothing_is_cut_from_a_box_without_size(tmp_path: Path) -> None:
+def test_joints_without_a_box_have_one_around_them(tmp_path: Path) -> None:
+    """The joints are at 5..53, 6..38; a tenth of 48 is added, within the picture of 64 x 48."""
     values = content()
     values["annotations"][0]["bbox"] = [0, 0, 0, 0]
+    values["annotations"][0].pop("area")
     data = coco.open_set(str(write(tmp_path, values)))
-    assert len(data.people) == 2
+    person = data.people[0]
+    np.testing.assert_allclose(person.box_xyxy, [0.2, 1.2, 57.8, 42.8], atol=1e-5)
+    assert person.area == pytest.approx(0.5 * 57.6 * 41.6, rel=1e-5)
+    assert data.pictures[0].complete and person.asked_for
+    assert len(data.with_joints(1).people) == 2
+
+
+@pytest.mark.parametrize("joints", [[], [0] * 51, [9, 9, 2] + [0] * 48])
+def test_somebody_without_a_place_is_somewhere(tmp_path: Path, joints: list[int]) -> None:
+    """What is outside of the boxes of this picture is not known to be nobody."""
+    values = content()
+    values["info"] = {"complete": True}
+    values["annotations"][0] |= {"bbox": [0, 0, 0, 0], "keypoints": joints}
+    data = coco.open_set(str(write(tmp_path, values)))
+    assert [picture.complete for picture in data.pictures] == [False, True]
+    assert [person.asked_for for person in data.people] == [False, True]
     assert [person.annotation_id for person in data.with_joints(1).people] == [11]
+
+
+@pytest.mark.parametrize("crowd, share", [(0, 0.5), (1, 1.0)])
+def test_areas_are_those_of_outlines(tmp_path: Path, crowd: int, share: float) -> None:
+    values = content(1)
+    values["annotations"][0].pop("area")
+    values["annotations"][0]["iscrowd"] = crowd
+    (person,) = coco.open_set(str(write(tmp_path, values))).people
+    assert person.area == share * 56 * 40
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -258,6 +284,7 @@ WRONG: list[tuple[Change, str]] = [
     (lambda v: v["annotations"][0].update(bbox=[1, 2, -3, 4]), "negative"),
     (lambda v: v["annotations"][0].pop("bbox"), "bbox"),
     (lambda v: v["annotations"][0].update(area="big"), "area"),
+    (lambda v: v["annotations"][0].update(area=-2), "area -2 is negative"),
     (lambda v: v["annotations"][0]["keypoints"].pop(), "50 numbers instead of 51"),
     (lambda v: v["annotations"][0].update(keypoints="x"), "keypoints"),
     (lambda v: v["annotations"][0]["keypoints"].__setitem__(4, NAN), "finite"),

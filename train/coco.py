@@ -42,6 +42,9 @@ from train.coco_values import (
 FILLED = 0.5
 """Of a box, about the share that its person covers; COCO's areas are those of outlines."""
 
+MARGIN = 0.1
+"""Of the longer side of the box of somebody's joints: so far a person reaches beyond them."""
+
 MAX_BYTES = 2 * 1024**3
 """Of an annotation file; that of COCO train2017 has a tenth."""
 
@@ -54,10 +57,12 @@ person labelled and others not, unless it says otherwise."""
 class Person:
     """One person of a picture.
 
-    box_xyxy: float32 (4,), picture pixels, pixel centres at integers.
+    box_xyxy: float32 (4,), picture pixels, pixel centres at integers; that of the joints where the
+        file has none of any size.
     joints: float32 (17, 3) of x, y (the same coordinates) and v: 0 not labelled, 1 hidden, 2 seen;
         all 0 for people with a box alone.
-    area: square pixels of the outline, of the box where the file does not say.
+    area: square pixels of the outline; where the file does not say FILLED of the box, of a crowd
+        all of it.
     crowd: whether the box holds a group.
     size_wh: pixels of the picture that the labels are for, UNKNOWN where nobody says.
     """
@@ -78,8 +83,13 @@ class Person:
 
     @property
     def has_size(self) -> bool:
-        """Whether there is a box to cut out: some tools write [0, 0, 0, 0] beside joints."""
+        """Whether there is a box to cut out."""
         return bool((self.box_xyxy[2:] > self.box_xyxy[:2]).all())
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether a pose network is measured on this person."""
+        return self.labelled > 0 and not self.crowd and self.has_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,7 +249,7 @@ def _pictures(content: dict[str, Any], folder: Path) -> tuple[Picture, ...]:
             ident,
             sizes[ident],
             tuple(people[ident]),
-            bool(entry.get("complete", complete)),
+            bool(entry.get("complete", complete)) and all(p.has_size for p in people[ident]),
         )
         for ident, entry in images.items()
     )
@@ -278,17 +288,33 @@ def _people(
     joints = joints.reshape(-1, JOINT_COUNT, 3)
     joints[joints[..., 2] == 0] = 0
     for (number, entry, _), box, points in zip(kept, boxes, joints):
-        ident = entry.get("id")
+        ident, crowd = entry.get("id"), bool(entry.get("iscrowd", 0))
+        if not (box[2:] > box[:2]).all():  # some tools write [0, 0, 0, 0] beside joints
+            box = _around(points, sizes[entry["image_id"]])
+        filled = (1.0 if crowd else FILLED) * float(np.prod(box[2:] - box[:2], dtype=np.float64))
         yield Person(
             paths[entry["image_id"]],
             entry["image_id"],
             ident if is_id(ident) else number,
             box,
             points,
-            float(entry.get("area") or entry["bbox"][2] * entry["bbox"][3]),
-            bool(entry.get("iscrowd", 0)),
+            float(entry.get("area") or filled),
+            crowd,
             sizes[entry["image_id"]],
         )
+
+
+def _around(joints: Float, size_wh: tuple[int, int]) -> Float:
+    """The box of labelled joints (17, 3), larger by MARGIN on each side, within its picture; of no
+    size where there are none."""
+    points = joints[joints[:, 2] > 0, :2]
+    if not len(points):
+        return np.zeros(4, np.float32)
+    low, high = points.min(0), points.max(0)
+    margin = MARGIN * (high - low).max()
+    limit = np.array(size_wh, np.float32) - 0.5
+    box = np.concatenate([low - margin, high + margin])
+    return np.asarray(np.clip(box, -0.5, np.tile(limit, 2)), np.float32)
 
 
 def _array(rows: list[list[float]], width: int) -> NDArray[np.float64]:
@@ -303,6 +329,9 @@ def _box(number: int, entry: dict[str, Any]) -> list[float]:
         if not usable(entry.get(name, 0)):
             shown = short(entry[name])
             raise InputError(f"annotation {entry.get('id', number)}: {name} {shown} is no number")
+    if entry.get("area", 0) < 0:
+        shown = short(entry["area"])
+        raise InputError(f"annotation {entry.get('id', number)}: area {shown} is negative")
     box: list[float] = entry["bbox"]
     return box
 

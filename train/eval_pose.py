@@ -140,8 +140,9 @@ def _rest(crops: Crops) -> tuple[Float, NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def asked_for(picture: Picture) -> list[Person]:
-    """The people of a picture that a pose network is measured on: labelled ones, no crowds."""
-    return [person for person in picture.people if person.labelled and not person.crowd]
+    """The people of a picture that a pose network is measured on: labelled ones with a
+    box, no crowds."""
+    return [person for person in picture.people if person.asked_for]
 
 
 def true_boxes(pictures: Sequence[Picture]) -> list[Detections]:
@@ -201,7 +202,7 @@ def pose_numbers(
     left out where nobody's torso is labelled), and, where pycocotools is installed, the AP, AP50,
     AP75, APM, APL, AR of COCO that are defined here.
     """
-    wanted = [person for person in people if person.labelled and not person.crowd]
+    wanted = [person for person in people if person.asked_for]
     pictures = as_pictures(spread(wanted, limit))
     network = Running(run, "pose", input_wh, grid, sigma, padding, narrow)
     read = read_poses(network, pictures, true_boxes(pictures), (way,))[way]

@@ -64,7 +64,7 @@ class PoseTask:
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
         self._people = Mixture([(each.people, each.weight) for each in sets], config.seed)
         self._val = [person for text in config.val for person in open_set(text).people]
-        if config.val and not any(p.labelled and not p.crowd for p in self._val):
+        if config.val and not any(person.asked_for for person in self._val):
             raise UsageError("--val: nobody in it has labelled joints, so nothing can be measured")
         self._images = ImageCache(0)
         self._teacher: Teacher | None = None

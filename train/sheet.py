@@ -24,7 +24,7 @@ LEFT_COLOUR, RIGHT_COLOUR, TRUTH_COLOUR = (255, 160, 40), (60, 60, 255), (60, 25
 def pose_sheet(run: Callable[[Image], Float], people: Sequence[Person], config: Config) -> Image:
     """Crops with the joints found (lines: left blue, right red) and labelled (green dots), each
     beside the highest of all its heatmaps; a black picture where there are no people."""
-    shown = spread([p for p in people if p.labelled and not p.crowd], PEOPLE)
+    shown = spread([p for p in people if p.asked_for], PEOPLE)
     if not shown:
         return np.zeros((64, 64, 3), np.uint8)
     rng = np.random.default_rng(0)
