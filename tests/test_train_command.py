@@ -131,6 +131,19 @@ def test_help_needs_no_torch() -> None:
     assert done.stderr.strip() == ""
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """posestream-train eval ... | head"""
+
+    def printing(options: Any) -> int:
+        raise BrokenPipeError
+
+    dropped: list[bool] = []
+    monkeypatch.setattr("train.check._run", printing)
+    monkeypatch.setattr("realtime.console.drop_stdout", lambda: dropped.append(True))
+    assert main(["check-data", "any.json"]) == 0
+    assert dropped == [True]
+
+
 # ---- the whole command, in a process of its own ----
 
 

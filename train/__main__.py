@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PosestreamError as error:
         console.complain(error)
         return error.exit_code
+    except BrokenPipeError:  # the reader, head for example, has seen enough
+        console.drop_stdout()
+        return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     finally:
