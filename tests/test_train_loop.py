@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from realtime.errors import InputError, OutputError, StageError, UsageError
+from realtime.errors import InputError, OutOfMemory, OutputError, StageError, UsageError
 
 torch = pytest.importorskip("torch", reason="training needs torch (posestream[train])")
 pytest.importorskip("safetensors", reason="training needs safetensors (posestream[train])")
@@ -25,6 +25,7 @@ pytest.importorskip("safetensors", reason="training needs safetensors (posestrea
 import train_toy as toy  # noqa: E402
 
 from train import checkpoint, memory  # noqa: E402
+from train.arithmetic import Watch  # noqa: E402
 from train.batches import Batches, default_workers, telling_of_losses  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
@@ -316,6 +317,58 @@ def test_sample_processes_end_with_a_training_that_was_killed(tmp_path: Path) ->
         time.sleep(0.05)
 
 
+def test_a_lost_process_is_known_from_the_thread_that_reads_from_it() -> None:
+    with pytest.raises(StageError, match="fewer --workers"), telling_of_losses(set()):
+        raise RuntimeError("Pin memory thread exited unexpectedly")
+
+
+def test_after_a_broken_picture_a_run_goes_on_where_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    config = toy.config()
+    assert _run(toy.SpotTask(config), tmp_path / "whole") == 0
+    with pytest.raises(InputError, match="nine.jpg"):
+        _run(Unreadable(config), tmp_path / "cut")
+    assert checkpoint.names(tmp_path / "cut") == [checkpoint.name_of(0, 2)]
+    assert caplog.messages[-1] == "saved in epoch 1 of 3; run it again to go on"
+    assert _run(toy.SpotTask(config), tmp_path / "cut") == 0
+    _assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nto"), " (CUDA out of memory. Tried)"),
+        (RuntimeError("can't allocate memory: 5 bytes"), " (can't allocate memory: 5 bytes)"),
+        (RuntimeError("CUDA error: out of memory\nmore"), " (CUDA error: out of memory)"),
+        (MemoryError(), ""),
+    ],
+)
+@pytest.mark.parametrize("where", ["network", "loss"])
+def test_full_memory_is_one_line(where: str, error: Exception, says: str, tmp_path: Path) -> None:
+    class Large(toy.SpotTask):
+        pass
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    setattr(Large, where, fail)
+    with pytest.raises(OutOfMemory) as caught:
+        _run(Large(toy.config()), tmp_path)
+    assert str(caught.value) == f"out of memory{says}; lower --batch"
+    assert not checkpoint.names(tmp_path)
+
+
+def test_other_failures_stay_what_they_are(tmp_path: Path) -> None:
+    class Wrong(toy.SpotTask):
+        def loss(self, net: Any, batch: Any) -> Any:
+            raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="^shapes differ$"):
+        _run(Wrong(toy.config()), tmp_path)
+
+
 def _hang_up(end: Any, seconds: float) -> None:
     end.close()
     time.sleep(seconds)
@@ -352,6 +405,26 @@ def test_numbers_that_are_not_finite_end_the_run(tmp_path: Path) -> None:
     point = _end(tmp_path)
     assert checkpoint.names(tmp_path) == [checkpoint.name_of(1, 0)]
     assert all(bool(t.isfinite().all()) for t in [*point.weights.values(), *point.ema.values()])
+
+
+class LateWatch(Watch):
+    """As on a GPU: numbers are looked at steps later."""
+
+    def add(self, step: int, value: torch.Tensor) -> None:
+        self._late = [*getattr(self, "_late", []), (step, value)]
+
+    def drain(self, left: int = 0) -> None:
+        for step, value in self._late:
+            super().add(step, value)
+
+
+def test_the_best_is_finite_where_numbers_come_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.learner.Watch", LateWatch)
+    with pytest.raises(StageError, match="is nan at epoch 1, step 5 "):
+        _run(toy.SpotTask(toy.config(val=[]), bad=(0, 19)), tmp_path)
+    assert not (tmp_path / "best.safetensors").exists()
 
 
 def test_a_gradient_that_is_not_finite_is_noticed_before_it_is_used(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ AHEAD = 4
 MOST_WORKERS = 16
 REAPED_S = 2.0
 """Longest wait for the end of a process whose connection broke."""
+LOSSES = "DataLoader worker", "Pin memory thread exited"
+"""How torch says that a loader process is gone; the second where the thread that reads from it
+ended first."""
 START = "forkserver" if sys.platform == "linux" else "spawn"
 
 
@@ -224,5 +227,5 @@ def _is_loss(error: Exception, children: set[Any]) -> bool:
     """Whether a loader process is gone: torch says so or, where its batch was being fetched, the
     connection to it broke, which is seen a moment before its end."""
     if isinstance(error, RuntimeError):
-        return "DataLoader worker" in str(error)
+        return any(words in str(error) for words in LOSSES)
     return bool(wait([child.sentinel for child in children], timeout=REAPED_S))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from realtime import atomic
-from realtime.errors import StageError, UsageError
+from realtime.errors import OutputError, PosestreamError, StageError, UsageError
 from train import checkpoint
 from train.arithmetic import NotFinite, reproducible
 from train.batches import Batches, default_workers
@@ -25,6 +25,7 @@ from train.checkpoint import Checkpoint
 from train.config import Config, flag
 from train.curves import Curves
 from train.learner import Learner
+from train.memory import telling_of_want
 from train.parallel import ProcessLost, Team, team
 from train.products import Products
 from train.progress import Progress, readable
@@ -70,7 +71,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
 
     Goes on from the newest good checkpoint in out. Raises PosestreamError: UsageError for another
     run's folder and for what several processes cannot learn, OutputError when something cannot be
-    written, StageError for numbers that are not finite and lost processes.
+    written, StageError for numbers that are not finite and lost processes, OutOfMemory.
     """
     run = run or Run()
     if run.threads:
@@ -87,12 +88,13 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
         else:
             log.setLevel(logging.ERROR)
         try:
-            with stop.waiting(), crew.telling_of_losses():
+            with stop.waiting(), crew.telling_of_losses(), telling_of_want():
                 trainer = Trainer(task, config, out, run, crew, stop)
         except Stopped:
             return stop.exit_code
         stack.callback(trainer.close)
-        return trainer.work()
+        with telling_of_want():
+            return trainer.work()
 
 
 class Trainer:
@@ -126,25 +128,30 @@ class Trainer:
         except NotFinite as error:
             raise self._explain(error) from None
         except ProcessLost:
-            self._rescue()
+            if self._team.device.type == "cuda":  # reading from it would wait as well
+                log.warning("this moment cannot be saved: the GPU waits for the lost process")
+            else:
+                self._rescue("another process is gone; ")
             if self._stop.reason:  # the others were asked as well, and have left already
                 return self._stop.exit_code
             raise
+        except OutputError:  # nothing more can be written
+            raise
+        except PosestreamError:  # a picture that cannot be read, for example
+            self._rescue()
+            raise
 
-    def _rescue(self) -> None:
-        """A checkpoint after another process was lost, where that can still be made: a GPU that
-        waits for the other one gives nothing, and reading from it would wait as well."""
-        if self._team.device.type == "cuda":
-            log.warning("this moment cannot be saved: the GPU waits for the process that is gone")
-            return
+    def _rescue(self, why: str = "") -> None:
+        """A checkpoint of this moment before an error ends the run, where that can be made."""
+        self._progress.pause()
         self._learner.take_back()
         try:
             self._save()
-        except (NotFinite, RuntimeError) as error:
+        except (NotFinite, RuntimeError, PosestreamError) as error:
             log.warning("this moment cannot be saved: %s", str(error).splitlines()[0])
         else:
-            told = "another process is gone; saved %s; run it again to go on"
-            log.info(told, self._moment)
+            if self._record:
+                log.info("%ssaved %s; run it again to go on", why, self._moment)
 
     def close(self) -> None:
         """End the processes that make samples, and what writes curves."""
@@ -204,7 +211,8 @@ class Trainer:
         return {n: float(s) / max(self._at.position, 1) for n, s in self._learner.sums.items()}
 
     def _end_epoch(self) -> None:
-        """Measure, log and save."""
+        """Measure, log and save. Raises NotFinite before anything is written."""
+        self._learner.watch.drain()
         last = self._at.epoch + 1 == self._config.epochs
         due = last or (self._at.epoch + 1) % self._run.validate_every == 0
         measured = self._measure() if due and self._record and self._config.val else None
@@ -225,7 +233,6 @@ class Trainer:
         self._progress.resume(self._step)
 
     def _measure(self) -> Validation:
-        self._learner.watch.drain()
         self._progress.pause()
         with self._stop.waiting(), self._same_luck(), torch.no_grad():
             return self._task.validate(self._learner.ema.net)

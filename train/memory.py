@@ -1,14 +1,22 @@
-"""How much memory the pictures of a training may take, over all of its processes."""
+"""How much memory the pictures of a training may take, and what is said where none is left."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+
+from realtime.errors import OutOfMemory
 
 MOST = 1 << 30
 """Bytes of decoded pictures kept by each process, at most."""
 PART = 4
 """All processes together keep this part of what is available: a quarter."""
+FULL = "allocate memory", "out of memory"
+"""What torch says of a CPU, and of a GPU outside of its own allocator."""
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -27,6 +35,20 @@ def available() -> int | None:
     known = [int(found[1]) << 10] if found else []
     known += [int(limit)] if limit.isdecimal() else []  # "max" where there is none
     return min(known, default=None)
+
+
+@contextmanager
+def telling_of_want() -> Iterator[None]:
+    """Turns what torch and numpy raise where memory is full into one line, OutOfMemory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).strip()
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not full and not any(words in text.lower() for words in FULL):
+            raise
+        reason = f" ({text.splitlines()[0][:120]})" if text else ""
+        raise OutOfMemory(f"out of memory{reason}; lower --batch") from error
 
 
 def _text(path: Path) -> str:
