@@ -31,7 +31,7 @@ from engines.base import Grid, Network
 from engines.load import load
 from realtime import geometry, similarity
 from realtime.decode import METHODS
-from realtime.errors import InputError, UsageError
+from realtime.errors import InputError, ModelError, OutOfMemory, UsageError
 from realtime.records import Detections, Float, Frame, PosedFrame, Poses
 from realtime.sinks.jsonl import JsonLines
 from realtime.skeleton import MIRROR, OKS_SIGMAS
@@ -855,6 +855,32 @@ def test_a_training_is_measured_like_its_file(
     assert "torch, bf16, cpu" in capsys.readouterr().out
     assert main(["eval", "--pose", str(tmp_path / "detector"), "--data", str(demo)]) == 5
     assert "give it with --detector" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_and_one_that_is_full_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from train.config import Config
+    from train.pose_net import PoseNet
+
+    about = {"config": Config("pose", input_wh=(64, 64)).to_json()}
+    save_file(PoseNet().state_dict(), tmp_path / "best.safetensors", about)
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.cuda.is_available", lambda: True)
+        patched.setattr("torch.cuda.device_count", lambda: 1)
+        with pytest.raises(ModelError, match=r"^compute cuda:7: this machine has 1 GPU\(s\)$"):
+            open_model(str(tmp_path), "pose", eval_options("--compute", "cuda:7"))
+    network: Any = open_model(str(tmp_path), "pose", eval_options("--compute", "cpu"))
+
+    def full(_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    network._net = full
+    with pytest.raises(OutOfMemory, match="GPU memory is full"):
+        network(np.zeros((1, 64, 64, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

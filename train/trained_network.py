@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.base import Arrays, ModelSpec, Options, check_batch, opened
-from engines.torch import whole_float32
+from engines.torch import device_of, whole_float32
+from engines.torch_locate import explained
 from realtime.errors import ModelError
 from train.detector_net import PersonDetector
 from train.pose_weights import Metadata, Weights, pose_net
@@ -44,7 +45,7 @@ class TrainedNetwork:
         self.spec = _spec(path, found, known)
         self.narrow = self.spec.narrow
         self.precision = "bf16" if options.precision == "bf16" else "f32"
-        self._place = _device(options.compute)
+        self._place = device_of(options.compute)
         self.device = str(self._place)
         if self._place.type == "cpu" and options.threads is not None:
             torch.set_num_threads(options.threads)
@@ -58,10 +59,11 @@ class TrainedNetwork:
         """See engines.base.Network."""
         check_batch(self.spec, batch, narrow=self.narrow)
         low = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self._place.type, torch.bfloat16, low):
+        autocast = torch.autocast(self._place.type, torch.bfloat16, low)
+        with explained(self.spec), torch.inference_mode(), autocast:
             outputs = opened(self._net, self.spec)(torch.tensor(batch, device=self._place))
-        single = isinstance(outputs, Tensor)
-        return [o.float().contiguous().cpu().numpy() for o in ([outputs] if single else outputs)]
+            parts = [outputs] if isinstance(outputs, Tensor) else outputs
+            return [part.float().contiguous().cpu().numpy() for part in parts]
 
     def close(self) -> None:
         """Let the network go."""
@@ -96,12 +98,3 @@ def _detector(weights: dict[str, Tensor], path: Path) -> nn.Module:
         reason = str(error).splitlines()[-1].strip()[:200]
         raise ModelError(f"model {path}: not the weights of a person detector: {reason}") from error
     return net
-
-
-def _device(compute: str) -> torch.device:
-    """The device asked for; auto takes a GPU where there is one."""
-    if compute == "cpu" or (compute == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ModelError(f"compute {compute}: PyTorch finds no CUDA GPU; use --compute cpu")
-    return torch.device("cuda" if compute in ("auto", "gpu") else compute)
