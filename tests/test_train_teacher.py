@@ -25,6 +25,8 @@ from train.demo_data import write_set  # noqa: E402
 from train.detector import DetectorTask  # noqa: E402
 from train.detector_net import DetectorTrainer  # noqa: E402
 from train.hints import Hints  # noqa: E402
+from train.learner import Learner  # noqa: E402
+from train.parallel import Team  # noqa: E402
 from train.pose import PoseTask, agreed  # noqa: E402
 from train.pose_net import PoseTrainer  # noqa: E402
 from train.schedule import optimiser  # noqa: E402
@@ -282,6 +284,24 @@ def test_a_teacher_of_crops_of_another_shape_is_refused_at_the_start(
     with pytest.raises(UsageError, match="--teacher .*48x64, which have another shape .*64x64"):
         PoseTask(config).network()
     PoseTask(replace(config, input_wh=(96, 128))).network()
+
+
+def test_a_teacher_is_where_the_network_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the second GPU of a machine for the second process of a run."""
+    write_set(tmp_path, images=1, people=1, size_wh=(160, 120), seed=3, suffix="png")
+    data, teacher = str(tmp_path / "people.json"), str(pose_file(tmp_path / "a.onnx"))
+    config = Config("pose", data=(data,), input_wh=NET_WH, teacher=teacher)
+    asked: list[str] = []
+
+    def loading(*_: object, compute: str, **__: object) -> None:
+        asked.append(compute)
+        raise ModelError("stop")
+
+    monkeypatch.setattr("engines.load.load", loading)
+    for place in ("cpu", "cuda:1"):
+        with pytest.raises(ModelError, match="stop"):
+            Learner(PoseTask(config), config, Team(1, 2, torch.device(place)), 1)
+    assert asked == ["cpu", "cuda:1"]
 
 
 def test_hints_need_a_teacher(tmp_path: Path) -> None:

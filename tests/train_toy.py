@@ -50,6 +50,9 @@ class SpotTask:
         self.config, self.count, self.norm, self.bad = config, count, norm, bad
         self.slow, self.slow_measure = slow, slow_measure
 
+    def work_on(self, place: torch.device) -> None:
+        self.place = place
+
     def network(self, there: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
         return SpotNet(self.norm)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from realtime.errors import UsageError
@@ -68,6 +69,9 @@ class DetectorTask:
     def __getstate__(self) -> dict[str, Any]:
         """For processes that make samples: without the teacher."""
         return self.__dict__ | {"_hints": None}
+
+    def work_on(self, place: torch.device) -> None:
+        """Hints come from the CPU, wherever the network is."""
 
     def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         channels = self._hinter().channels if self.config.hint_weight else ()

@@ -34,6 +34,7 @@ class Learner:
     ) -> None:
         self._task, self._config, self._device, self._steps = task, config, crew.device, steps
         torch.manual_seed(config.seed)
+        task.work_on(crew.device)
         start = task.network(there).to(crew.device)
         start = start.to(memory_format=torch.channels_last)
         self.ema = Ema(start, config.ema)

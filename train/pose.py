@@ -67,12 +67,16 @@ class PoseTask:
         if config.val and not any(person.asked_for for person in self._val):
             raise UsageError("--val: nobody in it has labelled joints, so nothing can be measured")
         self._images = ImageCache(0)
+        self._place = torch.device("cpu")
         self._teacher: Teacher | None = None
         self._hints: Hints | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """For processes that make samples: without the teacher."""
         return self.__dict__ | {"_teacher": None, "_hints": None}
+
+    def work_on(self, place: torch.device) -> None:
+        self._place = place
 
     def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         if there:
@@ -189,7 +193,8 @@ class PoseTask:
 
     def _asked(self) -> Teacher:
         if self._teacher is None:
-            self._teacher = Teacher(Path(self.config.teacher), self.config.input_wh)
+            path = Path(self.config.teacher)
+            self._teacher = Teacher(path, self.config.input_wh, str(self._place))
         return self._teacher
 
 

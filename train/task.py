@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -28,6 +29,10 @@ class Validation:
 
 class Task(Protocol):
     """A network, its samples, its loss and its validation."""
+
+    def work_on(self, place: torch.device) -> None:
+        """Told before network(): where it will be, so that a teacher can be there as well."""
+        ...
 
     def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         """The network to train, with its starting weights, float32, on the CPU. there: the weights

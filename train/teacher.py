@@ -19,14 +19,14 @@ from train.targets import STRIDE
 class Teacher:
     """A pose model file (see engines.load) asked about training crops.
 
-    input_wh: of the student's crops, which must have the shape of the teacher's. Raises
-    UsageError, ModelError.
+    input_wh: of the student's crops, which must have the shape of the teacher's. compute: where
+    it runs. Raises UsageError, ModelError.
     """
 
-    def __init__(self, path: Path, input_wh: tuple[int, int]) -> None:
+    def __init__(self, path: Path, input_wh: tuple[int, int], compute: str = "cpu") -> None:
         from engines.load import load
 
-        self._network: Network = load(path, "pose", precision="f32")
+        self._network: Network = load(path, "pose", precision="f32", compute=compute)
         width, height = self._network.spec.input_wh
         if width * input_wh[1] != height * input_wh[0]:
             raise UsageError(
