@@ -14,8 +14,10 @@ save_file = pytest.importorskip("safetensors.torch").save_file
 from onnx import TensorProto, helper  # noqa: E402
 from torch.nn.functional import conv2d  # noqa: E402
 
+from engines import cache  # noqa: E402
 from engines.base import Grid  # noqa: E402
 from engines.identify import identify  # noqa: E402
+from engines.published import PUBLISHED  # noqa: E402
 from realtime.decode import decode  # noqa: E402
 from realtime.errors import ModelError, UsageError  # noqa: E402
 from realtime.skeleton import MIRROR  # noqa: E402
@@ -24,15 +26,20 @@ from train.config import Config  # noqa: E402
 from train.demo_data import write_set  # noqa: E402
 from train.detector import DetectorTask  # noqa: E402
 from train.detector_net import DetectorTrainer  # noqa: E402
-from train.hints import Hints  # noqa: E402
+from train.hints import Hints, open_hints  # noqa: E402
 from train.learner import Learner  # noqa: E402
 from train.parallel import Team  # noqa: E402
 from train.pose import PoseTask, agreed  # noqa: E402
-from train.pose_net import PoseTrainer  # noqa: E402
+from train.pose_net import PoseNet, PoseTrainer  # noqa: E402
 from train.schedule import optimiser  # noqa: E402
 from train.targets import heatmaps  # noqa: E402
 from train.teacher import Teacher  # noqa: E402
-from train.weights import load_weights, start_weights  # noqa: E402
+from train.weights import (  # noqa: E402
+    load_weights,
+    start_about,
+    start_weights,
+    start_widths,
+)
 
 MEAN, STD = (100.0, 110.0, 120.0), (57.0, 56.0, 58.0)
 WH = (160, 128)
@@ -204,6 +211,7 @@ def test_a_pose_network_learns_what_a_detector_sees(tmp_path: Path) -> None:
 
 # ---- heatmaps ----------------------------------------------------------------------------------
 
+NAME = "pose-resnet18-coco"
 MEANS = np.full((17, 3, 4, 4), 1 / 48 / 255, np.float32)
 """Each heatmap is the picture, four times smaller."""
 
@@ -302,6 +310,28 @@ def test_a_teacher_is_where_the_network_is(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(ModelError, match="stop"):
             Learner(PoseTask(config), config, Team(1, 2, torch.device(place)), 1)
     assert asked == ["cpu", "cuda:1"]
+
+
+def test_published_names_stand_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of weights that are fetched, as --start, --teacher and --hints."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    config = Config("pose", start=NAME, hints=NAME, hint_weight=1.0, input_wh=NET_WH)
+    for use in (
+        lambda: start_weights(PoseNet(), config.start),
+        lambda: start_widths(config.start),
+        lambda: start_about(config.start),
+        lambda: Teacher(Path(NAME), NET_WH),
+        lambda: open_hints(config),
+    ):
+        with pytest.raises(ModelError, match=f"fetch it: posestream-engines pull {NAME}$"):
+            use()
+    (tmp_path / "cache").mkdir()
+    resnet_file(tmp_path / "cache" / "a.part")
+    cache.store(PUBLISHED[NAME], tmp_path / "cache" / "a.part", ".onnx")
+    assert Teacher(Path(NAME), NET_WH).maps(torch.zeros((1, 64, 64, 3), dtype=torch.uint8)).any()
+    assert open_hints(config).strides == [32, 16, 8, 4]
+    with pytest.raises(ModelError, match=f"{NAME} is a pose network"):
+        start_weights(DetectorTrainer(), NAME)
 
 
 def test_hints_need_a_teacher(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Config:
         (0, 0), "learn from parts of the input of this size, which is quicker"
     )
     depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
-    start: str = option("", "weights to start from: .safetensors, .onnx, or imagenet")
+    start: str = option("", "weights to start from: .safetensors, .onnx, a name, or imagenet")
     freeze: int = option(
         0,
         "parts of a pose backbone that stay as they are: 1 is all before layer1, 2 that too",

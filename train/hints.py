@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from engines.base import Task
 from engines.identify import identify, read
+from engines.published import PUBLISHED
 from realtime.errors import ModelError
 from train.config import Config
+from train.weights import file_of
 
 Places = list[list[str]]
 """Names of tensors in the teacher's file: those of one stride together, stride after stride."""
@@ -77,8 +80,10 @@ class Hints:
 
 def open_hints(config: Config) -> Hints:
     """The hints that a run learns from, for its samples. Raises ModelError."""
-    tasks = ("detector",) if config.task == "detector" else ("detector", "pose")
-    path = Path(config.hints or config.teacher)
+    tasks: tuple[Task, ...] = ("detector",) if config.task == "detector" else ("detector", "pose")
+    text = config.hints or config.teacher
+    known = PUBLISHED.get(text)
+    path = file_of(text, known.task if known and known.task in tasks else "detector")
     return Hints(path, tasks, config.sample_wh, torch.get_num_threads())
 
 

@@ -17,16 +17,18 @@ from train.targets import STRIDE
 
 
 class Teacher:
-    """A pose model file (see engines.load) asked about training crops.
+    """A pose model file (see engines.load), or one of a published name, asked about training crops.
 
     input_wh: of the student's crops, which must have the shape of the teacher's. compute: where
     it runs. Raises UsageError, ModelError.
     """
 
     def __init__(self, path: Path, input_wh: tuple[int, int], compute: str = "cpu") -> None:
+        from engines.choose import named
         from engines.load import load
 
-        self._network: Network = load(path, "pose", precision="f32", compute=compute)
+        model = named("pose", path) or path
+        self._network: Network = load(model, "pose", precision="f32", compute=compute)
         width, height = self._network.spec.input_wh
         if width * input_wh[1] != height * input_wh[0]:
             raise UsageError(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
+from engines.base import Task
+from engines.choose import named
 from engines.identify import METADATA_KEY, describe, read
 from engines.registry import BY_SHA256
 from engines.torch_nets import WIDTHS, Widths, depth_of, widths_of
@@ -82,9 +84,9 @@ def read_safetensors(path: Path) -> tuple[Weights, Metadata]:
 def start_weights(net: nn.Module, text: str) -> list[str]:
     """Put the weights that text names into net; the names that keep the values they have.
 
-    text: "imagenet" for torchvision's ResNet weights, or a file: of load_weights, or a public
-    checkpoint that train.importing knows. Every tensor must be there in its shape; only the last
-    layer may differ, and the head where a file holds a backbone alone. Raises ModelError.
+    text: "imagenet" for torchvision's ResNet weights, a name (file_of), or a file: of load_weights,
+    or a public checkpoint that train.importing knows. Every tensor must be there in its shape; only
+    the last layer may differ, and the head where a file holds a backbone alone. Raises ModelError.
     """
     state = net.state_dict()
     own = {bare(name): name for name in state}
@@ -104,12 +106,20 @@ def start_widths(text: str) -> Widths:
     """The widths of the pose network that start_weights(net, text) is for. Raises ModelError."""
     if text in ("", "imagenet"):
         return WIDTHS
-    return widths_of({bare(name): tensor for name, tensor in _read_any(Path(text))[0].items()})
+    weights, _ = _read_any(file_of(text, "pose"))
+    return widths_of({bare(name): tensor for name, tensor in weights.items()})
 
 
 def start_about(text: str) -> Metadata:
     """What the file of start_weights(net, text) says about its network. Raises ModelError."""
-    return {} if text in ("", "imagenet") else _read_any(Path(text))[1]
+    return {} if text in ("", "imagenet") else _read_any(file_of(text, "pose"))[1]
+
+
+def file_of(text: str, task: Task) -> Path:
+    """The file that text, its path or a name that posestream-engines lists, stands for. Raises
+    ModelError for a name of another task or of weights that are not fetched, or changed since."""
+    found = named(task, Path(text))
+    return found.path if found else Path(text)
 
 
 def bare(name: str) -> str:
@@ -119,7 +129,7 @@ def bare(name: str) -> str:
 
 def _start(text: str, depth: int | None) -> Weights:
     if text != "imagenet":
-        weights, metadata = _read_any(Path(text))
+        weights, metadata = _read_any(file_of(text, "pose" if depth else "detector"))
         return renormalised(weights, metadata) if depth else weights
     if depth is None:
         raise ModelError("start imagenet: only the pose network has a ResNet; leave --start out")
