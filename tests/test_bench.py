@@ -422,9 +422,9 @@ def benchmark(name: str):
 
 
 def test_the_plan_follows_the_formulas_of_the_page() -> None:
-    """c = F (a + p n + r) / 1000; k = floor(u C / c)."""
+    """c = F (s + p (n - 1) + r) / 1000; k = floor(u C / c)."""
     module = benchmark("capacity")
-    camera = module.Camera(10.0, 5.0, 4.0, people=2, fps=15, mbit=4, memory_mb=20, pose_bytes=475)
+    camera = module.Camera(15.0, 5.0, 4.0, people=2, fps=15, mbit=4, memory_mb=20, pose_bytes=475)
     assert camera.cores == pytest.approx(0.36)
     plan = module.plan(camera, cores=8, load=0.7, cameras=1000)
     assert (plan.on_one, plan.machines, plan.memory_mb) == (15, 67, 300)
@@ -436,13 +436,20 @@ def test_the_plan_follows_the_formulas_of_the_page() -> None:
 
 def test_a_plan_is_made_from_a_report(slowed, tmp_path: Path) -> None:
     _, report = slowed
-    report = {**report, "cost": {"core_ms_nobody": 10.0, "core_ms_per_person": 5.0}}
+    report = {**report, "cost": {"core_ms_nobody": 1.0, "core_ms_per_person": 5.0}}
     report["machine"] = {"cores": 8}
-    path = tmp_path / "b.json"
+    path, live = tmp_path / "b.json", tmp_path / "live.json"
     path.write_text(json.dumps(report))
-    command = [sys.executable, ROOT / "benchmarks" / "capacity.py", path, "--read", "4"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "| 1,000 | 15 | 67 |" in out and "| 100,000 | 15 | 6,667 |" in out
+    live.write_text(json.dumps({"streams": {"core_ms_per_frame": 15.0}}))
+
+    def planned(*arguments):
+        command = [sys.executable, ROOT / "benchmarks" / "capacity.py", *arguments, "--read", "4"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    out = planned(path, live).stdout
+    assert "| 1,000 | 15 | 67 | - |" in out and "| 100,000 | 15 | 6,667 | - |" in out
+    assert "| 1,000 | 15 | 67 | 300 |" in planned(path, live, "--memory", "20").stdout
+    assert "give the report of --bench, then" in planned(live, path).stderr
 
 
 def test_the_second_table_of_a_gpu_is_of_the_given_pose_network(monkeypatch) -> None:
