@@ -667,6 +667,13 @@ def test_mistakes_are_one_line(
     assert message in told and told.count("\n") == 1
 
 
+def test_the_help_has_the_defaults_of_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "next (default 1)" in told and "(default 0: never)" in told
+
+
 def test_options_go_to_the_pipeline() -> None:
     asked = parse("a.mp4 --out r --detect-every 3 --smooth data --gpus-each 0.5".split())
     assert asked.options == {"detect_every": 3, "bridge": 0, "smooth": "data"}

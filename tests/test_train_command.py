@@ -121,6 +121,16 @@ def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "no run to resume" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("task", ["pose", "detector"])
+def test_the_help_says_what_sizes_are_by_default(
+    task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([task, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "0x0" not in told and "320x320 for the detector)" in told
+
+
 def test_help_needs_no_torch() -> None:
     """Whatever command modules there are, none loads heavy libraries to describe itself."""
     code = (

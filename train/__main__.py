@@ -27,7 +27,7 @@ COMMANDS = (
 """Modules with add_command(commands), which adds their subcommands: each sets run to a function
 from the options to the exit code, and loads heavy libraries only there."""
 WHAT = "Train networks, measure them, write them as model files."
-INSTALL = "install posestream[train] (README, Training)"
+INSTALL = "pip install '.[train]' in a clone of the repository (docs/training.md)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

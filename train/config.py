@@ -17,9 +17,10 @@ TaskName = Literal["pose", "detector"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 
 
-def option(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
-    """A dataclass field that is also a command line option."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, choices: tuple[Any, ...] = (), shown: str = "") -> Any:
+    """A dataclass field that is also a command line option. shown: what --help calls the default,
+    where that is not what it means."""
+    return field(default=default, metadata={"help": help, "choices": choices, "shown": shown})
 
 
 INPUT_WH = {"pose": (192, 256), "detector": (320, 320)}
@@ -39,10 +40,10 @@ class Config:
     val: tuple[str, ...] = option((), "people to measure on after each epoch; repeatable")
     unlabelled: tuple[str, ...] = option((), "boxes without joints, for --teacher; repeatable")
     input_wh: tuple[int, int] = option(
-        (0, 0), "network input; 192x256 for pose, 320x320 for the detector"
+        (0, 0), "network input", shown="192x256 for pose, 320x320 for the detector"
     )
     window_wh: tuple[int, int] = option(
-        (0, 0), "learn from parts of the input of this size, which is quicker"
+        (0, 0), "learn from parts of the input of this size, which is quicker", shown="the whole"
     )
     depth: int = option(18, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
     start: str = option("", "weights to start from: .safetensors, .onnx, a name, or imagenet")

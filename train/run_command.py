@@ -48,7 +48,8 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
     for item in fields(Config):
         if item.name == "task":
             continue
-        about = f"{item.metadata['help']} (default: {_shown(item.default)})".strip()
+        shown = item.metadata["shown"] or _shown(item.default)
+        about = f"{item.metadata['help']} (default: {shown})".strip()
         choices = item.metadata["choices"] or _literals(types[item.name])
         add(
             flag(item.name),

@@ -37,6 +37,11 @@ NOT_HERE = {
 
 EXACT = {"detect_every": 1, "bridge": 0}
 """Unless asked for otherwise, so that segments join as if they had been one file."""
+EXACT_HELP = {
+    "detect_every": f"frames from one detection to the next (default {EXACT['detect_every']})",
+    "bridge": "whom the detector misses for up to N frames keeps a box where the pose network sees"
+    f" somebody in it (default {EXACT['bridge']}: never)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--fix-swaps", action="store_true", help="undo swaps of left and right")
     networks = parser.add_argument_group("networks")
     add_networks(networks.add_argument)
+    for action in networks._group_actions:
+        if action.dest in EXACT:
+            action.help = EXACT_HELP[action.dest]
     for name in NOT_HERE:
         networks.add_argument(name, help=argparse.SUPPRESS, action=_NotHere)
     return parser
