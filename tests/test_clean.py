@@ -339,6 +339,20 @@ def test_what_cleaning_cannot_do_is_said(
     assert "nobody has an id" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "json", "csv", "csv-wide", "npz", "mat"])
+@pytest.mark.parametrize("angles", [True, False])
+def test_angles_that_are_left_out_are_told(
+    format_: str, angles: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to, out = target(tmp_path, format_), ["--overwrite", "--out"]
+    write(to, scene(), About("angles", angles=angles))
+    assert main([str(to.path), *out, str(tmp_path / "o.csv")]) == 0
+    assert ("--angles works them out" in capsys.readouterr().err) == angles
+    assert main([str(to.path), *out, str(tmp_path / "o.csv"), "--angles"]) == 0
+    assert main([str(to.path), *out, f"coco:{tmp_path / 'c.json'}"]) == 0
+    assert "angles" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("rate", "said"), [(30, False), (10, True)])
 def test_swaps_that_stay_are_told(
     rate: int, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -103,12 +103,34 @@ _LOADERS: dict[str, Callable[[Path], list[LoadedFrame]]] = {
     "openpose": load_openpose,
     "trc": load_trc,
 }
+WITHOUT_ANGLES = ("coco", "openpose", "trc")
+"""Formats that have no place for joint angles."""
+_ANGLES = {
+    "jsonl": re.compile(rb'"angles": ?\{'),
+    "json": re.compile(rb'"angles": ?\{'),
+    "csv": re.compile(rb"\b(angle|\w+_angle)\b"),
+    "csv-wide": re.compile(rb"\b\w+_angle\b"),
+    "npz": re.compile(rb"\bangles\.npy"),
+    "mat": re.compile(rb"\0angles\0"),
+}
+"""What stands in files with joint angles alone, in the first line of CSV."""
 _DAMAGE = (
     ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError,
     NotImplementedError, MemoryError, OverflowError,
     zipfile.BadZipFile, zlib.error, struct.error, json.JSONDecodeError,
 )  # fmt: skip
 """What readers raise on a file that is not what its name says."""
+
+
+def has_angles(path: Path, format_: str = "") -> bool:
+    """Whether this file, which load() could read, has joint angles, which load() leaves out.
+    format_: as of load()."""
+    known = format_ or SUFFIXES.get(path.suffix.lower(), "")
+    if path.is_dir() or known not in _ANGLES:
+        return False
+    content = path.read_bytes()
+    head = content.partition(b"\n")[0]
+    return _ANGLES[known].search(head if known.startswith("csv") else content) is not None
 
 
 def load(path: str | Path, format_: str = "") -> list[LoadedFrame]:
