@@ -52,6 +52,9 @@ def read_results(file: Path, pictures: Sequence[Picture]) -> list[Poses]:
 
 def _read_line(line: str, where: str) -> tuple[str, Poses]:
     """File name and people of a line. Raises InputError."""
+    if line.startswith("["):
+        text = "not a line of run_camera.py --json, but of COCO results; give the file of --json"
+        raise InputError(f"{where}: {text}")
     try:
         record = json.loads(line)
         name, people = record["file"], record["people"]
