@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+SYNONYMS = {
+    "--camera": "--device", "--cam": "--device", "--webcam": "--device",
+    "-i": "--input", "--video": "--input", "--source": "--input", "--image": "--input",
+    "-o": "--output", "--out": "--output", "--save": "--output",
+    "--csv": "--data", "--npz": "--data", "--mat": "--data", "--trc": "--data",
+    "--model": "--pose", "--weights": "--pose", "--gpu": "--compute",
+}  # fmt: skip
+"""Options as other programs call them, where the names here do not look like them."""
+
+
+def flag_meant(word: str, flags: Sequence[str]) -> str:
+    """The one of these options that an unknown one was probably meant to be; else empty."""
+    name = word.partition("=")[0].replace("_", "-")
+    other = SYNONYMS.get(name, "")
+    return other if other in flags else near(name, flags)
 
 
 def near(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:

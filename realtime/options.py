@@ -12,7 +12,7 @@ from realtime.command import Parser, program
 from realtime.controls import OVERLAYS, help_text
 from realtime.defaults import BRIDGE, DETECTOR_SCORE, MIN_JOINT_SCORE, MIN_SCORE
 from realtime.formats.target import FORMATS, OFFERED
-from realtime.hints import camera_number, near
+from realtime.hints import camera_number, flag_meant
 from realtime.serve.address import parse_address
 
 EXAMPLES = (
@@ -115,7 +115,12 @@ def _add_output(add: Any) -> None:
     )
     add("--report", type=_path, metavar="FILE", help="JSON report of the run")
     add("--status-file", type=_path, metavar="FILE", help="JSON rewritten each second: how it goes")
-    _switch(add, "--overwrite", "replace existing outputs; they wait as NAME.bak for the run's end")
+    _switch(
+        add,
+        "--overwrite",
+        "replace existing outputs; but for --screenshot and --report they wait as"
+        " NAME.bak for the run's end",
+    )
     add("--crf", type=int, metavar="N", help="video quality, 0 best to 51 smallest")
     _switch(add, "--record-required", "end the run (exit 4) when an output cannot be written")
     add(
@@ -250,7 +255,7 @@ def unknown(word: str, parser: argparse.ArgumentParser) -> str:
     if not word.startswith("-"):
         how = f"with --input {word}" if "--input" in flags else "together, before the options"
         return f"{word!r} stands alone; inputs are given {how}"
-    found = near(word.partition("=")[0].replace("_", "-"), flags)
+    found = flag_meant(word, flags)
     return f"unknown option {word}; " + (f"did you mean {found}?" if found else "see --help")
 
 
