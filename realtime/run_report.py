@@ -15,6 +15,7 @@ from realtime.errors import OutputError
 from realtime.ledger import Ledger, SinkCount, bottleneck, rss_mb, stage_table
 from realtime.outputs import SinkWorker
 from realtime.pipeline import Pipeline
+from realtime.sinks.record import Recorder
 from realtime.sources.base import Source
 from realtime.version import VERSION
 
@@ -63,6 +64,7 @@ def build_report(
         **_engine(networks[-1]),
         "models": {network.spec.task: model(network) for network in networks},
         "sinks": _sinks(workers, ledger.window),
+        "recording": _recording(workers),
         "reconnects": status.reconnects,
         "bad_packets": status.bad_packets,
         "damage": status.damage,
@@ -111,6 +113,19 @@ def _sinks(workers: Sequence[SinkWorker], window: SinkCount | None) -> dict[str,
     return {**rows, "window": _sink(window, None)} if window else rows
 
 
+def _recording(workers: Sequence[SinkWorker]) -> dict[str, Any] | None:
+    """What the annotated video is; None without one, and where it failed, which its error tells."""
+    for worker in workers:
+        sink = worker.sink
+        if isinstance(sink, Recorder) and not worker.error and sink.files:
+            return {
+                "files": [str(path) for path in sink.files],
+                "frames": worker.count.frames,
+                "seconds": round(sink.seconds, 3),
+            }
+    return None
+
+
 def _sink(count: SinkCount, error: OutputError | None) -> dict[str, Any]:
     return {
         "frames": count.frames,
@@ -140,6 +155,9 @@ def summary(report: dict[str, Any]) -> list[str]:
     if report["damage"]:
         lines.append(f"warning: {report['damage']}")
     lines += _behind(report)
+    if video := report["recording"]:
+        files = " to ".join(dict.fromkeys([video["files"][0], video["files"][-1]]))
+        lines.append(f"{files}: {video['frames']} frames, {video['seconds']:.1f} s")
     if report["frames_captured"]:
         lines += _figures(report)
     notes = [line for line in report["notes"] if line != report["damage"]]

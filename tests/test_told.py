@@ -88,6 +88,7 @@ def test_the_summary_has_12_lines_at_most(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "r.json").read_text())
     assert sum(report["crops"].values()) >= report["people"] > 0
     assert len(report["sinks"]) == 8
+    assert f"{tmp_path / 'v.mp4'}: 12 frames, 0.4 s" in result.err.splitlines()
     assert result.err.splitlines() == summary(report)
 
 
@@ -107,6 +108,18 @@ def test_the_worst_summary_has_12_lines_and_ends_with_the_accounts(tmp_path: Pat
     assert "1 more note, see --report" in summary(report)
     report["notes"].append("four")
     assert "2 more notes, see --report" in summary(report)
+
+
+def test_the_summary_names_the_files_of_the_recording(tmp_path: Path) -> None:
+    told = tmp_path / "r.json"
+    result = demo(
+        "--end", "36", "--segment", "1", "--output", tmp_path / "v.mp4", "--report", told
+    )  # fmt: skip
+    files = [str(tmp_path / name) for name in ("v.mp4", "v_2.mp4")]
+    assert f"{files[0]} to {files[-1]}: 36 frames, 1.2 s" in result.err.splitlines()
+    assert json.loads(told.read_text())["recording"] == {
+        "files": files, "frames": 36, "seconds": 1.2,
+    }  # fmt: skip
 
 
 def test_accounts_that_do_not_add_up_are_exit_7(tmp_path: Path) -> None:

@@ -144,6 +144,11 @@ class Mp4:
             ) from error
         self._audio = open_audio(audio_from, self._container, audio_start, notes)
 
+    @property
+    def seconds(self) -> float:
+        """How long the video plays, from time 0 to the end of its last frame."""
+        return 0.0 if self._last is None else (self._last + self._duration) / self._per_second
+
     def fits(self, picture: Image, time: float) -> bool:
         """Whether the picture can go into this file: same size, and not too long after the last
         one for the 32 bits of a duration."""

@@ -81,6 +81,8 @@ class Recorder:
             self.notes.append(f"{path}: is there; the recording begins in {self._file.path}")
         else:
             self._file = OutputFile(path, overwrite)
+        self._ended: list[Path] = []  # earlier parts
+        self._ended_seconds = 0.0
         self._done: list[OutputFile] = []  # earlier parts that are not settled
         self._failed = False
         self._closed = False
@@ -98,6 +100,16 @@ class Recorder:
         except OutputError:
             self._failed = True
             raise
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that have frames, in order."""
+        return [*self._ended, *([self._file.path] if self._part else [])]
+
+    @property
+    def seconds(self) -> float:
+        """How long all files together play."""
+        return self._ended_seconds + (self._part.seconds if self._part else 0.0)
 
     def cut(self, time: float) -> None:
         """Begin the next file with the frame of this time; called by another thread."""
@@ -168,6 +180,8 @@ class Recorder:
         time = frame.time
         if self._part:
             self._part.close()
+            self._ended.append(self._file.path)
+            self._ended_seconds += self._part.seconds
         self._settle()
         following = self._next_file()
         self._done.append(self._file)
