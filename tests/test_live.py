@@ -139,6 +139,13 @@ def test_status_and_log_tell_the_story_once(caplog: pytest.LogCaptureFixture) ->
     assert len(lines) == 2 + 2 + 1  # the same trouble once a minute
 
 
+def test_of_what_was_never_there_the_log_says_how_to_end(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    sender = Sender([refused(), 1, refused()], clock)
+    list(itertools.islice(live(sender, clock).frames(), 1))
+    assert caplog.messages[0] == "cam: connection refused; trying again in 1 s (Ctrl-C ends)"
+
+
 def test_lost_beyond_the_limit_of_attempts_in_a_row() -> None:
     clock = FakeClock()
     sender = Sender([2, refused(), 2, *[refused()] * 9], clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import logging
@@ -24,7 +25,7 @@ from servers import http_server, number_of, picture, rtp_sender, tcp_server, wri
 
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
-from realtime.sources import backlog, stream
+from realtime.sources import backlog, network, stream
 from realtime.sources.base import Source, Span
 from realtime.sources.network import Timeouts
 from realtime.sources.url import is_url, open_url
@@ -104,6 +105,25 @@ def test_is_url(text: str, expected: bool) -> None:
 def test_addresses_that_cannot_work(url: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         open_url(url)
+
+
+def test_a_host_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg says Input/output error, of this and of much else."""
+
+    def opened(*_: Any, **__: Any) -> None:
+        raise av.error.FFmpegError(errno.EIO, "Input/output error")
+
+    def no_address(*_: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(av, "open", opened)
+    monkeypatch.setattr(network.socket, "getaddrinfo", lambda *_: ["an address"])
+    with pytest.raises(InputError, match="cannot be reached, or broke off"):
+        open_url("rtsp://me:secret@camra.invalid/x", wait=False)
+    monkeypatch.setattr(network.socket, "getaddrinfo", no_address)
+    with pytest.raises(InputError, match="its host is not known: a typo, or no network") as caught:
+        open_url("rtsp://me:secret@camra.invalid/x", wait=False)
+    assert "secret" not in str(caught.value)
 
 
 def test_nothing_is_opened_before_reading_a_live_address(clips: dict[str, bytes]) -> None:

@@ -237,7 +237,9 @@ class LiveSource:
         logged, when = self._logged
         if reason != logged or self._clock() - when > LOG_EVERY:
             self._logged = (reason, self._clock())
-            logger.warning("%s: %s; trying again in %.0f s", self.info.name, reason, seconds)
+            never = "" if self._index else " (Ctrl-C ends)"  # a mistyped address is never there
+            text = "%s: %s; trying again in %.0f s%s"
+            logger.warning(text, self.info.name, reason, seconds, never)
 
 
 def within(frames: Generator[Frame, None, None], span: Span) -> Generator[Frame, None, None]:

@@ -7,8 +7,10 @@ either.
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass
 from time import monotonic
+from urllib.parse import urlsplit
 
 import av
 import av.container
@@ -41,6 +43,7 @@ LIVE_OPTIONS = {
     "analyzeduration": "2000000",  # microseconds of the stream, at most
 }
 
+UNREACHED = "cannot be reached, or broke off"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -104,7 +107,19 @@ def open_address(
             raise Broken(f"no answer for {timeouts.open:g} s", down=True) from None
         if scheme == "rtp" and isinstance(error, av.error.InvalidDataError):
             raise Broken("only MPEG-TS can be read from rtp:// (H.264 alone: by RTSP)") from None
-        raise broken_by(error, timeouts) from None
+        broken = broken_by(error, timeouts)
+        if str(broken) == UNREACHED and not _is_known(url):
+            raise Broken("its host is not known: a typo, or no network", down=True) from None
+        raise broken from None
+
+
+def _is_known(url: str) -> bool:
+    """Whether the name of the host has an address, or there is none; FFmpeg does not tell."""
+    try:
+        host = urlsplit(url).hostname
+        return not host or bool(socket.getaddrinfo(host, None))
+    except (OSError, ValueError):
+        return False
 
 
 def no_data(timeouts: Timeouts) -> Broken:
@@ -137,5 +152,5 @@ def broken_by(error: BaseException, timeouts: Timeouts) -> Broken:
 def _said(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or type(error).__name__
     if text == "Input/output error":  # all that FFmpeg says for a host without an address
-        return "cannot be reached, or broke off"
+        return UNREACHED
     return f"{text[0].lower()}{text[1:]}"
