@@ -24,6 +24,7 @@ from realtime.ledger import Ledger
 from realtime.loop import Run
 from realtime.opening import (
     check_report,
+    compared_spec,
     load_compared,
     load_networks,
     open_page,
@@ -198,6 +199,8 @@ def open_job(
     alone = not _results(sinks)
     page = None if show else open_page(settings, stop, alone, source.info, cleanup)
     sinks += [page] if page else []
+    if settings.compare:
+        compared_spec(settings.compare)  # wrong: told before anything else is
     detector, pose = load(settings, source.info)
     seen = (wanted or wants_window)(settings, source.info)  # may warn, after all errors
     shown = (show or _open_screen) if seen else None

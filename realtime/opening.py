@@ -263,15 +263,19 @@ def load_networks(
     return Detector(networks[0], settings.detector_score), networks[1]
 
 
-def load_compared(settings: Settings, pictures: bool) -> Detector | Network:
-    """The network of --compare, of whichever task it is. pictures: somebody wants some. Raises
-    UsageError and ModelError."""
-    given = settings.compare
-    if given is None or not pictures:
-        raise UsageError("--compare makes pictures; give --output FILE.mp4, --serve or --show")
+def compared_spec(given: Path) -> ModelSpec:
+    """The network of --compare, of whichever task it is, not loaded. Raises ModelError."""
     published = PUBLISHED.get(str(given))
     task: Task = published.task if published else "pose"
-    spec = choose.named(task, given) or identify(given)
+    return choose.named(task, given) or identify(given)
+
+
+def load_compared(settings: Settings, pictures: bool) -> Detector | Network:
+    """The network of --compare, ready to run. pictures: somebody wants some. Raises UsageError and
+    ModelError."""
+    if settings.compare is None or not pictures:
+        raise UsageError("--compare makes pictures; give --output FILE.mp4, --serve or --show")
+    spec = compared_spec(settings.compare)
     network = _load(settings, spec.task, spec)
     return Detector(network, settings.detector_score) if spec.task == "detector" else network
 

@@ -221,6 +221,11 @@ def test_what_does_not_go_together(wrong: tuple[str, ...]) -> None:
         parse(wrong)
 
 
+def test_a_missing_network_is_one_line_without_a_display(tmp_path: Path) -> None:
+    result = run("--input", "demo", "--compare", tmp_path / "no.onnx", DISPLAY="")
+    assert result.code == 5 and len(result.err.splitlines()) == 1, result.err
+
+
 def test_mistakes_are_told(tmp_path: Path) -> None:
     def attempt(**options: object) -> None:
         api.run("demo", end=2, **options)
