@@ -7,6 +7,7 @@ value is looked at and the log is kept.
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -131,6 +132,9 @@ def _add_profile(builder: Any, network: Any, config: Any, profile: Profile, logg
 def new(kind: Any, logger: Any, what: str) -> Any:
     """An object of a kind that takes nothing but a logger: a builder, a runtime. Raises Unavailable
     with TensorRT's own reason, where Python says "factory function returned nullptr"."""
+    # TensorRT tells the logger while it holds a lock, which objects of an earlier build need to be
+    # destroyed: the collector must not find any then.
+    gc.collect()
     try:
         thing = kind(logger)
     except TypeError:

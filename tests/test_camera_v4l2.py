@@ -194,7 +194,7 @@ class Watched:
     def captured(self) -> int:
         if not self._status.exists():
             return 0
-        return int(json.loads(self._status.read_text()).get("frames_captured", 0))
+        return json.loads(self._status.read_text())["frames_captured"] or 0  # null at first
 
     def films_on(self, within: float) -> None:
         before = self.captured()

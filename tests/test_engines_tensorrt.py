@@ -1,6 +1,7 @@
 """TensorRT's builder and parser for real where there is no GPU, through TensorRT-RTX, which has the
 same interface; what needs a GPU is skipped without one."""
 
+import gc
 import importlib
 import json
 import os
@@ -171,6 +172,28 @@ def two_inputs(trt, tmp_path):
     ends = [(name, TensorProto.FLOAT, ["n", 3, 8, 8]) for name in ("a", "b", "c")]
     graph = graph_of([helper.make_node("Add", ["a", "b"], ["c"])], ends[:2], ends[2:], {})
     return build(trt, write(tmp_path / "a.onnx", graph).read_bytes(), Profile())
+
+
+@pytest.mark.timeout(60, method="thread")  # it would hang in native code
+def test_what_is_left_of_an_earlier_build_does_not_hold_up_the_next(trt):
+    """Python's collector may run whenever TensorRT calls the logger."""
+    from engines.tensorrt_build import make_logger, new
+
+    class Collecting(trt.ILogger):
+        def __init__(self):
+            trt.ILogger.__init__(self)
+
+        def log(self, severity, message):
+            gc.collect()
+
+    gc.disable()
+    try:
+        old = SimpleNamespace(builder=new(trt.Builder, make_logger(trt), "make a builder"))
+        old.itself = old
+        del old
+        new(trt.Builder, Collecting(), "make a builder")
+    finally:
+        gc.enable()
 
 
 FAULTS = [

@@ -637,6 +637,7 @@ def test_on_the_page(tmp_path: Path) -> None:
         tab.open(url_of(process))
         tab.wait("shown.index > 3", within=60)
         tab.value(reading("picture", BITS, FIELD))
+        tab.wait("document.querySelector('#buttons [aria-keyshortcuts=Space]') !== null")
         tab.press(" ")
         tab.wait("document.getElementById('message').textContent === 'paused'")
         time.sleep(0.5)  # for the few pictures that were on their way

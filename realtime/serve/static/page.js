@@ -227,6 +227,7 @@ function setButtons(buttons) {
   if (names(buttons) !== names(actions)) $("buttons").replaceChildren(...buttons.map(makeButton));
   actions = buttons;
   $("freeze").hidden = buttons.some((one) => one.name === "pause");
+  if (frozen && $("freeze").hidden) freeze(); // pressed before it was known that this is a file
   buttons.forEach((action, number) => {
     const button = $("buttons").children[number];
     if ("on" in action) button.setAttribute("aria-pressed", String(action.on));
@@ -396,7 +397,7 @@ document.addEventListener("keydown", (event) => {
   if (action) act(action);
   else if (key === "s" && !$("screenshot").hidden) $("screenshot").click();
   else if (key === "f") fullscreen();
-  else if (key === " ") freeze();
+  else if (key === " " && !$("freeze").hidden) freeze();
   else if (/^\d$/.test(key) && sources.length) choose(Number(key));
   else return;
   event.preventDefault();
