@@ -117,9 +117,10 @@ def _recording(workers: Sequence[SinkWorker]) -> dict[str, Any] | None:
     """What the annotated video is; None without one, and where it failed, which its error tells."""
     for worker in workers:
         sink = worker.sink
-        if isinstance(sink, Recorder) and not worker.error and sink.files:
+        if isinstance(sink, Recorder) and not worker.error and sink.ends:
             return {
-                "files": [str(path) for path in sink.files],
+                "first": str(sink.ends[0]),
+                "last": str(sink.ends[1]),
                 "frames": worker.count.frames,
                 "seconds": round(sink.seconds, 3),
             }
@@ -156,7 +157,7 @@ def summary(report: dict[str, Any]) -> list[str]:
         lines.append(f"warning: {report['damage']}")
     lines += _behind(report)
     if video := report["recording"]:
-        files = " to ".join(dict.fromkeys([video["files"][0], video["files"][-1]]))
+        files = " to ".join(dict.fromkeys([video["first"], video["last"]]))
         lines.append(f"{files}: {video['frames']} frames, {video['seconds']:.1f} s")
     if report["frames_captured"]:
         lines += _figures(report)

@@ -118,7 +118,7 @@ def test_the_summary_names_the_files_of_the_recording(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("v.mp4", "v_2.mp4")]
     assert f"{files[0]} to {files[-1]}: 36 frames, 1.2 s" in result.err.splitlines()
     assert json.loads(told.read_text())["recording"] == {
-        "files": files, "frames": 36, "seconds": 1.2,
+        "first": files[0], "last": files[1], "frames": 36, "seconds": 1.2,
     }  # fmt: skip
 
 

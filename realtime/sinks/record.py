@@ -81,8 +81,7 @@ class Recorder:
             self.notes.append(f"{path}: is there; the recording begins in {self._file.path}")
         else:
             self._file = OutputFile(path, overwrite)
-        self._ended: list[Path] = []  # earlier parts
-        self._ended_seconds = 0.0
+        self._first, self._ended_seconds = self._file.path, 0.0  # the latter of earlier parts
         self._done: list[OutputFile] = []  # earlier parts that are not settled
         self._failed = False
         self._closed = False
@@ -102,9 +101,9 @@ class Recorder:
             raise
 
     @property
-    def files(self) -> list[Path]:
-        """The files that have frames, in order."""
-        return [*self._ended, *([self._file.path] if self._part else [])]
+    def ends(self) -> tuple[Path, Path] | None:
+        """The first and the last file; None while none has frames."""
+        return (self._first, self._file.path) if self._part else None
 
     @property
     def seconds(self) -> float:
@@ -180,7 +179,6 @@ class Recorder:
         time = frame.time
         if self._part:
             self._part.close()
-            self._ended.append(self._file.path)
             self._ended_seconds += self._part.seconds
         self._settle()
         following = self._next_file()
