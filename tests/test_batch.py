@@ -864,13 +864,15 @@ def test_restart_in_the_middle_and_a_full_disk(clips: Path, tmp_path: Path) -> N
     import resource
 
     out = tmp_path / "out"
-    first = Batch(f"{clips}/*.mp4", "--out", out, "--quiet")
+    # The long clip is work enough for both, however late the limit below comes.
+    wanted = (f"{clips}/**/*.mp4", "--out", out, "--segment", "8")
+    first = Batch(*wanted, "--quiet")
     records = out / ".batch"
     done = first.until(lambda: [p for p in records.glob("*.json") if '"done"' in p.read_text()])
     first.process.kill()
     first.end()
     kept = {p.name: (out / p.with_suffix(".jsonl").name).stat().st_mtime_ns for p in done}
-    second = Batch(f"{clips}/*.mp4", "--out", out)
+    second = Batch(*wanted)
     resource.prlimit(second.pid(1), resource.RLIMIT_FSIZE, (4096, 4096))
     table = second.end()
     assert second.process.returncode == 0, (table, second.err)
