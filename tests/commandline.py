@@ -42,6 +42,20 @@ def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
     return process
 
 
+def start_python(code: str) -> subprocess.Popen[str]:
+    """Start a Python that can import what is here, and wait until it says that it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _started.append(process)
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    return process
+
+
 def end_all() -> None:
     """Kill what a failed test has left running; it would disturb others."""
     while _started:

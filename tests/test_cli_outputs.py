@@ -18,7 +18,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from commandline import ROOT, Result, finish, handles_signals, lines, run, start, times
+from commandline import (
+    ROOT,
+    Result,
+    finish,
+    handles_signals,
+    lines,
+    run,
+    start,
+    start_python,
+    times,
+)
 from test_run import fails, tiny, wait_for
 from test_sink_window import Display, ask_to_close, needs_x
 
@@ -270,11 +280,7 @@ hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)  # minutes inside a library
 
 @posix
 def test_a_signal_ends_a_process_that_is_stuck_in_a_library() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", STUCK], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout and process.stdout.readline() == "ready\n"
+    process = start_python(STUCK)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (130, "rescued\n")

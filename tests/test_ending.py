@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -14,7 +12,7 @@ from threading import Event, Timer
 from typing import BinaryIO
 
 import pytest
-from commandline import ROOT
+from commandline import start_python
 from test_cli_outputs import posix
 
 from realtime.cli import parse
@@ -128,10 +126,6 @@ time.sleep(0.5)
 
 @posix
 def test_a_signal_waits_for_files_that_are_put_together() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUSY], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout and process.stdout.readline() == "ready\n"
+    process = start_python(BUSY)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=10) == ("done\n", "")
