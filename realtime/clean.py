@@ -13,7 +13,7 @@ import numpy as np
 from realtime.command import Parser, exit_code, program
 from realtime.errors import InputError, UsageError
 from realtime.follow import Sought
-from realtime.formats.registry import WITHOUT_ANGLES, About, has_angles, load, open_data
+from realtime.formats.registry import WITHOUT_ANGLES, About, open_data, read
 from realtime.formats.rows import LoadedFrame, missing_after
 from realtime.formats.target import Target, divided, parse_target
 from realtime.offline import Cleaning, clean
@@ -90,12 +90,13 @@ def _run(args: argparse.Namespace) -> None:
     for target in targets:
         check_not_input(target.path, [args.input])
     check_names([target.path for target in targets])
-    frames, notes = load(args.input, args.format), list[str]()
+    frames, angles = read(args.input, args.format)
+    notes: list[str] = []
     if not frames:  # of which the sinks would write no file at all, and say nothing
         text = "there is no frame in it (CSV and COCO leave out those without people)"
         raise InputError(f"{args.input}: {text}; give a file with poses")
-    lost = not args.angles and any(target.format not in WITHOUT_ANGLES for target in targets)
-    if lost and has_angles(args.input, args.format):
+    kept = args.angles or all(target.format in WITHOUT_ANGLES for target in targets)
+    if angles and not kept:
         notes.append("the joint angles of the input are left out; --angles works them out anew")
     frames = [frame._replace(time=frame.time / args.slow_motion) for frame in frames]
     if args.id is not None:

@@ -42,7 +42,6 @@ from realtime.screen import Display, Screen
 from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.record import Recorder
-from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import Window
 from realtime.sources.base import Seekable, Source, SourceInfo
 from realtime.sources.demo import DemoSource
@@ -161,7 +160,7 @@ class Job:
 
 def _results(sinks: list[Sink]) -> list[Sink]:
     """Those that want every frame; a screenshot does not."""
-    return [sink for sink in sinks if not isinstance(sink, Screenshot)]
+    return [sink for sink in sinks if sink.keeps != "picture"]
 
 
 def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> Desk:
@@ -173,7 +172,7 @@ def _desk(settings: Settings, stop: Stop, source: Source, sinks: list[Sink]) -> 
         pictures=settings.output or Path("posestream"),
         recorder=next((sink for sink in sinks if isinstance(sink, Recorder)), None),
         file=source if isinstance(source, Seekable) and source.can_seek else None,
-        writing=any(sink.name != "page" for sink in sinks),
+        writing=any(sink.keeps != "nothing" for sink in sinks),
         fullscreen=settings.fullscreen,
     )
 

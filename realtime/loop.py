@@ -299,5 +299,5 @@ class Run:
                 told = True
                 logger.warning("the data are put together; wait (Ctrl-C twice: without them)")
         for worker in self._workers:
-            if not worker.done() and worker.sink.name != "page":
+            if not worker.done():
                 worker.leave_behind()

@@ -7,10 +7,9 @@ from time import perf_counter
 
 from realtime.errors import OutputError, PosestreamError
 from realtime.flow import Crew, Edge
-from realtime.formats.files import SpooledSink
 from realtime.ledger import SinkCount
 from realtime.records import PosedFrame
-from realtime.sinks.base import Sink
+from realtime.sinks.base import Assembling, Sink
 from realtime.stages import Meter
 
 
@@ -31,7 +30,7 @@ class SinkWorker:
         self._clean = True
         self._ending = False
         self._thread: Thread | None = None
-        if isinstance(sink, SpooledSink):
+        if isinstance(sink, Assembling):
             sink.alive = meter.alive
 
     def start(self, crew: Crew) -> None:
@@ -66,12 +65,14 @@ class SinkWorker:
         not if nothing has got on for limit seconds."""
         since = self.meter.busy_since
         moves = since is None or perf_counter() - since < limit
-        return self._ending and isinstance(self.sink, SpooledSink) and moves and not self.done()
+        return self._ending and self.sink.keeps == "file" and moves and not self.done()
 
     def leave_behind(self) -> None:
-        """Count a sink that does not end as one that failed; all frames of a file that would have
-        been put together now are lost."""
-        lost = self.count.frames if isinstance(self.sink, SpooledSink) else 0
+        """Count a sink that does not end as one that failed, unless it keeps nothing; all frames of
+        a file that would have been put together now are lost."""
+        if self.sink.keeps == "nothing":
+            return
+        lost = self.count.frames if self.sink.keeps == "file" else 0
         self.crash = OutputError(f"{self.sink.name}: did not end in time and is not whole", lost)
         self._lose(self.crash, 0)
 

@@ -20,8 +20,6 @@ from realtime.sources.base import Source
 from realtime.version import VERSION
 
 SCHEMA = 1
-FEW = ("page", "screenshot")
-"""Sinks that take every frame and do not keep it: none is written by them."""
 
 
 def build_report(
@@ -54,7 +52,7 @@ def build_report(
         "size_wh": source.info.size_wh,
         "ended": ended,
         "frames_shown": ledger.window.frames if ledger.window else 0,
-        **_accounts(ledger, [w.count for w in workers if w.sink.name not in FEW], ended),
+        **_accounts(ledger, [w.count for w in workers if _writes(w)], ended),
         "crops": pipeline.crops,
         "fps": round(ledger.fps, 2),
         "wall_s": round(ledger.wall, 3),
@@ -71,6 +69,11 @@ def build_report(
         "notes": [*status.notes, *(note for w in workers for note in w.sink.notes)],
         "rss_mb": rss_mb(),
     }
+
+
+def _writes(worker: SinkWorker) -> bool:
+    """Whether what the sink took is written: not one picture, nor what is only looked at."""
+    return worker.sink.keeps in ("frames", "file")
 
 
 def _accounts(ledger: Ledger, counts: Sequence[SinkCount], ended: bool) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from realtime.opening import load_networks, open_source
 from realtime.options import build_parser
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.screen import Screen
+from realtime.sinks.base import Keeps
 from realtime.sinks.record import Recorder
 from realtime.sinks.window import key_name
 from realtime.sources.base import SourceInfo
@@ -294,6 +295,7 @@ class Got:
     """A sink that keeps what it is given."""
 
     name, wants_picture = "got", True
+    keeps: Keeps = "frames"
 
     def __init__(self) -> None:
         self.notes: list[str] = []

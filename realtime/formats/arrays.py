@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from realtime.angles import ANGLES, joint_angles
 from realtime.errors import InputError
 from realtime.formats.files import Spool
-from realtime.formats.rows import LoadedFrame, finite
+from realtime.formats.rows import Loaded, LoadedFrame, finite
 from realtime.records import PosedFrame, Poses
 from realtime.skeleton import JOINT_COUNT, JOINTS
 
@@ -106,15 +106,15 @@ def _for_mat(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float64) if values.dtype.kind == "i" else values
 
 
-def load_npz(path: Path) -> list[LoadedFrame]:
+def load_npz(path: Path) -> Loaded:
     """The frames of an NPZ file. Raises InputError, OSError, ValueError."""
     if not zipfile.is_zipfile(path):  # numpy would ask to trust it, as a pickle
         raise ValueError("no zip archive, or one cut short")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return _frames(path, dict(arrays))
+        return _loaded(path, dict(arrays))
 
 
-def load_mat(path: Path) -> list[LoadedFrame]:
+def load_mat(path: Path) -> Loaded:
     """The frames of a MAT file. Raises InputError, OSError."""
     import scipy.io
     from scipy.io.matlab import MatReadError
@@ -129,10 +129,10 @@ def load_mat(path: Path) -> list[LoadedFrame]:
     flat: Arrays = {k: v.reshape(-1) for k, v in arrays.items() if isinstance(v, np.ndarray)}
     if "file_name" in flat:
         flat["file_name"] = np.array([str(np.squeeze(name)) for name in flat["file_name"]])
-    return _frames(path, {**flat, **shaped})
+    return _loaded(path, {**flat, **shaped})
 
 
-def _frames(path: Path, arrays: Arrays) -> list[LoadedFrame]:
+def _loaded(path: Path, arrays: Arrays) -> Loaded:
     wanted = {*(FRAME.names or ()), *(PERSON.names or ())} - {"angles"}
     if missing := sorted(wanted - set(arrays)):
         raise InputError(f"{path}: the array {missing[0]} is not there")
@@ -147,9 +147,10 @@ def _frames(path: Path, arrays: Arrays) -> list[LoadedFrame]:
     )
     names = arrays.get("file_name", np.full(len(ends), ""))
     starts = [0, *ends.tolist()][:-1]
-    return [
+    frames = [
         LoadedFrame(int(frame), float(time), poses[start:end], str(name))
         for frame, time, start, end, name in zip(
             arrays["frame"], arrays["time"], starts, ends.tolist(), names, strict=True
         )
     ]
+    return Loaded(frames, "angles" in arrays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from realtime.formats.files import Spool
 from realtime.formats.rows import (
     POINT_DECIMALS,
     SCORE_DECIMALS,
+    Loaded,
     LoadedFrame,
     finite,
     in_order,
@@ -122,35 +123,45 @@ def _append(spool: Spool, data: bytes) -> None:
     spool.write((b",\n" if spool.size else b"") + data)
 
 
-def load_jsonl(path: Path) -> list[LoadedFrame]:
+def load_jsonl(path: Path) -> Loaded:
     """The frames of a JSON Lines file; a last line cut off by a kill is left out."""
-    return _lines(path.read_bytes())
+    return _loaded(_lines(path.read_bytes()))
 
 
-def _lines(content: bytes) -> list[LoadedFrame]:
+def _lines(content: bytes) -> Iterator[dict[str, Any]]:
     *lines, last = content.split(b"\n")
-    frames = [_frame(json.loads(line)) for line in lines if line.strip()]
+    yield from (json.loads(line) for line in lines if line.strip())
     try:
-        frames += [_frame(json.loads(last))] if last.strip() else []
+        rest = [json.loads(last)] if last.strip() else []
     except ValueError:  # cut off by a kill: then it begins as a record does
         if not last.startswith(b"{"):
             raise
-    return frames
+        return
+    yield from rest
 
 
-def load_json(path: Path) -> list[LoadedFrame]:
+def _loaded(records: Iterable[dict[str, Any]]) -> Loaded:
+    """One record at a time, which takes much more memory than its frame."""
+    frames, angles = list[LoadedFrame](), False
+    for record in records:
+        frames.append(_frame(record))
+        angles = angles or any("angles" in person for person in record["people"])
+    return Loaded(frames, angles)
+
+
+def load_json(path: Path) -> Loaded:
     """The frames of a document, or those of a COCO results file that have people; JSON Lines as
     well, which --json writes under any name."""
     content = path.read_bytes()
     first = content.partition(b"\n")[0]
     if first.startswith(b'{"frame":') and first.endswith(b"}"):
-        return _lines(content)
+        return _loaded(_lines(content))
     value = json.loads(content)
     if isinstance(value, dict) and isinstance(value.get("frames"), list):
-        return [_frame(record) for record in value["frames"]]
+        return _loaded(value["frames"])
     if isinstance(value, list) and all(isinstance(v, dict) and "image_id" in v for v in value):
         images = groupby(value, key=lambda entry: entry["image_id"])
-        return in_order([_coco_frame(list(entries)) for _, entries in images])
+        return Loaded(in_order([_coco_frame(list(entries)) for _, entries in images]))
     raise InputError(f"{path}: neither a document of poses nor COCO results")
 
 

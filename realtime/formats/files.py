@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from realtime.atomic import move, sync
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
+from realtime.sinks.base import Keeps
 from realtime.sinks.outfile import (
     LOOK_EVERY,
     OutputFile,
@@ -148,6 +149,7 @@ class SpooledSink:
     together, with True before waiting for the disk. Raises OutputError."""
 
     wants_picture = False
+    keeps: Keeps = "file"
     alive: Callable[[bool], None] = staticmethod(lambda waits: None)
 
     def __init__(self, name: str, path: Path, form: Form, overwrite: bool) -> None:

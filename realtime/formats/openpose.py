@@ -21,6 +21,7 @@ from realtime.formats.documents import compact
 from realtime.formats.rows import (
     POINT_DECIMALS,
     SCORE_DECIMALS,
+    Loaded,
     LoadedFrame,
     box_around,
     finite,
@@ -30,6 +31,7 @@ from realtime.formats.rows import (
     to_time,
 )
 from realtime.records import Float, PosedFrame, Poses
+from realtime.sinks.base import Keeps
 from realtime.sinks.folder import ResultFolder, files_in, plain
 from realtime.skeleton import JOINTS
 
@@ -68,6 +70,7 @@ class OpenPoseFolder:
     """
 
     wants_picture = False
+    keeps: Keeps = "frames"
 
     def __init__(self, name: str, folder: Path, *, overwrite: bool, stem: str | None) -> None:
         self.name, self.notes = name, list[str]()
@@ -114,13 +117,14 @@ def _record(item: PosedFrame, with_file: bool) -> dict[str, Any]:
     }
 
 
-def load_openpose(folder: Path) -> list[LoadedFrame]:
+def load_openpose(folder: Path) -> Loaded:
     """The frames of a folder of OpenPose files with BODY_25 people, in the order of their numbers.
     What only this program writes may be missing. Raises InputError, OSError."""
     paths = files_in(folder, ENDING)
     if not paths:
         raise InputError(f"{folder}: no file ending in {ENDING}")
-    return sorted((_load(path, k) for k, path in enumerate(paths)), key=lambda frame: frame.frame)
+    frames = (_load(path, k) for k, path in enumerate(paths))
+    return Loaded(sorted(frames, key=lambda frame: frame.frame))
 
 
 def _load(path: Path, order: int) -> LoadedFrame:

@@ -18,7 +18,7 @@ from realtime.formats.arrays import ArrayForm, load_mat, load_npz, save_mat, sav
 from realtime.formats.documents import CocoResults, Document, load_json, load_jsonl
 from realtime.formats.files import Form, SpooledSink, spools
 from realtime.formats.openpose import OpenPoseFolder, load_openpose
-from realtime.formats.rows import LoadedFrame
+from realtime.formats.rows import Loaded, LoadedFrame
 from realtime.formats.tables import CsvSink, load_csv
 from realtime.formats.target import SUFFIXES, Target
 from realtime.formats.trc import Trc, load_trc
@@ -92,7 +92,7 @@ def _form(target: Target, about: About, overwrite: bool) -> Form:
     return Trc(spool, about.title or path.name, about.least_score, about.rate, about.height)
 
 
-_LOADERS: dict[str, Callable[[Path], list[LoadedFrame]]] = {
+_LOADERS: dict[str, Callable[[Path], Loaded]] = {
     "jsonl": load_jsonl,
     "json": load_json,
     "csv": load_csv,
@@ -105,32 +105,12 @@ _LOADERS: dict[str, Callable[[Path], list[LoadedFrame]]] = {
 }
 WITHOUT_ANGLES = ("coco", "openpose", "trc")
 """Formats that have no place for joint angles."""
-_ANGLES = {
-    "jsonl": re.compile(rb'"angles": ?\{'),
-    "json": re.compile(rb'"angles": ?\{'),
-    "csv": re.compile(rb"\b(angle|\w+_angle)\b"),
-    "csv-wide": re.compile(rb"\b\w+_angle\b"),
-    "npz": re.compile(rb"\bangles\.npy"),
-    "mat": re.compile(rb"\0angles\0"),
-}
-"""What stands in files with joint angles alone, in the first line of CSV."""
 _DAMAGE = (
     ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError,
     NotImplementedError, MemoryError, OverflowError,
     zipfile.BadZipFile, zlib.error, struct.error, json.JSONDecodeError,
 )  # fmt: skip
 """What readers raise on a file that is not what its name says."""
-
-
-def has_angles(path: Path, format_: str = "") -> bool:
-    """Whether this file, which load() could read, has joint angles, which load() leaves out.
-    format_: as of load()."""
-    known = format_ or SUFFIXES.get(path.suffix.lower(), "")
-    if path.is_dir() or known not in _ANGLES:
-        return False
-    content = path.read_bytes()
-    head = content.partition(b"\n")[0]
-    return _ANGLES[known].search(head if known.startswith("csv") else content) is not None
 
 
 def load(path: str | Path, format_: str = "") -> list[LoadedFrame]:
@@ -141,7 +121,11 @@ def load(path: str | Path, format_: str = "") -> list[LoadedFrame]:
     holds one person, without scores. A file of a proper form without frames gives none; one of 0
     bytes is refused, but for JSON Lines, where it has no line. Raises InputError.
     """
-    path = Path(path)
+    return read(Path(path), format_).frames
+
+
+def read(path: Path, format_: str = "") -> Loaded:
+    """As load(), with what is left out of the frames."""
     known = "openpose" if path.is_dir() else format_ or SUFFIXES.get(path.suffix.lower(), "")
     reader = _LOADERS.get(known)
     if reader is None:

@@ -31,6 +31,13 @@ class LoadedFrame(NamedTuple):
     file: str = ""
 
 
+class Loaded(NamedTuple):
+    """What a file holds. angles: whether it has joint angles, which are left out."""
+
+    frames: list[LoadedFrame]
+    angles: bool = False
+
+
 def missing_after(frames: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """How many frames (T - 1,) are missing between each of these numbers (T,) and the next, by
     their usual distance: what a run with --stride passes over is not missing."""

@@ -22,6 +22,7 @@ from realtime.formats.rows import (
     POINT_DECIMALS,
     SCORE_DECIMALS,
     TIME_DECIMALS,
+    Loaded,
     LoadedFrame,
     finite,
     in_order,
@@ -30,6 +31,7 @@ from realtime.formats.rows import (
     to_poses,
 )
 from realtime.records import PosedFrame, Poses
+from realtime.sinks.base import Keeps
 from realtime.skeleton import JOINT_COUNT, JOINTS
 
 Row = list[Any]
@@ -41,6 +43,7 @@ class CsvSink:
     image. angles: columns (wide) or a column (tidy) with the joint angles. Raises OutputError."""
 
     wants_picture = False
+    keeps: Keeps = "frames"
 
     def __init__(
         self, name: str, path: Path, *, overwrite: bool, wide: bool, with_file: bool, angles: bool
@@ -105,7 +108,7 @@ def _angles(poses: Poses, aspect: float) -> list[Row]:
     return [["" if angle != angle else angle for angle in row] for row in table]
 
 
-def load_csv(path: Path) -> list[LoadedFrame]:
+def load_csv(path: Path) -> Loaded:
     """The frames of a CSV file of either kind that have people. Raises InputError, OSError."""
     with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark
         rows = csv.DictReader(file)
@@ -116,7 +119,9 @@ def load_csv(path: Path) -> list[LoadedFrame]:
             )
         wide = "joint" not in names
         frames = groupby(rows, key=lambda row: row["frame"])
-        return in_order([_frame(list(group), wide) for _, group in frames])
+        parts = [_frame(list(group), wide) for _, group in frames]
+        angles = any(name == "angle" or name.endswith("_angle") for name in names)
+        return Loaded(in_order(parts), angles)
 
 
 def _frame(rows: list[dict[str, str]], wide: bool) -> LoadedFrame:

@@ -27,6 +27,7 @@ from realtime.formats.metres import Scale, measure
 from realtime.formats.rows import (
     POINT_DECIMALS,
     TIME_DECIMALS,
+    Loaded,
     LoadedFrame,
     box_around,
     finite,
@@ -154,7 +155,7 @@ def _in_metres(row: bytes, scale: Scale) -> bytes:
     return b"\t".join([frame, time, _row_of(cells)]) + b"\n"
 
 
-def load_trc(path: Path) -> list[LoadedFrame]:
+def load_trc(path: Path) -> Loaded:
     """The frames of a TRC file with these markers: one person, whose id is 0 in files of others,
     joints that are not there at 0, 0 with score 0, the others with score 1; the file has no scores.
     Frames without any are without people. Raises InputError, OSError; InputError also for a file
@@ -171,7 +172,8 @@ def load_trc(path: Path) -> list[LoadedFrame]:
     columns = [2 + 3 * names.index(marker) for marker in MARKERS]
     named = re.search(r"\tid (-?\d{1,18})$", lines[0])
     who = int(named[1]) if named else 0
-    return [_frame(line.split("\t"), columns, who) for line in lines[5:] if line.strip()]
+    rows = [line.split("\t") for line in lines[5:] if line.strip()]
+    return Loaded([_frame(cells, columns, who) for cells in rows])
 
 
 def _frame(cells: list[str], columns: list[int], who: int) -> LoadedFrame:

@@ -15,6 +15,7 @@ from realtime.serve.board import OneBoard
 from realtime.serve.buttons import Buttons
 from realtime.serve.figures import Figures
 from realtime.serve.server import Server
+from realtime.sinks.base import Keeps
 from realtime.sources.base import Source
 from realtime.stop import Stop
 
@@ -29,8 +30,10 @@ class Page:
     Raises OutputError when the address cannot be had. Says on standard error where to look.
     """
 
+    name, wants_picture = "page", True
+    keeps: Keeps = "nothing"
+
     def __init__(self, address: str, stop: Stop, paced: bool, min_joint_score: float) -> None:
-        self.name, self.wants_picture = "page", True
         self.notes: list[str] = []
         self._stop = stop
         self._pace = Pace(LONGEST) if paced else None

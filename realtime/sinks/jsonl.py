@@ -15,6 +15,7 @@ from realtime.errors import OutputError
 from realtime.formats import rows
 from realtime.formats.files import LineFile
 from realtime.records import PosedFrame, Poses
+from realtime.sinks.base import Keeps
 
 
 class PipeClosed(OutputError):
@@ -35,6 +36,7 @@ class JsonLines:
     """
 
     wants_picture = False
+    keeps: Keeps = "frames"
 
     def __init__(
         self,

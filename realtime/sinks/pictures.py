@@ -9,6 +9,7 @@ import cv2
 from realtime.errors import OutputError
 from realtime.records import PosedFrame
 from realtime.shape import seen
+from realtime.sinks.base import Keeps
 from realtime.sinks.folder import ResultFolder, plain
 from realtime.sinks.outfile import Room
 
@@ -26,6 +27,7 @@ class Pictures:
     """
 
     name, wants_picture = "pictures", True
+    keeps: Keeps = "frames"
 
     def __init__(
         self, folder: Path, *, overwrite: bool, stem: str | None, min_free: int = 0

@@ -12,6 +12,7 @@ from time import monotonic
 from realtime.errors import OutputError, UsageError
 from realtime.records import Frame, Image, PosedFrame
 from realtime.shape import fitted
+from realtime.sinks.base import Keeps
 from realtime.sinks.encode import DEFAULT_CRF, find_encoder
 from realtime.sinks.mp4 import Mp4, mp4_tick
 from realtime.sinks.outfile import OutputFile, Room
@@ -44,6 +45,7 @@ class Recorder:
 
     name = "record"
     wants_picture = True
+    keeps: Keeps = "frames"
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import cv2
 from realtime import atomic
 from realtime.records import PosedFrame
 from realtime.shape import seen
+from realtime.sinks.base import Keeps
 from realtime.sinks.outfile import check_writable
 
 
@@ -17,6 +18,7 @@ class Screenshot:
     the last one when nobody is ever seen. PNG; appears as a whole. Raises OutputError."""
 
     name, wants_picture = "screenshot", True
+    keeps: Keeps = "picture"
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         check_writable(path, overwrite)
