@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from realtime.errors import OutputError, UsageError
 from realtime.records import Frame, PosedFrame, Poses
+from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import OutputFile, check_not_input, check_writable
+from realtime.sinks.record import Recorder
 
 ROOT = Path(__file__).parents[1]
 
@@ -255,3 +258,29 @@ def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
     file.commit()
     assert (tmp_path / "target").read_text() == "old"
     assert (tmp_path / "x").read_text() == "new" and not (tmp_path / "x").is_symlink()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="open files cannot be removed")
+@pytest.mark.parametrize("at_the_end", [False, True])
+@pytest.mark.parametrize("video", [False, True])
+def test_a_file_that_is_removed_while_it_is_written_is_told(
+    tmp_path: Path, video: bool, at_the_end: bool
+) -> None:
+    """With its frames; the old file waits, and what has the name by now is left alone."""
+    path, picture = tmp_path / "x", np.zeros((16, 16, 3), np.uint8)
+    path.write_text("old")
+    sink: Sink = (
+        Recorder(path, overwrite=True, rate=30.0, time_base=None)
+        if video
+        else JsonLines(path, overwrite=True)
+    )
+    items = [replace(posed(index, people(1.0)), picture=picture) for index in range(3)]
+    for item in items[:2]:
+        sink.write(item)
+    path.unlink()
+    path.write_text("somebody's")
+    with pytest.raises(OutputError, match=f"^{path}: was removed while it was written") as caught:
+        sink.close() if at_the_end else sink.write(items[2])
+    sink.close()
+    assert caught.value.lost == 2
+    assert path.read_text() == "somebody's" and (tmp_path / "x.bak").read_text() == "old"

@@ -39,15 +39,17 @@ SMALL, SPARE = 2**20, 2**23
 
 
 class LineFile:
-    """A file that grows by whole pieces; see OutputFile. Raises OutputError."""
+    """A file that grows by whole pieces, one for each frame; see OutputFile. Raises OutputError."""
 
     def __init__(self, path: Path, overwrite: bool) -> None:
         self._file = OutputFile(path, overwrite)
-        self._written = False
+        self._pieces = 0
 
     def write(self, data: bytes) -> None:
         """Append all of data or nothing."""
         file = self._file
+        if file.gone:
+            raise self._removed()
         size = file.size
         try:
             file.write(data)
@@ -56,15 +58,22 @@ class LineFile:
             raise OutputError(
                 f"{file.path}: cannot write more after {size} bytes: {error.strerror}"
             ) from error
-        self._written = True
+        self._pieces += 1
 
     def close(self, clean: bool = True) -> None:
-        if not self._written:
+        gone = self._file.gone
+        if not self._pieces:
             self._file.discard()
-        elif clean:
+        elif clean and not gone:
             self._file.commit()
         else:
             self._file.keep()
+        if gone and self._pieces:
+            raise self._removed()
+
+    def _removed(self) -> OutputError:
+        lost, self._pieces = self._pieces, 0
+        return self._file.removed(lost)
 
 
 class Spool:

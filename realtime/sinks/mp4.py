@@ -215,8 +215,12 @@ class Mp4:
         self._disk.settle()
 
     def _check(self, taken: int) -> None:
-        """Raise OutputError once the disk has failed; taken frames count as written so far."""
+        """Raise OutputError once the disk has failed or the file is gone; taken frames count as
+        written so far."""
         if self._disk.error is None:
+            if self._file.gone:
+                self.abort()
+                raise self._file.removed(taken)
             self._good = self._file.size
             return
         reason = self._disk.error.strerror

@@ -116,6 +116,16 @@ class OutputFile:
         """Bytes in the file."""
         return os.fstat(self.raw.fileno()).st_size
 
+    @property
+    def gone(self) -> bool:
+        """Whether somebody has removed the file, or its folder, which writing does not notice."""
+        return not self.raw.closed and os.fstat(self.raw.fileno()).st_nlink == 0
+
+    def removed(self, lost: int) -> OutputError:
+        """The error of a file that is gone, with so many frames."""
+        text = "was removed while it was written and is lost; let it be until the run has ended"
+        return OutputError(f"{self.path}: {text}", lost)
+
     def cut(self, size: int) -> None:
         """Drop what lies behind the first size bytes."""
         self.raw.truncate(size)
@@ -137,7 +147,9 @@ class OutputFile:
 
     def discard(self) -> None:
         """Nothing was written: the file goes, the old one comes back."""
-        if not self.raw.closed:
+        if self.gone:  # what has its name now is somebody else's
+            self.keep()
+        elif not self.raw.closed:
             self.raw.close()
             self.path.unlink(missing_ok=True)
             self._restore()
