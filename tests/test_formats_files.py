@@ -265,7 +265,7 @@ def test_two_runs_give_the_same_results(tmp_path: Path, format_: str) -> None:
 
 @pytest.mark.parametrize("format_", ["jsonl", "json", "csv", "npz", "mat", "coco", "openpose"])
 def test_images_keep_their_names(tmp_path: Path, format_: str) -> None:
-    names = ["Zoë, 走.png", 'b "c".jpg', "000000000139.jpg"]
+    names = ["Zoë, 走.png", 'b "c".jpg', "000000000139.jpg", "two\nlines.png", "one\rtwo.png"]
     rng = np.random.default_rng(2)
     items = [posed(i, float(i), people(rng, [-1]), name) for i, name in enumerate(names)]
     to = target(tmp_path, format_)
@@ -274,7 +274,16 @@ def test_images_keep_their_names(tmp_path: Path, format_: str) -> None:
     assert [frame.file for frame in found] == names
     if format_ == "coco":
         ids = [entry["image_id"] for entry in json.loads(to.path.read_text("utf-8"))]
-        assert ids == [0, 1, 139] and len(notes) == 1
+        assert ids == [0, 1, 139, 3, 4] and len(notes) == 1
+
+
+def test_images_of_the_same_number(tmp_path: Path) -> None:
+    rng, to = np.random.default_rng(2), target(tmp_path, "coco")
+    names = ["007.png", "7.jpg", "8.jpg", "7.png"]
+    items = [posed(i, float(i), people(rng, [-1]), name) for i, name in enumerate(names)]
+    notes = write(to, items, About("folder", with_file=True))
+    assert notes == ["COCO: the image id of 7.jpg and 1 more is that of another image, too"]
+    assert [(frame.file, len(frame.poses)) for frame in load(to.path)] == [(n, 1) for n in names]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,18 @@ def test_scipy_reads_mat_as_matlab_would(tmp_path: Path) -> None:
     everybody = np.concatenate([item.poses.joints_xy for item in ITEMS])
     assert np.array_equal(arrays["joints"], everybody)
     assert arrays["person_time"].ravel().tolist() == [item.frame.time for item, _ in PEOPLE]
+
+
+def test_octave_reads_whole_names(tmp_path: Path) -> None:
+    octave = shutil.which("octave-cli") or shutil.which("octave")
+    if octave is None:
+        pytest.skip("needs Octave")
+    names, to = ["Zoë 走.png", "a.png"], target(tmp_path, "mat")
+    items = [posed(i, i / 30, Poses.empty(), name) for i, name in enumerate(names)]
+    write(to, items, About("folder", with_file=True))
+    script = f"x = load('{to.path}'); printf('%s\\n', x.file_name{{:}});"
+    done = subprocess.run([octave, "--norc", "--no-gui", "--eval", script], capture_output=True)
+    assert done.stdout.decode().splitlines() == names, done.stderr
 
 
 def test_numpy_reads_npz(tmp_path: Path) -> None:

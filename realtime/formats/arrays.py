@@ -9,6 +9,8 @@ are inside. In MAT all vectors are columns, numbers of frames and ids are double
 
 from __future__ import annotations
 
+import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +67,8 @@ class ArrayForm:
         people.write(rows.tobytes())
         frames.write(np.array((frame.index, frame.time, len(poses)), FRAME).tobytes())
         if self._with_file:
-            names.write(frame.source.encode("utf-8", "backslashreplace") + b"\n")
+            name = frame.source.encode("utf-8", "backslashreplace").decode()
+            names.write(json.dumps(name).encode() + b"\n")  # which may have more lines than one
 
     def finish(self, out: BinaryIO) -> list[str]:
         people, frames, names = self.spools
@@ -79,7 +82,7 @@ class ArrayForm:
             arrays["angle_names"] = np.array(ANGLES)
         arrays["joint_names"] = np.array(JOINTS)
         if self._with_file:
-            arrays["file_name"] = np.array([line.decode().rstrip("\n") for line in names.lines()])
+            arrays["file_name"] = np.array([json.loads(line) for line in names.lines()])
         self._save(out, arrays)
         return []
 
@@ -94,10 +97,30 @@ def save_mat(out: BinaryIO, arrays: Arrays) -> None:
     from scipy.io.matlab import MatWriteError
 
     file: Any = out  # the stubs know names of files only
+    others = {key: _for_mat(v) for key, v in arrays.items() if key != "file_name"}
     try:
-        scipy.io.savemat(file, {k: _for_mat(v) for k, v in arrays.items()}, oned_as="column")
+        scipy.io.savemat(file, others, oned_as="column")
     except MatWriteError as error:
         raise ValueError(f"too long a run for MAT ({error}); use NPZ") from error
+    if (names := arrays.get("file_name")) is not None:
+        texts = b"".join(_mat_array(4, (1, len(text)), "", _utf16(text)) for text in names)
+        out.write(_mat_array(1, (len(names), 1), "file_name", texts))
+
+
+def _mat_array(kind: int, shape: tuple[int, int], name: str, content: bytes) -> bytes:
+    """A cell array (kind 1) or a text (4), as in MathWorks' MAT-File Format, version 5."""
+    head = _element(6, struct.pack("<2I", kind, 0)) + _element(5, struct.pack("<2i", *shape))
+    return _element(14, head + _element(1, name.encode()) + content)
+
+
+def _utf16(text: str) -> bytes:
+    """As Octave writes text; of UTF-8, which scipy writes, it loses the end where there is more
+    than ASCII. With the length that scipy reads it loses a letter for each emoji."""
+    return _element(17, text.encode("utf-16-le"))
+
+
+def _element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<2I", kind, len(data)) + data + bytes(-len(data) % 8)
 
 
 def _for_mat(values: NDArray[Any]) -> NDArray[Any]:

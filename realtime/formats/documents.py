@@ -27,7 +27,7 @@ from realtime.formats.rows import (
     to_time,
 )
 from realtime.geometry import from_coco_boxes, to_coco_boxes
-from realtime.records import PosedFrame
+from realtime.records import Frame, PosedFrame
 from realtime.sinks.jsonl import as_record
 from realtime.skeleton import JOINTS
 
@@ -67,21 +67,39 @@ class CocoResults:
         self.spools = (spool,)
         self._with_file = with_file
         self._numbered: set[bool] = set()
+        self._images: set[int] = set()
+        self._twins: list[str] = []
 
     def add(self, item: PosedFrame) -> None:
-        number = coco_id(item.frame.source) if self._with_file else None
-        self._numbered.add(number is not None)
-        image = item.frame.index if number is None else number
+        image = self._number(item.frame) if self._with_file else item.frame.index
         for entry in _coco_entries(item, image, self._with_file):
             _append(self.spools[0], compact(entry))
+
+    def _number(self, frame: Frame) -> int:
+        """The image id of an image."""
+        number = coco_id(frame.source)
+        self._numbered.add(number is not None)
+        image = frame.index if number is None else number
+        if image in self._images:
+            self._twins.append(frame.source)
+        self._images.add(image)
+        return image
 
     def finish(self, out: BinaryIO) -> list[str]:
         out.write(b"[\n")
         self.spools[0].copy_to(out)
         out.write(b"\n]\n")
-        if self._with_file and len(self._numbered) == 2:
-            return ["COCO: image ids are file numbers for some images, frame numbers for others"]
-        return []
+        notes = []
+        if len(self._numbered) == 2:
+            notes.append(
+                "COCO: image ids are file numbers for some images, frame numbers for others"
+            )
+        if self._twins:
+            more = f" and {len(self._twins) - 1} more" if len(self._twins) > 1 else ""
+            notes.append(
+                f"COCO: the image id of {self._twins[0]}{more} is that of another image, too"
+            )
+        return notes
 
 
 def coco_id(name: str) -> int | None:
@@ -160,7 +178,7 @@ def load_json(path: Path) -> Loaded:
     if isinstance(value, dict) and isinstance(value.get("frames"), list):
         return _loaded(value["frames"])
     if isinstance(value, list) and all(isinstance(v, dict) and "image_id" in v for v in value):
-        images = groupby(value, key=lambda entry: entry["image_id"])
+        images = groupby(value, key=lambda entry: (entry["image_id"], entry.get("frame")))
         return Loaded(in_order([_coco_frame(list(entries)) for _, entries in images]))
     raise InputError(f"{path}: neither a document of poses nor COCO results")
 

@@ -64,9 +64,10 @@ class CsvSink:
         rows = list(self._rows(head, finite(item.poses), item.frame.aspect))
         if self._header:
             rows.insert(0, self._header)
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue().encode("utf-8", "backslashreplace"))
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)  # its "\r\n" has names with one of them quoted
+        lines = text.getvalue().replace("\r\n", "\n")
+        self._file.write(lines.encode("utf-8", "backslashreplace"))
         self._header = None
 
     def close(self, clean: bool = True) -> None:
