@@ -69,7 +69,7 @@ class Audio:
         codec = self._input.codec_context
         if codec is None:  # damage has made it a kind of sound that nobody knows
             raise ValueError("its kind is unknown")
-        if codec.name in COPIED:
+        if codec.codec.canonical_name in COPIED:  # the name is that of a decoder: mp3float
             self._packets = self._copied(output.add_stream_from_template(self._input))
         else:
             rate = codec.sample_rate if codec.sample_rate in _AAC_RATES else 48000
