@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.base import Network, takes_narrow
 from realtime import geometry
@@ -35,6 +37,8 @@ from realtime.sinks.outfile import OutputFile, check_writable
 from realtime.skeleton import JOINTS
 from realtime.sources.base import Source
 from realtime.text import RIM, text_size, write
+
+T = TypeVar("T", bound=Sized)
 
 NAMES = ("1_detections", "2_crops", "3_heatmaps", "4_joints", "5_poses")
 COLUMNS = 6
@@ -63,6 +67,26 @@ class Steps:
     poses: Poses
     aspect: float = 1.0
 
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __getitem__(self, keep: NDArray[np.int64]) -> Steps:
+        """Those of these numbers, with ids from 1 up."""
+        crops = self.crops
+        return replace(
+            self,
+            detections=self.detections[keep],
+            crops=Crops(
+                crops.pixels[keep],
+                crops.crop_to_frame[keep],
+                crops.frame_of[keep],
+                crops.slim[keep],
+            ),
+            heatmaps=self.heatmaps[keep],
+            points_xy=self.points_xy[keep],
+            poses=self.poses[keep].with_ids(np.arange(1, len(keep) + 1)),
+        )
+
     @property
     def scale(self) -> float:
         """From crop pixels to those of a tile."""
@@ -79,10 +103,8 @@ def run(settings: Settings) -> None:
         detector, pose = load_networks(settings, source.info, shared=True)
         try:
             options = pipeline_options(settings)
-            look = partial(sure_people, detector, pose, options)
-            frame, people = find(source, look, settings.explain_frame)
-            heads = heads_in(detector, pose, options, frame) if settings.blur_faces else NOBODY
-            steps = take_steps(frame, people, pose, options, heads)
+            look = partial(take_steps, detector, pose, options, settings.blur_faces)
+            steps = find(source, look, settings.explain_frame)
             pictures = explained(steps, settings.min_joint_score)
         finally:
             detector.network.close()
@@ -128,30 +150,9 @@ def _write(file: OutputFile, picture: Image) -> None:
         raise OutputError(f"{file.path}: cannot be written: {error.strerror}") from error
 
 
-def sure_people(detector: Detector, pose: Network, options: Options, frame: Frame) -> Detections:
-    """Who is in a frame, without those whom a run leaves out: their scores are too low, they are
-    there twice, or a joint is no number."""
-    found = detector([frame])[0]
-    if not len(found):
-        return found
-    poses = take_steps(frame, found, pose, options).poses
-    finite = np.isfinite(poses.joints_xy).all((1, 2)) & np.isfinite(poses.joint_scores).all(1)
-    sure = np.flatnonzero(finite & (poses.scores >= options.min_score))
-    return found[sure[without_doubles(poses[sure])]]
-
-
-def heads_in(detector: Detector, pose: Network, options: Options, frame: Frame) -> Float:
-    """The heads (H, 4) of everybody whom the detector finds in a frame with people, in frame
-    pixels; also of those who are left out of the explanation."""
-    found = detector([frame])[0]
-    return heads_of(take_steps(frame, found, pose, options).poses, NOBODY)
-
-
-def find(
-    source: Source, look: Callable[[Frame], Detections], number: int | None
-) -> tuple[Frame, Detections]:
-    """The frame of this number, or the first one with people, and who is in it, as look says.
-    Raises InputError when there is none."""
+def find(source: Source, look: Callable[[Frame], T], number: int | None) -> T:
+    """What look sees in the frame of this number, or in the first one with people. Raises
+    InputError when there are none."""
     looked = 0
     with closing(source.frames()) as frames:
         for frame in frames:
@@ -163,7 +164,7 @@ def find(
                 raise InputError(f"{source.info.name}: {text}")
             found = look(frame)
             if len(found):
-                return frame, found
+                return found
             if number is not None:
                 other = "give another --explain-frame or a lower --min-score"
                 text = f"frame {frame.index} shows nobody; {other}"
@@ -175,35 +176,44 @@ def find(
 
 
 def take_steps(
-    frame: Frame,
-    detections: Detections,
-    pose: Network,
-    options: Options,
-    heads_xyxy: Float = NOBODY,
+    detector: Detector, pose: Network, options: Options, blur: bool, frame: Frame
 ) -> Steps:
-    """Everything the networks make of one frame with people, shown with these heads (H, 4)
-    covered."""
-    spec = pose.spec
-    crops = cut([frame], [detections], spec.input_wh, spec.padding)
+    """What the networks make of those in a frame whom a run shows; blur: with everybody's faces
+    covered, also of those who are left out here."""
+    found, spec = detector([frame])[0], pose.spec
+    crops = cut([frame], [found], spec.input_wh, spec.padding)
     heatmaps = estimate(pose, crops)
     points, scores = decode(heatmaps, options.method, spec.grid, spec.input_wh, spec.sigma)
-    each = [detections[n : n + 1] for n in range(len(points))]
-    alone = to_poses(points, scores, crops.crop_to_frame, each)[0]  # nobody where one is no number
-    people = Poses(
-        geometry.apply(crops.crop_to_frame, points),
-        scores,
-        detections.boxes_xyxy,
-        np.array([one.scores[0] if len(one) else 0 for one in alone], np.float32),
-        np.arange(1, len(points) + 1),
-    )
+    people = _poses_of(points, scores, crops, found)
     picture = frame.image
-    if len(heads_xyxy):
-        picture = frame.image.copy()
-        cover(picture, heads_xyxy)
-        covered = Frame(frame.index, frame.time, picture)
-        crops = cut([covered], [detections], spec.input_wh, spec.padding)
+    if blur:
+        picture = picture.copy()
+        cover(picture, heads_of(people, NOBODY))
+        crops = cut([replace(frame, image=picture)], [found], spec.input_wh, spec.padding)
     crops = _as_seen(crops, takes_narrow(pose))
-    return Steps(frame.index, picture, detections, crops, heatmaps, points, people, frame.aspect)
+    steps = Steps(frame.index, picture, found, crops, heatmaps, points, people, frame.aspect)
+    return steps[_shown_by_a_run(people, options.min_score)]
+
+
+def _poses_of(points_xy: Float, scores: Float, crops: Crops, found: Detections) -> Poses:
+    """Everybody who was found, with the score 0 where a joint is no number."""
+    each = [found[n : n + 1] for n in range(len(found))]
+    alone = to_poses(points_xy, scores, crops.crop_to_frame, each)[0]  # nobody where that is so
+    return Poses(
+        geometry.apply(crops.crop_to_frame, points_xy),
+        scores,
+        found.boxes_xyxy,
+        np.array([one.scores[0] if len(one) else 0 for one in alone], np.float32),
+        np.full(len(found), -1, np.int64),
+    )
+
+
+def _shown_by_a_run(people: Poses, least: float) -> NDArray[np.int64]:
+    """Whom (M,) a run does not leave out: their scores are high enough, they are not there twice,
+    and every joint is a number."""
+    finite = np.isfinite(people.joints_xy).all((1, 2)) & np.isfinite(people.joint_scores).all(1)
+    sure = np.flatnonzero(finite & (people.scores >= least))
+    return sure[without_doubles(people[sure])]
 
 
 def _as_seen(crops: Crops, narrow: bool) -> Crops:

@@ -27,7 +27,7 @@ from realtime.explain import (
     _whole,
     explained,
     find,
-    sure_people,
+    take_steps,
 )
 from realtime.pipeline import Options
 from realtime.records import Detections, Frame, Poses
@@ -121,8 +121,33 @@ class Bells:
 def test_doubles_and_what_is_no_number_are_left_out_as_in_a_run(nan: bool) -> None:
     frame = Frame(0, 0.0, np.zeros((300, 400, 3), np.uint8))
     for least, left in ((0.3, [0.9, 0.2]), (0.5, [0.9])):
-        found = sure_people(Pair(), Bells(nan), Options(min_score=least), frame)
-        assert found.scores.tolist() == pytest.approx(left)
+        found = take_steps(Pair(), Bells(nan), Options(min_score=least), False, frame)
+        assert found.detections.scores.tolist() == pytest.approx(left)
+        assert found.poses.ids.tolist() == list(range(1, len(left) + 1))
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_each_network_looks_once(blur: bool) -> None:
+    """What is covered, the scores and the pictures are of one pass."""
+    calls: list[str] = []
+
+    class CountedPair(Pair):
+        def __call__(self, frames: object, share: float = 1.0) -> list[Detections]:
+            calls.append("detector")
+            return super().__call__(frames, share)
+
+    class CountedBells(Bells):
+        def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+            calls.append(f"{len(batch)} crops")
+            return super().__call__(batch)
+
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    frame, options = Frame(0, 0.0, noise), Options(min_score=0.5)
+    steps = take_steps(CountedPair(), CountedBells(), options, blur, frame)
+    assert calls == ["detector", "3 crops"] and len(steps) == 1
+    raw = (steps.picture == noise).all(2)
+    face = raw[140:160, 330:350]  # of the person who is left out
+    assert face.mean() < 0.01 if blur else raw.all()
 
 
 def test_no_picture_replaces_the_one_explained(tmp_path: Path) -> None:
