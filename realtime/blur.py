@@ -5,6 +5,9 @@
   face are sure, the upper fifth of the person's box is covered as well if the shoulders say that
   the head is up, else the whole box: somebody may do a handstand, or the camera hang upside down.
   So it is where the face is sure but the pose too poor to be shown: such a face may be anywhere.
+- A box with a poor pose in which many small people stand, surely found, in its middle as well,
+  where a person would hide them, is a crowd's, which detectors take for one person: they are
+  covered, it is not.
 - A head that was seen stays covered for a second: where it was, where it would have moved to, and
   around that more and more.
 - A picture about which nothing is known is covered as a whole.
@@ -46,6 +49,10 @@ adult from the front or, for nose or eye to ear, from the side."""
 OF_BOX = 0.13  # height of a head as a share of the longer side of a standing person's box
 REACH = 0.75  # from the middle of the face to where the cover ends, in heights of the head
 AROUND = 0.35  # from any sure joint of the face
+CROWD, SMALL, CENTRAL = 8, 0.05, 0.25
+"""People who make a crowd of a box, the most of its area that each may have, and how far from its
+middle, in shares of its sides, one of them is. In 1,616 pictures of COCO, upright and upside down,
+there are three such boxes, each of spectators."""
 AIR = 0.05  # how far the cover of a box reaches beyond it, as a share of its sides
 
 GROWTH = 1.5  # a head not seen is looked for so many of its sizes farther away each second
@@ -57,7 +64,8 @@ WHOLE_BLOCK = 40  # pixels along the shorter side of a picture that is covered a
 
 
 def heads_of(poses: Poses, boxes_xyxy: Float) -> Float:
-    """The heads (N + M, 4) of people with poses (N) and of boxes (M, 4) of whom nothing is known.
+    """The heads (H, 4) of people with poses and of boxes (M, 4) of whom nothing is known; of the
+    boxes of crowds there are none.
 
     Everything is finite; boxes may reach over the border of the picture.
     """
@@ -76,8 +84,19 @@ def heads_of(poses: Poses, boxes_xyxy: Float) -> Float:
     guessed = np.asarray((scores[:, FACE] >= GUESS).any(1))
     upper = _upper(boxes[:known], np.where(up, UPPER, 1.0))
     upper = np.where(guessed[:, None], _hull(upper, heads), upper)
-    heads = np.where(unsure[:, None], upper, heads)
+    heads = np.where(unsure[:, None], upper, heads)[~_crowded(poses.scores, boxes[:known])]
     return np.concatenate([heads, whole[known:]]).astype(np.float32)
+
+
+def _crowded(scores: Float, boxes: Floats) -> NDArray[np.bool_]:
+    """Whose boxes (N,) are those of crowds."""
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
+    areas, sure = size.prod(1), scores >= MIN_SCORE
+    aside = (_middle(boxes) - _middle(boxes)[:, None]) / size[:, None]  # of whom, from whom
+    apart = abs(aside).max(2)
+    within = (apart < 0.5) & sure & (areas < SMALL * areas[:, None])
+    central = within & (apart < CENTRAL)
+    return np.asarray(~sure & (within.sum(1) >= CROWD) & central.any(1))
 
 
 def _head_is_up(joints_xy: Floats, scores: Floats, boxes: Floats) -> NDArray[np.bool_]:

@@ -230,6 +230,41 @@ def test_somebody_who_may_stand_on_the_hands_is_covered_as_a_whole(person: Poses
     assert holds(heads_of(person, NOBODY)[0], WHOLE)
 
 
+def crowd(
+    members: int = 8, at: float = 0.3, score: float = 0.9, wide: float = 10, own: float = 0.29
+) -> Poses:
+    """A box of 400 x 300 pixels whose pose has the score own, and people in it, beside each other
+    from the share ``at`` of its width to its right side."""
+    x = np.linspace(400 * at, 360, members)
+    small = np.stack([x, np.full(members, 120.0), x + wide, np.full(members, 220.0)], 1)
+    boxes = np.concatenate([[[0, 0, 400, 300]], small]).astype(np.float32)
+    scores = np.array([own, *[score] * members], np.float32)
+    joints = np.tile(boxes[:, None, :2] + 10, (1, 17, 1))
+    joint_scores = np.tile(scores[:, None], (1, 17))
+    return Poses(joints, joint_scores, boxes, scores, np.full(members + 1, -1))
+
+
+def test_a_crowd_that_is_taken_for_one_person_is_not_covered_as_one() -> None:
+    people = crowd()
+    heads = heads_of(people, NOBODY)
+    assert len(heads) == 8 and np.array_equal(heads, heads_of(people[1:], NOBODY))
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        crowd(members=7),
+        crowd(at=0.76),  # somebody may stand beside them
+        crowd(score=0.29),  # somebody else's clothes?
+        crowd(wide=70),  # children?
+    ],
+)
+def test_somebody_among_others_is_covered_as_a_whole(people: Poses) -> None:
+    heads = heads_of(people, NOBODY)
+    assert len(heads) == len(people) and holds(heads[0], (0, 0, 400, 300))
+    assert len(heads_of(crowd(own=0.9), NOBODY)) == 9  # whose face is known
+
+
 def test_a_face_in_a_poor_pose_is_not_believed() -> None:
     """Networks see faces at the feet of people who are upside down."""
     person = one_person(0.6)
