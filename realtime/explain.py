@@ -247,8 +247,8 @@ def detections_page(steps: Steps) -> Image:
     for n, (box, score) in enumerate(zip(boxes, steps.detections.scores.tolist()), 1):
         taken.append(_tag(picture, f"{n}: {score:.2f}", box, n, taken))
     text = (
-        f"The detector looks at the whole frame {steps.number}, made smaller, and gives a box and a"
-        " score for each person."
+        f"The detector looks at the whole frame {steps.number}, scaled to its input, and gives a"
+        " box and a score for each person."
     )
     return page("1 Who is there", text, picture)
 

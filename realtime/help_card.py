@@ -14,6 +14,7 @@ from realtime.records import Image
 from realtime.text import shortened, text_size, write
 
 LEAST_SIDE = 400  # of the shorter side of a picture, in pixels, for the help to be read
+MOST_SIDE = 8192  # of the longer side of one that is enlarged for that
 DARKER = 0.25  # brightness of the picture behind the help
 LINE = 2.0  # height of a line, in heights of a capital letter
 NOTE = 3.2  # height of the place of a note, in heights of its letters
@@ -23,10 +24,7 @@ TITLE = "keys"
 def with_help(picture: Image, keys: Sequence[Key]) -> Image:
     """A new picture with the table of keys, above where a note is written; a small one is enlarged
     for it."""
-    shorter = min(picture.shape[:2])
-    scale = max(1, -(-LEAST_SIDE // shorter))
-    large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    canvas = np.asarray(large, np.uint8)
+    canvas = _readable(picture)
     height = _letters(canvas, keys)
     gap, line = 2 * height, round(LINE * height)
     left, right = _columns(keys, height)
@@ -48,6 +46,14 @@ def with_help(picture: Image, keys: Sequence[Key]) -> Image:
             LIGHT,
         )
     return canvas
+
+
+def _readable(picture: Image) -> Image:
+    """A copy that is large enough to be written on."""
+    shorter, longer = sorted(picture.shape[:2])
+    scale = max(1, min(-(-LEAST_SIDE // shorter), MOST_SIDE // longer))
+    large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large, np.uint8)
 
 
 def _letters(canvas: Image, keys: Sequence[Key]) -> int:
@@ -75,9 +81,13 @@ def _columns(keys: Sequence[Key], height: int) -> tuple[int, int]:
 
 
 def with_note(picture: Image, note: str) -> Image:
-    """A new picture with one line at the bottom, in the middle; without it where none fits."""
+    """A new picture with one line at the bottom, in the middle; a small one is enlarged where the
+    line is too long for it. Without it where none fits."""
     canvas: Image = picture.copy()
     height = letter_height(canvas, 1 / 30)
+    if text_size(note, height)[0] > canvas.shape[1] - 2 * height:
+        canvas = _readable(picture)
+        height = letter_height(canvas, 1 / 30)
     text = shortened(note, height, canvas.shape[1] - 2 * height)
     if not text or canvas.shape[0] < 4 * height:
         return canvas

@@ -144,7 +144,7 @@ def draw_card(picture: Image, state: str) -> None:
     room = round(picture.shape[1] * 0.92)
     lines = [(line, large, YELLOW) for line in wrapped(headline(title), large, room)]
     lines += [(line, small, LIGHT) for line in wrapped(detail, small, room)]
-    y = (picture.shape[0] - sum(round(height * 1.8) for _, height, _ in lines)) // 2
+    y = max(0, picture.shape[0] - sum(round(height * 1.8) for _, height, _ in lines)) // 2
     for line, height, colour in lines:
         x = (picture.shape[1] - text_size(line, height)[0]) // 2
         write(picture, line, (x, y), height, colour)

@@ -20,11 +20,14 @@ def seen(item: PosedFrame) -> Image:
 
 def true_shape(picture: Image, aspect: float) -> Image:
     """A picture (H, W, 3) whose pixels are aspect times as wide as high, with square ones: larger
-    in one direction, so that nothing is lost; itself where they are squares."""
-    if aspect == 1 or not 1 / FARTHEST <= aspect <= FARTHEST:
+    in one direction, so that nothing is lost; itself where they are squares, but for what an
+    encoder rounds: a pixel of the whole width."""
+    if not 1 / FARTHEST <= aspect <= FARTHEST:
         return picture
     high, wide = picture.shape[:2]
     size = round(wide * max(aspect, 1)), round(high / min(aspect, 1))
+    if size[0] - wide <= 1 and size[1] - high <= 1:
+        return picture
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

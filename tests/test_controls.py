@@ -408,8 +408,20 @@ def test_help_and_notes_fit_any_picture(size_wh: tuple[int, int]) -> None:
     picture = np.full((size_wh[1], size_wh[0], 3), 100, np.uint8)
     helped = with_help(picture, KEYS)
     assert min(helped.shape[:2]) >= 400
-    assert with_note(picture, "saved walk_frame000123.png").shape == picture.shape
+    noted = with_note(picture, "saved walk_frame000123.png")
+    assert noted.shape == (picture.shape if size_wh[0] > 300 else helped.shape)
     assert (picture == 100).all()
+
+
+def test_a_note_is_whole_on_a_tiny_picture() -> None:
+    """The longest one there is; two that differ at their ends only look different."""
+    tiny = np.full((100, 178, 3), 100, np.uint8)
+    notes = [f"no recording: start with --output FILE.mp{n}" for n in (3, 4)]
+    seen = [with_note(tiny, note) for note in notes]
+    assert (seen[0] != seen[1]).any()
+    assert (with_note(tiny, "paused")).shape == tiny.shape
+    slit = np.zeros((4000, 1, 3), np.uint8)
+    assert max(with_note(slit, notes[0]).shape) <= 8192  # no gigabytes
 
 
 def test_the_whole_help_is_readable_at_any_usual_size() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from realtime.draw import YELLOW
 from realtime.overlay import draw_overlay
 from realtime.records import Frame, Poses
 from realtime.render import Overlay, Style, draw, draw_state
@@ -387,6 +388,14 @@ def test_state_picture_dims_the_last_one() -> None:
     assert shown.shape == last.shape and shown[:80].mean() < 0.5 * last[:80].mean()
     assert (shown[180:300].max(-1) > 200).any()
     assert (shown != draw_state(last, "stalled 8 s")).any()
+
+
+def test_a_long_reason_does_not_push_the_state_out_of_the_picture() -> None:
+    dark = np.zeros((100, 178, 3), np.uint8)
+    reason = "rtsp://camera.example.org:554/stream1: " + "no route to that host; " * 9
+    alone, with_reason = (draw_state(dark, text) for text in ("stalled 7 s", f"stalled: {reason}"))
+    first = (with_reason == YELLOW).all(2).any(1).nonzero()[0]
+    assert first[0] >= 2 and len(first) == len((alone == YELLOW).all(2).any(1).nonzero()[0])
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (50, 20), (720, 1280), (8000, 50)])
