@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+from typing import get_args
 
-from engines import build_command, cache
+from engines import build_command, bundled, cache
+from engines.base import Task
 from engines.load import find_default, find_tiny
 from engines.published import PUBLISHED
 from engines.registry import KNOWN
@@ -48,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> None:
-    for task in ("detector", "pose"):
-        print(f"bundled {task}: {find_default(task) or 'none'}")
+    for task in get_args(Task):
+        _tell_bundled(task, find_default(task))
         print(f"tiny {task}, for tests: {find_tiny(task) or 'none'}")
     print("\nto fetch with: posestream-engines pull NAME, to run with: --pose or --detector NAME")
     for entry in PUBLISHED.values():
@@ -63,6 +66,12 @@ def _list(options: argparse.Namespace) -> None:
         spec = known.spec
         print(f"{spec.name}  {spec.task}  {spec.container}  licence {spec.licence}")
         print(f"  file    {spec.path}\n  sha256  {spec.sha256}\n  from    {known.source}")
+
+
+def _tell_bundled(task: Task, path: Path | None) -> None:
+    print(f"bundled {task}: {path or 'none'}")
+    if path and (shipped := bundled.BY_FILE.get(path.name)):
+        print(f"  {shipped.measured}\n  licence {shipped.licence}\n  sha256  {shipped.sha256}")
 
 
 def _pull(options: argparse.Namespace) -> None:

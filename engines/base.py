@@ -39,7 +39,7 @@ class ModelSpec:
     sigma (pose): of the Gaussian targets, in heatmap cells.
     padding (pose): how much larger than the person box the crop is that the network expects.
     narrow (pose): whether it has learned narrow crops as well (realtime.geometry.narrow_columns).
-    container: the kind of file. verified: its SHA-256 is in the registry of known files.
+    container: the kind of file. verified: its SHA-256 is that of a known or bundled file.
     """
 
     name: str

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import containers
+from engines import bundled, containers
 from engines.base import ModelSpec, Network
 from engines.calibrate_command import add_calibrate, calibrate
 from engines.identify import METADATA_KEY, identify, read
@@ -78,6 +78,10 @@ def check(options: argparse.Namespace) -> None:
     spec = identify(options.file)
     trust = "known by its SHA-256" if spec.verified else "not verified: described by itself"
     print(f"{spec.name}  {spec.task}  {spec.container}  {trust}")
+    if shipped := bundled.BY_SHA256.get(spec.sha256):
+        print(f"bundled: {shipped.measured}")
+    if spec.licence:
+        print(f"licence: {spec.licence}")
     start = perf_counter()
     network = load(
         spec, spec.task, options.engine, options.precision, options.compute, options.threads
@@ -196,7 +200,7 @@ def describe(options: argparse.Namespace) -> None:
     spec, data = identify(options.file), read(options.file)
     try:
         texts = containers.read(data).metadata
-        known = json.loads(texts[METADATA_KEY])
+        known = json.loads(texts[METADATA_KEY]) | bundled.known(spec.sha256)
         names = ("name", "licence", "trained", "accuracy")
         known |= {n: v for n in names if (v := getattr(options, n)) is not None}
         data = containers.with_texts(data, {METADATA_KEY: json.dumps(known, sort_keys=True)})

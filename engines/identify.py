@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from engines import containers
+from engines import bundled, containers
 from engines.base import Format, Grid, Json, ModelSpec, Task
 from engines.registry import BY_SHA256, NAMES
 from realtime.errors import ModelError
@@ -71,7 +71,7 @@ def describe(path: Path, data: bytes) -> ModelSpec:
             "one exported by posestream-train"
         )
     try:
-        given = _checked(json.loads(contents.metadata[METADATA_KEY]))
+        given = _checked(json.loads(contents.metadata[METADATA_KEY]), bundled.known(sha256))
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"model {path}: its {METADATA_KEY!r} metadata is wrong: {error}"
@@ -81,14 +81,18 @@ def describe(path: Path, data: bytes) -> ModelSpec:
             f"model {path}: says it is {given['name']} but its SHA-256 is {sha256[:16]}...; the "
             "file is damaged or was changed, get it again"
         )
-    return ModelSpec(**given, path=path, sha256=sha256, container=contents.container)
+    verified = sha256 in bundled.BY_SHA256
+    return ModelSpec(
+        **given, path=path, sha256=sha256, container=contents.container, verified=verified
+    )
 
 
-def _checked(given: Any) -> Json:
-    """The fields of ModelSpec in the JSON object, checked; other keys are left out."""
+def _checked(given: Any, better: Json) -> Json:
+    """The fields of ModelSpec in the JSON object, or in what is known better, checked; other keys
+    are left out."""
     if not isinstance(given, dict):
         raise ValueError("not a JSON object")
-    spec = {name: given[name] for name in CHECKS if name in given}
+    spec = {name: value for name, value in {**given, **better}.items() if name in CHECKS}
     for name in REQUIRED:
         if name not in spec:
             raise ValueError(f"{name} is missing")

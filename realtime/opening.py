@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engines import bundled, choose
 from engines.base import ModelSpec, Network, Precision, Task
-from engines.identify import identify
+from engines.identify import describe, identify, read
 from engines.load import find_default, find_tiny, load
 from engines.published import PUBLISHED
 from realtime.asked import check_input
@@ -312,7 +312,9 @@ def model_spec(task: Task, given: Path | None, info: SourceInfo) -> ModelSpec:
             f"no {task} network is bundled yet; give one with --{task} FILE.onnx, or fetch public "
             "weights (posestream-engines list)"
         )
-    return identify(bundled.checked(path))
+    data = read(path)
+    bundled.check(path, data)
+    return describe(path, data)
 
 
 def check_report(settings: Settings) -> None:
