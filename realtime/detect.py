@@ -29,7 +29,7 @@ class Detector:
     """Finds people with one network. Not thread-safe, as the network is not.
 
     min_score: people below it are left out. max_people: of one frame, the best first; crowded says
-    whether there were ever more.
+    whether there were more in one of the last call.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Detector:
 
         All frames of one size run as one batch. Raises ModelError.
         """
+        self.crowded = False
         sizes = [self._canvas_wh(frame) for frame in frames]
         found = [Detections.empty()] * len(frames)
         for canvas_wh in dict.fromkeys(sizes):

@@ -213,6 +213,17 @@ def test_unusable_boxes_are_dropped():
     assert np.allclose(found.boxes_xyxy, expected, atol=0.01)
 
 
+def test_a_crowd_is_told_of_the_frames_it_was_in():
+    third = iter((0.7, 0.1, 0.1, 0.7))
+    network = FakeNetwork(lambda n: as_rtmdet(TRUTH, (0.9, 0.8, next(third))), "rtmdet")
+    detect, told = Detector(network, max_people=2), []
+    for count in (2, 1, 1):
+        found = detect(frames_of(*[(320, 192)] * count))
+        assert [len(people) for people in found] == [2] * count
+        told.append(detect.crowded)
+    assert told == [True, False, True]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(DRAWN)))
 def test_any_output_gives_valid_people(seed, spec_format):
