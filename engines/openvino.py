@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +54,14 @@ class OpenvinoNetwork:
             del settings["PERFORMANCE_HINT"]
             settings["NUM_STREAMS"] = streams
         try:
-            compiled = self._compiled(core, data, ranges, settings)
+            taken, compiled = _compiled(core, spec, data, ranges, settings)
             if ranges and not int8.is_used(compiled):
                 if options.precision == "int8":
                     raise ModelError(
                         "precision int8: this CPU does not compute it; use --precision auto"
                     )
                 ranges = {}  # rounded as for integers but computed with floats: slow, less exact
-                compiled = self._compiled(core, data, ranges, settings)
+                taken, compiled = _compiled(core, spec, data, ranges, settings)
             self._request: ov.InferRequest | None = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"model {spec.path}: OpenVINO refuses it: {reason(error)}") from error
@@ -68,6 +69,7 @@ class OpenvinoNetwork:
             raise _wrong_ranges(spec, error) from error
         rest = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.precision = "int8" if ranges else rest
+        self.size_step, self.narrow = taken
         self._ahead = Ahead(spec, compiled, streams) if streams > 1 and not spec.batch else None
         self.begin: Begin | None = self._ahead
         self._empty = [array[:0] for array in self(blank(spec, 1))]
@@ -85,21 +87,6 @@ class OpenvinoNetwork:
             self._ahead.close()
         self._request = self._ahead = self.begin = None
 
-    def _compiled(
-        self, core: ov.Core, data: bytes, ranges: int8.Ranges, settings: dict[str, object]
-    ) -> ov.CompiledModel:
-        """The network, quantised where there are ranges; sets size_step and narrow. Raises
-        RuntimeError, and ValueError where the ranges are not of this network."""
-        spec, model = self.spec, core.read_model(io.BytesIO(data))
-        planes_first(model)
-        if ranges:
-            int8.insert(model, ranges, int8.sums_are_cut_off())
-        self.size_step = step_of(spec, _sizes(model, spec))
-        self.narrow = spec.narrow and not spec.batch
-        width, height = (self.size_step or n for n in spec.input_wh)
-        least_wh = narrow_width(spec.input_wh) if self.narrow else width, height
-        return core.compile_model(with_uint8_input(model, spec, least_wh), "CPU", settings)
-
     def _run(self, batch: NDArray[np.uint8]) -> Arrays:
         request = opened(self._request, self.spec)
         try:
@@ -108,6 +95,33 @@ class OpenvinoNetwork:
             raise ModelError(f"{self.spec.name}: OpenVINO failed: {reason(error)}") from error
         # np.array copies: the request writes its next results into the same memory.
         return [np.array(t.data, np.float32) for t in request.output_tensors]
+
+
+class Sizes(NamedTuple):
+    """Of pictures that a network takes beside spec.input_wh: see engines.base.size_step_of and
+    takes_narrow."""
+
+    step: int
+    narrow: bool
+
+
+def _compiled(
+    core: ov.Core,
+    spec: ModelSpec,
+    data: bytes,
+    ranges: int8.Ranges,
+    settings: dict[str, object],
+) -> tuple[Sizes, ov.CompiledModel]:
+    """The network, quantised where there are ranges, and what it takes. Raises RuntimeError, and
+    ValueError where the ranges are not of this network."""
+    model = core.read_model(io.BytesIO(data))
+    planes_first(model)
+    if ranges:
+        int8.insert(model, ranges, int8.sums_are_cut_off())
+    taken = Sizes(step_of(spec, _sizes(model, spec)), spec.narrow and not spec.batch)
+    width, height = (taken.step or n for n in spec.input_wh)
+    least_wh = narrow_width(spec.input_wh) if taken.narrow else width, height
+    return taken, core.compile_model(with_uint8_input(model, spec, least_wh), "CPU", settings)
 
 
 def _precision(core: ov.Core, options: Options) -> str:
