@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from engines import plan_cache
+from engines import filelock, plan_cache
 from engines.base import ModelSpec, Task
 from engines.identify import describe, read
 from engines.published import PUBLISHED, Published
@@ -169,25 +169,14 @@ def locked(folder: Path) -> Iterator[None]:
         raise unwritable(folder, error) from error
     with handle:
         try:
-            _lock(handle)
-        except (BlockingIOError, PermissionError):
+            filelock.take(handle)
+        except filelock.TAKEN:
             raise ModelError(
                 f"cache {folder}: another engines pull is at work; wait until it is done"
             ) from None
         except OSError as error:
             raise unwritable(folder, error) from error
         yield
-
-
-def _lock(handle: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def unwritable(folder: Path, error: OSError) -> ModelError:

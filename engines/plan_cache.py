@@ -12,15 +12,18 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from engines import filelock
 from engines.base import Json
 
 SCHEMA = 1
 """Goes up where float16 graphs, plans or the comparison with float32 are made otherwise."""
 FOLDER = "tensorrt"
 """Where plans lie in the user's cache."""
-NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}\.(plan|json)")
+NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}\.(plan|json|lock)")
 """What their names begin with: the network, the GPU."""
 
 
@@ -56,9 +59,27 @@ def refuse(folder: Path, key: Json, reason: str, facts: Json) -> None:
     _write_note(note, key, {**facts, "refused": reason})
 
 
+@contextmanager
+def building(folder: Path, key: Json, told: Callable[[], None]) -> Iterator[None]:
+    """Nobody else, in this process or another, builds a plan of the network and GPU of key
+    meanwhile; waits for whoever does, after calling told. Where files cannot be held, as on some
+    network drives, or the folder cannot be written, everybody builds."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            _make(folder)
+            handle = held.enter_context(_paths(folder, key)[0].with_suffix(".lock").open("a+b"))
+            try:
+                filelock.take(handle)
+            except filelock.TAKEN:
+                told()
+                filelock.wait_for(handle)
+        yield
+
+
 def files(folder: Path) -> list[Path]:
-    """All plans and notes in the folder, and what was left half written; by name."""
-    kept = [path for ending in (".plan", ".json", ".part") for path in folder.glob(f"*{ending}")]
+    """All plans, notes and locks in the folder, and what was left half written; by name."""
+    endings = ".plan", ".json", ".lock", ".part"
+    kept = [path for ending in endings for path in folder.glob(f"*{ending}")]
     return sorted(path for path in kept if NAME.match(path.name))
 
 
@@ -76,11 +97,15 @@ def _known(folder: Path, key: Json) -> Json:
 def _cleared(folder: Path, key: Json) -> tuple[Path, Path]:
     """As _paths, in a folder that is there, the note removed: between the moves of the new files
     the old note must not vouch for either."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    _make(folder)
     path, note = _paths(folder, key)
     note.unlink(missing_ok=True)
     return path, note
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _row(key: Json) -> Json:

@@ -48,14 +48,24 @@ class TensorrtNetwork:
         self._logger = make_logger(trt)
         self._stream = torch.cuda.Stream(self._place)  # type: ignore[no-untyped-call]
         folder, key = cache_dir() / plan_cache.FOLDER, plan_key(spec, self._place)
-        if reason := plan_cache.refusal(folder, key):
-            refused = f"{spec.name}: the TensorRT plan was refused when it was built"
-            raise Unavailable(f"{refused}: {reason}; use --engine torch")
-        plan = plan_cache.load(folder, key)
-        if plan is None or not self._open(plan):
-            self._make(data, folder, key)
+        if not self._kept(folder, key):
+            with plan_cache.building(folder, key, self._waits):
+                if not self._kept(folder, key):  # nobody has built it while this one waited
+                    self._make(data, folder, key)
         locate = Locate(spec, self._heatmaps, self._place, graphs=False, most=PROFILE.most)
         self.locate = trusted(self, locate)
+
+    def _kept(self, folder: Path, key: Json) -> bool:
+        """Open the plan that is in the cache; whether there is one. Raises Unavailable where it
+        was refused."""
+        if reason := plan_cache.refusal(folder, key):
+            refused = f"{self.spec.name}: the TensorRT plan was refused when it was built"
+            raise Unavailable(f"{refused}: {reason}; use --engine torch")
+        plan = plan_cache.load(folder, key)
+        return plan is not None and self._open(plan)
+
+    def _waits(self) -> None:
+        logger.warning("waiting for the TensorRT plan that another run builds")
 
     def _make(self, data: bytes, folder: Path, key: Json) -> None:
         """Build the plan, look at what it finds, and keep it, or only why it must not be used.

@@ -6,15 +6,18 @@ import importlib
 import json
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from types import SimpleNamespace
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from networks import KERNELS, by_hand, graph_of, pictures, pose_file, write
 
 from engines import cuda, plan_cache, selfcheck
-from engines.base import Unavailable
+from engines.base import Options, Unavailable
 from engines.identify import identify
 from engines.load import find_default, find_tiny, load
 from realtime.errors import ModelError
@@ -317,7 +320,8 @@ def simulated(tmp_path, monkeypatch):
 
     monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cuda, "count", lambda: 1)
-    stub = SimpleNamespace(ILogger=object, __version__="11")
+    stub = ModuleType("tensorrt")
+    stub.ILogger, stub.__version__, stub.__spec__ = object, "11", ModuleSpec("tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt", stub)
     monkeypatch.delitem(sys.modules, "engines.tensorrt", raising=False)
     module = importlib.import_module("engines.tensorrt")
@@ -397,6 +401,41 @@ def test_a_check_that_breaks_is_no_refusal(tmp_path, simulated, monkeypatch):
         with pytest.raises(ModelError, match="GPU memory is full"):
             load(float_pose(tmp_path / "a.onnx"), "pose", "tensorrt", compute="cuda")
         assert simulated["builds"] == builds
+
+
+def test_two_runs_at_once_build_one_plan(tmp_path, simulated, monkeypatch):
+    module = sys.modules["engines.tensorrt"]
+    both = threading.Event()  # the second waits for the first, or builds beside it
+    built = module.build
+
+    def build(*given):
+        made = built(*given)
+        if simulated["builds"] > 1:
+            both.set()
+        assert both.wait(10)
+        return made
+
+    monkeypatch.setattr(module, "build", build)
+    monkeypatch.setattr(module, "Locate", lambda *_, **__: None)
+    monkeypatch.setattr(module, "trusted", lambda *_: None)
+    network = module.TensorrtNetwork
+    monkeypatch.setattr(network, "_waits", lambda self: both.set())
+    monkeypatch.setattr(network, "_check", lambda self: selfcheck.Agreement(9, 0.1, 1.0))
+    path = float_pose(tmp_path / "a.onnx")
+    with ThreadPoolExecutor(2) as pool:
+        asked = identify(path), path.read_bytes(), Options()
+        networks = [pool.submit(network, *asked) for _ in range(2)]
+    assert all(made.result().engine == "tensorrt" for made in networks)
+    assert simulated["builds"] == 1
+
+
+def test_a_plan_is_built_where_no_file_can_be_held(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with plan_cache.building(tmp_path / "file" / "plans", KEY, lambda: pytest.fail("waits")):
+        pass
+    with plan_cache.building(tmp_path, KEY, lambda: pytest.fail("waits")):
+        plan_cache.store(tmp_path, KEY, b"plan", {})
+    assert [p.suffix for p in plan_cache.files(tmp_path)] == [".json", ".lock", ".plan"]
 
 
 def test_it_runs_on_a_gpu(tmp_path, monkeypatch):
