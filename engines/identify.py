@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ METADATA_KEY = "posestream"
 OF_TRAINING = "model.onnx"
 """The file to run in the folder of a training, see train.products."""
 MAX_BYTES = 1 << 30
+ADDRESS = re.compile(r"[a-z]{2,}:[\\/]")
+"""How a path begins that was meant to be an address."""
 FORMATS = {"detector": ("rtmdet", "yolox", "nanodet", "centers"), "pose": ("heatmaps",)}
 
 
@@ -38,11 +41,17 @@ def read(path: Path) -> bytes:
             made = path / OF_TRAINING
             hint = f"; give {made}" if made.is_file() else ""
             raise ModelError(f"model {path}: a folder, not a file{hint}")
-        if path.stat().st_size > MAX_BYTES:
+        size = path.stat().st_size
+        if not path.is_file():  # one may never end, or wait for ever
+            raise ModelError(f"model {path}: a pipe or device, not a file")
+        if size > MAX_BYTES:
             raise ModelError(f"model {path}: larger than {MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     except FileNotFoundError:
-        raise ModelError(f"model {path}: no such file; see posestream-engines list") from None
+        hint = "see posestream-engines list"
+        if ADDRESS.match(str(path)):
+            hint = "models are not fetched from addresses: download it first"
+        raise ModelError(f"model {path}: no such file; {hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"model {path}: cannot be read: {reason}") from error

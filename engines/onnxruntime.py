@@ -7,6 +7,7 @@ ONNX Runtime goes on with another provider when the one asked for cannot be used
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
@@ -42,6 +43,8 @@ FAILURES = tuple(
 FULL = ("allocate memory", "out of memory")
 """What ONNX Runtime's memory of a device, and CUDA, say when there is no more."""
 
+SOURCE = re.compile(r"/\S+:\d+ [^()]*\(.*?\) (?=[A-Z])")
+"""A file, a line and a C++ function, before what it has to say."""
 INSTALL = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 """With CUDA's libraries from pip."""
 
@@ -155,9 +158,10 @@ def _input(
 ) -> tuple[str, int | None, Callable[[NDArray[np.uint8]], NDArray[Any]]]:
     """The input's name, the batch size it is fixed to, and what turns a batch into it."""
     inputs = session.get_inputs()
-    kind = KINDS.get(inputs[0].type) if inputs else None
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or kind is None:
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise ModelError(f"model {spec.path}: does not take one batch of pictures")
+    if (kind := KINDS.get(inputs[0].type)) is None:
+        raise ModelError(f"model {spec.path}: takes {inputs[0].type}, not uint8, float or float16")
     size = inputs[0].shape[0]
 
     def convert(batch: NDArray[np.uint8]) -> NDArray[Any]:
@@ -180,6 +184,6 @@ def to_input(batch: NDArray[np.uint8], spec: ModelSpec, kind: type[Any]) -> NDAr
 
 
 def _reason(error: Exception) -> str:
-    """ONNX Runtime's message without its code and on one line."""
-    text = " ".join(str(error).split())
+    """ONNX Runtime's message without its code and where in its source, and on one line."""
+    text = SOURCE.sub("", " ".join(str(error).split()))
     return text.rpartition(" : ")[2][:200] or "no reason given"

@@ -27,6 +27,9 @@ from realtime.geometry import narrow_width
 CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 """Name of each precision in the device's OPTIMIZATION_CAPABILITIES."""
 
+TOO_SMALL = ov.Type.i8, ov.Type.boolean
+"""Types that do not hold 0 to 255."""
+
 
 class OpenvinoNetwork:
     """A compiled network and its one request. See engines.base.Network."""
@@ -170,9 +173,12 @@ def with_uint8_input(
     model: ov.Model, spec: ModelSpec, least_wh: tuple[int, int] | None = None
 ) -> ov.Model:
     """The model with layout, colour order and normalisation of spec in front, so that it takes
-    uint8 (B, H, W, 3) BGR; least_wh: from this size on, where smaller ones may come as well."""
+    uint8 (B, H, W, 3) BGR, and gives float32; least_wh: from this size on, where smaller ones may
+    come as well."""
     if len(model.inputs) != 1 or len(model.input(0).get_partial_shape()) != 4:
         raise ModelError(f"model {spec.path}: does not take one batch of pictures")
+    if (kind := model.input(0).get_element_type()) in TOO_SMALL:
+        raise ModelError(f"model {spec.path}: takes {kind.get_type_name()}, which holds no pixels")
     batch = spec.batch or -1
     least_wh = least_wh or spec.input_wh
     width, height = (ov.Dimension(low, high) for low, high in zip(least_wh, spec.input_wh))
@@ -187,4 +193,6 @@ def with_uint8_input(
     if any(spec.mean) or set(spec.std) != {1.0}:
         picture.preprocess().convert_element_type(ov.Type.f32)
         picture.preprocess().mean(list(spec.mean)).scale(list(spec.std))
+    for n in range(len(model.outputs)):  # bf16 would be read as f16
+        steps.output(n).tensor().set_element_type(ov.Type.f32)
     return steps.build()

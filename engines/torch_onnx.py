@@ -15,6 +15,10 @@ from engines.base import ModelSpec, Unavailable
 
 Attributes = dict[str, Any]
 Operation = Callable[..., Tensor]
+FLOATS = (
+    onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+)  # fmt: skip
 
 
 class OnnxNet(nn.Module):
@@ -80,6 +84,11 @@ def _pads(options: Attributes) -> list[int] | None:
     pads = list(options.get("pads", [0, 0, 0, 0]))
     plain = options.get("auto_pad", b"NOTSET") == b"NOTSET"
     return pads[:2] if plain and len(pads) == 4 and pads[:2] == pads[2:] else None
+
+
+def _cast(options: Attributes) -> Operation | None:
+    """Nothing: all numbers have the type of the weights already. None where they would be cut."""
+    return (lambda x: x) if options["to"] in FLOATS else None
 
 
 def _conv(options: Attributes) -> Operation | None:
@@ -148,7 +157,7 @@ def _concat(options: Attributes) -> Operation:
 OPERATIONS: dict[str, Callable[[Attributes], Operation | None]] = {
     "Add": lambda _: torch.add,
     "Clip": lambda _: torch.clamp,
-    "Cast": lambda _: lambda x: x,  # everything has the type of the weights already
+    "Cast": _cast,
     "Concat": _concat,
     "Conv": _conv,
     "ConvTranspose": _deconv,

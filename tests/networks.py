@@ -54,6 +54,16 @@ def pose_file(path: Path, fixed: int | str = "n", weights=KERNELS, **description
     return write(path, graph, {**DESCRIPTION, **description})
 
 
+def with_output(path: Path, kind: int) -> Path:
+    """The file of pose_file, giving another type of number."""
+    model = onnx.load(path)
+    model.graph.node.append(helper.make_node("Cast", ["heatmaps"], ["cast"], to=kind))
+    (result,) = model.graph.output
+    result.name, result.type.tensor_type.elem_type = "cast", kind
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def by_hand(pictures: np.ndarray, mean=0.0, std=1.0, rgb: bool = False) -> np.ndarray:
     """What pose_file computes, in float64."""
     x = pictures[..., ::-1] if rgb else pictures

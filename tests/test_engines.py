@@ -38,6 +38,7 @@ from networks import (  # noqa: E402
     graph_of,
     pictures,
     pose_file,
+    with_output,
     write,
 )
 from onnx import TensorProto, helper  # noqa: E402
@@ -98,8 +99,36 @@ def test_lengths_of_headers_may_look_like_other_files(length):
 def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(ModelError, match="no such file"):
         identify(tmp_path / "nothing.onnx")
+    with pytest.raises(ModelError, match="not fetched from addresses: download it"):
+        identify(Path("https://models.example/pose.onnx"))
     with pytest.raises(ModelError, match="folder"):
         identify(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_what_may_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ModelError, match="a pipe or device, not a file"):
+            identify(path)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_other_types_of_outputs_are_read_as_what_they_are(tmp_path, kind):
+    x = pictures(2)
+    (found,) = load_pose(with_output(pose_file(tmp_path / "a.onnx"), kind))(x)
+    expected = by_hand(x)
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_an_input_that_does_not_hold_pixels_is_refused(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT8
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="takes i8, which holds no pixels"):
+        load_pose(path)
 
 
 def test_what_to_run_of_a_training_is_said(tmp_path):

@@ -6,6 +6,7 @@ from networks import (
     NET_WH,
     by_hand,
     graph_of,
+    onnx,
     pictures,
     pose_file,
     resnet_by_hand,
@@ -48,6 +49,20 @@ def test_layout_colour_and_normalisation(tmp_path, rgb, nhwc):
     x = pictures(2)
     expected = by_hand(x, mean, std, rgb)
     assert np.abs(load_ort(path)(x)[0] - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_what_it_refuses_says_why_and_not_where(tmp_path):
+    path = pose_file(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    model.ir_version = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="refuses it: Unsupported model IR version: 99"):
+        load_ort(path)
+    model.ir_version = 8
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"takes tensor\(double\), not uint8, float or float16"):
+        load_ort(path)
 
 
 def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path):

@@ -18,6 +18,7 @@ from networks import (
     resnet,
     resnet_by_hand,
     resnet_file,
+    with_output,
     write,
 )
 
@@ -101,6 +102,13 @@ def test_a_file_that_turns_colours_round_itself(tmp_path):
     with torch.inference_mode():
         expected = net.eval()(torch.tensor(x)).numpy()
     assert np.abs(load_torch(path)(x)[0] - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", ["UINT8", "INT64", "BOOL"])
+def test_a_cast_that_cuts_numbers_is_refused(tmp_path, kind):
+    path = with_output(pose_file(tmp_path / "a.onnx"), onnx.TensorProto.DataType.Value(kind))
+    with pytest.raises(ModelError, match="engine torch does not run its Cast"):
+        load_torch(path)
 
 
 def test_what_it_does_not_know_is_refused_by_name(tmp_path):
