@@ -30,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     except PosestreamError as error:
         print(f"posestream-engines: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print("posestream-engines: too little memory; give a smaller --batch", file=sys.stderr)
+        return 5
     except BrokenPipeError:  # the reader, head for example, has seen enough
         console.drop_stdout()
     except KeyboardInterrupt:

@@ -89,6 +89,7 @@ class OnnxruntimeNetwork:
         """See engines.base.Network."""
         check_batch(self.spec, batch, self.size_step, self.narrow)
         if not len(batch):
+            opened(self._session, self.spec)
             return [array.copy() for array in self._empty]
         return in_steps(batch, self._size, self._run)
 

@@ -81,6 +81,7 @@ class OpenvinoNetwork:
         """See engines.base.Network."""
         check_batch(self.spec, batch, self.size_step, self.narrow)
         if not len(batch):
+            opened(self._request, self.spec)
             return [array.copy() for array in self._empty]
         return in_steps(batch, self.spec.batch, self._run)
 

@@ -70,7 +70,10 @@ class TorchNetwork:
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
         check_batch(self.spec, batch, self.size_step, self.narrow)
-        return self._run(batch) if len(batch) else [part.copy() for part in self._empty]
+        if not len(batch):
+            opened(self._net, self.spec)
+            return [part.copy() for part in self._empty]
+        return self._run(batch)
 
     def close(self) -> None:
         """Let the network go, and what locates by it: the two refer to each other."""

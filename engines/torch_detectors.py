@@ -75,14 +75,13 @@ class TorchDetector:
     def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
         """See engines.base.Network."""
         check_batch(self.spec, batch)
+        net = opened(self._net, self.spec)
         if not len(batch):
             return [np.zeros((0, 0, 5), np.float32)]
         # inference_mode belongs to the thread, so it is entered here
         with explained(self.spec), torch.inference_mode():
             pixels = torch.tensor(batch, device=self._place).flip(3)
-            found = opened(self._net, self.spec)(
-                [p.float() / 255 for p in pixels.permute(0, 3, 1, 2)]
-            )
+            found = net([p.float() / 255 for p in pixels.permute(0, 3, 1, 2)])
             return [_padded([_people(one) for one in found])]
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import realtime
-from engines import containers, cuda
+from engines import build_command, containers, cuda
 from engines import load as load_module
 from engines.__main__ import main
 from engines.base import Network
@@ -414,12 +414,29 @@ def test_a_closed_network_says_so(engine, tmp_path):
     halving = Halving(network)
     for one in (halving, network, halving):
         one.close()
-        with pytest.raises(ModelError, match="^test-net: is closed$"):
-            one(pictures(2))
+        for count in (2, 0):
+            with pytest.raises(ModelError, match="^test-net: is closed$"):
+                one(pictures(count))
     assert not halving.locate and not halving.begin
     if begin:
         with pytest.raises(ModelError, match="^test-net: is closed$"):
             begin(pictures(2))
+
+
+def full(*_) -> None:
+    raise MemoryError("Unable to allocate 51.2 GiB")
+
+
+def test_what_does_not_fit_into_memory_is_one_line(tmp_path, monkeypatch, capsys):
+    path = pose_file(tmp_path / "a.onnx")
+    monkeypatch.setattr(build_command, "noise", full)
+    assert main(["check", str(path)]) == 5
+    assert capsys.readouterr().err == (
+        "posestream-engines: too little memory; give a smaller --batch\n"
+    )
+    monkeypatch.setitem(load_module.BACKENDS, "openvino", Backend(("onnx",), ("cpu",), full, ""))
+    with pytest.raises(ModelError, match=r"a\.onnx: too large for the memory here"):
+        load(path, "pose", "openvino", compute="cpu")
 
 
 def test_what_is_wrong_with_a_file_is_not_tried_on_every_engine(tmp_path, monkeypatch):
