@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engines import bundled, containers
 from engines.base import ModelSpec, Network
 from engines.calibrate_command import add_calibrate, calibrate
+from engines.choose import either
 from engines.identify import METADATA_KEY, identify, read
 from engines.identify import describe as described_by
 from engines.load import BACKENDS, PRECISIONS, PREFERENCE, lacks, load
@@ -25,6 +26,7 @@ RUNS = 10
 SLOW = 5
 """Times the slowest float32: what takes longer is left out of bench."""
 BATCHES = (1, 8)
+GIVEN = "the network: a file, or the name of fetched weights"
 MOST_PICTURES = 1024
 """In one call of check and bench."""
 
@@ -32,26 +34,26 @@ MOST_PICTURES = 1024
 def add_commands(commands: Any) -> None:
     """Add the parsers of COMMANDS to argparse's sub-parsers."""
     check = commands.add_parser("check", help="identify, load and run one model file")
-    check.add_argument("file", type=Path)
+    check.add_argument("file", type=Path, help=GIVEN)
     check.add_argument("--engine", choices=("auto", *BACKENDS), default="auto")
     check.add_argument("--precision", choices=PRECISIONS, default="auto")
     check.add_argument("--batch", type=_size, default=4, help="pictures in one call (default 4)")
     bench = commands.add_parser("bench", help="time every engine and precision that runs here")
-    bench.add_argument("file", type=Path)
+    bench.add_argument("file", type=Path, help=GIVEN)
     bench.add_argument(
         "--batch", type=_sizes, default=BATCHES, metavar="N[,N...]",
         help=f"pictures in one call (default {','.join(map(str, BATCHES))})",
     )  # fmt: skip
     bench.add_argument("--rounds", type=int, default=RUNS, help=f"of each (default {RUNS})")
     build = commands.add_parser("build", help="make the TensorRT plan of a pose network now")
-    build.add_argument("file", type=Path)
+    build.add_argument("file", type=Path, help=GIVEN)
     for parser in (check, bench, build):
         place = "cuda" if parser is build else "auto"
         parser.add_argument("--compute", default=place, help="auto, cpu, gpu, cuda or cuda:N")
         parser.add_argument("--threads", type=int, help="CPU threads of one call")
     add_calibrate(commands)
     describe = commands.add_parser("describe", help="a copy of our own network, described anew")
-    describe.add_argument("file", type=Path, help="the network (.onnx), of a training for example")
+    describe.add_argument("file", type=Path, help=f"{GIVEN}; of a training for example")
     describe.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
     describe.add_argument("--overwrite", action="store_true", help="replace an existing file")
     describe.add_argument("--name", help="what reports call it")
@@ -75,7 +77,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def check(options: argparse.Namespace) -> None:
     """Identify, load and run one file; compare a pose network that is not float32 with float32."""
-    spec = identify(options.file)
+    spec = either(options.file)
     trust = "known by its SHA-256" if spec.verified else "not verified: described by itself"
     print(f"{spec.name}  {spec.task}  {spec.container}  {trust}")
     if shipped := bundled.BY_SHA256.get(spec.sha256):
@@ -112,7 +114,7 @@ def bench(options: argparse.Namespace) -> None:
     """Median milliseconds a picture of all engines and precisions, taken in turns."""
     if options.rounds < 1:
         raise UsageError(f"--rounds {options.rounds}: expected 1 or more")
-    spec = identify(options.file)
+    spec = either(options.file)
     networks = _all_networks(spec, options.compute, options.threads)
     if not networks:
         raise ModelError(f"model {spec.path}: no engine runs it on {options.compute}")
@@ -187,7 +189,7 @@ def call_seconds(network: Network, x: NDArray[np.uint8]) -> float:
 def build(options: argparse.Namespace) -> None:
     """Load with TensorRT, which makes the plan where there is none yet."""
     start = perf_counter()
-    spec = identify(options.file)
+    spec = either(options.file)
     if lacking := lacks("tensorrt", spec.task):
         raise ModelError(f"model {spec.path}: {lacking}; nothing to build")
     network = load(spec, spec.task, "tensorrt", "auto", options.compute, options.threads)
@@ -197,7 +199,8 @@ def build(options: argparse.Namespace) -> None:
 
 def describe(options: argparse.Namespace) -> None:
     """Write a copy with the given texts in its description; the weights stay bit by bit."""
-    spec, data = identify(options.file), read(options.file)
+    spec = either(options.file)
+    data = read(spec.path)
     try:
         texts = containers.read(data).metadata
         known = json.loads(texts[METADATA_KEY]) | bundled.known(spec.sha256)

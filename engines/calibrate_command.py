@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import ModelSpec, Network, Options
-from engines.identify import identify, read
+from engines.choose import either, named
+from engines.identify import read
 from engines.load import find_default, load
 from realtime import atomic
 from realtime.errors import InputError, ModelError, UsageError
@@ -31,7 +32,7 @@ LEAST_COUNT = 20
 def add_calibrate(commands: Any) -> None:
     """Add the parser to argparse's sub-parsers."""
     add = commands.add_parser("calibrate", help="a copy of a network that runs in int8")
-    add.add_argument("file", type=Path, help="the network (.onnx)")
+    add.add_argument("file", type=Path, help="the network: a file, or the name of fetched weights")
     add.add_argument("--images", type=Path, required=True, help="folder of pictures of people")
     add.add_argument("--output", type=Path, required=True, help="the new file (.onnx)")
     add.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -50,7 +51,7 @@ def calibrate(options: argparse.Namespace) -> None:
 
     if options.people < LEAST_COUNT:
         raise UsageError(f"--people {options.people}: expected {LEAST_COUNT} or more")
-    spec = identify(options.file)
+    spec = either(options.file)
     if spec.container != "onnx":
         raise ModelError(f"model {spec.path}: calibrate takes an .onnx file")
     check_not_input(options.output, [spec.path, *filter(None, [options.detector])])
@@ -92,7 +93,8 @@ def _people(options: argparse.Namespace, spec: ModelSpec) -> Iterator[NDArray[np
     from realtime.detect import Detector
     from realtime.records import Frame
 
-    given = options.detector or find_default("detector")
+    asked: Path | None = options.detector
+    given = (named("detector", asked) or asked) if asked else find_default("detector")
     if given is None:
         raise ModelError("no detector is bundled yet; give one with --detector FILE.onnx")
     detector = Detector(load(given, "detector"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from engines import bundled
 from engines.base import ModelSpec, Task
 from engines.cache import open_cached, present
+from engines.identify import identify
 from engines.load import find_default
 from engines.published import PUBLISHED
 from realtime.errors import ModelError
@@ -32,6 +33,13 @@ def named(task: Task, given: Path) -> ModelSpec | None:
     if meant:
         raise ModelError(f"model {name}: no such file; did you mean {meant}?")
     return None
+
+
+def either(given: Path) -> ModelSpec:
+    """The network in a file, or that a name stands for, of whichever task it is. Raises
+    ModelError."""
+    published = PUBLISHED.get(str(given))
+    return named(published.task if published else "pose", given) or identify(given)
 
 
 def strongest(task: Task) -> ModelSpec | None:

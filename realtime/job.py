@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engines import choose
 from engines.base import Network
 from realtime.choice import EVERYBODY
 from realtime.compare import Compare
@@ -24,7 +25,6 @@ from realtime.ledger import Ledger
 from realtime.loop import Run
 from realtime.opening import (
     check_report,
-    compared_spec,
     load_compared,
     load_networks,
     open_page,
@@ -199,7 +199,7 @@ def open_job(
     page = None if show else open_page(settings, stop, alone, source.info, cleanup)
     sinks += [page] if page else []
     if settings.compare:
-        compared_spec(settings.compare)  # wrong: told before anything else is
+        choose.either(settings.compare)  # wrong: told before anything else is
     detector, pose = load(settings, source.info)
     seen = (wanted or wants_window)(settings, source.info)  # may warn, after all errors
     shown = (show or _open_screen) if seen else None

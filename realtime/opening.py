@@ -13,7 +13,6 @@ from engines import bundled, choose
 from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import describe, identify, read
 from engines.load import find_default, find_tiny, load
-from engines.published import PUBLISHED
 from realtime.asked import check_input
 from realtime.choice import EVERYBODY, parse_choice
 from realtime.controls import with_overlay
@@ -263,19 +262,12 @@ def load_networks(
     return Detector(networks[0], settings.detector_score), networks[1]
 
 
-def compared_spec(given: Path) -> ModelSpec:
-    """The network of --compare, of whichever task it is, not loaded. Raises ModelError."""
-    published = PUBLISHED.get(str(given))
-    task: Task = published.task if published else "pose"
-    return choose.named(task, given) or identify(given)
-
-
 def load_compared(settings: Settings, pictures: bool) -> Detector | Network:
     """The network of --compare, ready to run. pictures: somebody wants some. Raises UsageError and
     ModelError."""
     if settings.compare is None or not pictures:
         raise UsageError("--compare makes pictures; give --output FILE.mp4, --serve or --show")
-    spec = compared_spec(settings.compare)
+    spec = choose.either(settings.compare)
     network = _load(settings, spec.task, spec)
     return Detector(network, settings.detector_score) if spec.task == "detector" else network
 

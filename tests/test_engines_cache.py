@@ -232,6 +232,25 @@ def test_public_weights_from_the_cache_find_people(folder: Path, tmp_path: Path)
 # --- the command --------------------------------------------------------------------------------
 
 
+def test_commands_take_names_of_fetched_weights(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "mine.onnx"
+    describe = ["describe", POSE, "--output", str(output)]
+    commands = ["check", POSE, "--batch", "1"], ["build", POSE, "--compute", "cpu"], describe
+    for command in commands:
+        assert main(command) == 5
+        assert capsys.readouterr().err == (
+            f"posestream-engines: {POSE} is not on this machine yet; "
+            f"fetch it: posestream-engines pull {POSE}\n"
+        )
+    keep(folder, POSE)
+    assert [main(command) for command in commands] == [0, 5, 0]
+    printed = capsys.readouterr()
+    assert f"{POSE}  pose  onnx  known" in printed.out and "on cpu; use --compute" in printed.err
+    assert identify(output).input_wh == identify(TINY["pose"]).input_wh
+
+
 def test_cache_shows_and_clears_only_what_pull_made(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
