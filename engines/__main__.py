@@ -93,8 +93,8 @@ def _cache(options: argparse.Namespace) -> None:
         count = cache.clear(folder)
         print(f"{folder}: {count} files deleted")
         return
+    sizes = cache.sizes(folder)
     print(folder)
-    sizes = {path: path.lstat().st_size for path in cache.files(folder)}  # of a link itself
     for path, size in sizes.items():
         print(f"  {path.name}  {size / 1e6:.1f} MB")
     print(f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB")

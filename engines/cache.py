@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -179,11 +179,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def unwritable(folder: Path, error: OSError) -> ModelError:
+def unwritable(folder: Path, error: OSError, how: str = "written") -> ModelError:
     reason = error.strerror or str(error)
-    return ModelError(
-        f"cache {folder}: cannot be written: {reason}; {VARIABLE} names another place"
-    )
+    return ModelError(f"cache {folder}: cannot be {how}: {reason}; {VARIABLE} names another place")
 
 
 def files(folder: Path) -> list[Path]:
@@ -206,15 +204,31 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in paths if path.is_file() or path.is_symlink())
 
 
+def sizes(folder: Path) -> dict[Path, int]:
+    """The bytes of each of files, of links themselves. Raises ModelError."""
+    found = {}
+    try:
+        for path in files(folder):
+            with suppress(FileNotFoundError):  # a pull goes on meanwhile
+                found[path] = path.lstat().st_size
+    except OSError as error:
+        raise unwritable(folder, error, "read") from error
+    return found
+
+
 def clear(folder: Path) -> int:
     """Delete all that pull and TensorRT have put into the folder; the number of files. The file of
     the lock stays: whoever made a new one could hold it beside those who have this one. Raises
     ModelError."""
-    if not folder.is_dir():
-        return 0
+    try:
+        if not folder.is_dir():
+            return 0
+    except OSError as error:
+        raise unwritable(folder, error, "read") from error
     with locked(folder):
-        found, plans = files(folder), folder / plan_cache.FOLDER
+        plans = folder / plan_cache.FOLDER
         try:
+            found = files(folder)
             for path in found:
                 path.unlink()
             if plans.is_dir() and not any(plans.iterdir()):

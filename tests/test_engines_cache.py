@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -308,6 +309,28 @@ def test_plans_of_tensorrt_are_shown_and_cleared_too(
     plan_cache.store(plans, key, b"plan", {})
     assert main(["cache", "--clear"]) == 0
     assert list(folder.iterdir()) == [folder / cache.LOCK]
+
+
+def test_a_cache_that_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(folder, POSE)
+    gone = folder / "ended.part"
+    monkeypatch.setattr(plan_cache, "files", lambda _: [gone])
+    monkeypatch.setattr(Path, "is_symlink", lambda path: path == gone)
+    assert main(["cache"]) == 0 and "2 files" in capsys.readouterr().out  # gone since it was seen
+
+    def refused(_: Path) -> list[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(plan_cache, "files", refused)
+    for command in (["cache"], ["cache", "--clear"]):
+        assert main(command) == 5
+        said = capsys.readouterr().err
+        assert said.startswith(f"posestream-engines: cache {folder}: cannot be")
+        assert f"Permission denied; {cache.VARIABLE} names another place" in said
+    monkeypatch.setenv(cache.VARIABLE, str(folder / ("x" * 300)))
+    assert main(["cache", "--clear"]) in (0, 5)  # by the version of Python
 
 
 def test_clearing_waits_for_nobody(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
