@@ -66,7 +66,8 @@ def test_a_config_goes_through_json() -> None:
         ({"rate": float("nan")}, "--rate: nan"), ({"rate": "high"}, "--rate: 'high'"),
         ({"half_body": 1.1}, "--half-body: 1.1"), ({"ema": 1}, "--ema: 1.0"),
         ({"input_wh": [100, 96]}, "--input-wh"), ({"input_wh": [64]}, "--input-wh"),
-        ({"input_wh": "64x64"}, "--input-wh"), ({"data": "a.json"}, "--data: 'a.json'"),
+        ({"input_wh": "64x64"}, "wrong type; give [WIDTH, HEIGHT]"),
+        ({"data": "a.json"}, "--data: 'a.json' is of the wrong type; give a list of texts"),
         ({"data": [1]}, "--data"), ({"depth": 19}, "--depth: 19; choose 18, 34"),
         ({"amp": "int8"}, "--amp"), ({"batch": True}, "--batch: True"),
         ({"magic": 1, "trick": 2}, "--magic, --trick: no such training option"),
@@ -113,6 +114,17 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
             parsed("--config", path)
     with pytest.raises(UsageError, match="^--epochs: -4 is"):
         parsed("--config", path, "--epochs", "-4")
+
+
+def test_the_file_is_not_blamed_for_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("teacher = 'a.onnx'\n")  # whose name --teacher-weight begins with
+    with pytest.raises(UsageError, match="^--teacher-weight: -1.0 is"):
+        parsed("--config", path, "--teacher-weight", "-1")
+    path.write_text("window_wh = [96, 128]\n")
+    assert parsed("--config", path, "--input-wh", "96x128").window_wh == (96, 128)
+    with pytest.raises(UsageError, match="run.toml: --window-wh: for the detector"):
+        parsed("--config", path)
 
 
 def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,15 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
         return float(value)
     elif type(value) is (wanted if isinstance(wanted, type) else str):
         return value
-    raise UsageError(f"{flag(name)}: {value!r} is of the wrong type")
+    kind = KINDS.get(wanted, "a text")
+    raise UsageError(f"{flag(name)}: {value!r} is of the wrong type; give {kind}")
+
+
+KINDS = {
+    int: "a whole number", float: "a number", tuple[int, int]: "[WIDTH, HEIGHT]",
+    tuple[str, ...]: 'a list of texts, like ["a.json,IMAGES"]',
+}  # fmt: skip
+"""What an option of a type is called in messages."""
 
 
 MANY = 1e9

@@ -71,10 +71,17 @@ def make_config(options: argparse.Namespace) -> Config:
     given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     try:
         return Config.from_dict(filed | given)
-    except UsageError as error:
-        if any(flag(name) in str(error).split(":")[0] for name in filed.keys() - given.keys()):
-            raise UsageError(f"{options.config}: {error}") from error
+    except UsageError:
+        _check_alone(options, {name: filed[name] for name in filed if name not in given})
         raise
+
+
+def _check_alone(options: argparse.Namespace, filed: dict[str, Any]) -> None:
+    """Raise UsageError where what the --config file says is wrong by itself."""
+    try:
+        Config.from_dict({"task": options.task, **filed})
+    except UsageError as error:
+        raise UsageError(f"{options.config}: {error}") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
