@@ -41,7 +41,7 @@ from train.onnx_weights import EPSILON, PARTS, unfold  # noqa: E402
 from train.pose_net import PoseNet  # noqa: E402
 from train.pose_weights import INPUT, depth_of, renormalised  # noqa: E402
 from train.pose_weights import pose_net as network  # noqa: E402
-from train.weights import load_weights, start_weights  # noqa: E402
+from train.weights import begin_from, load_weights, open_start  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -304,7 +304,7 @@ def test_unfolding_undoes_folding(transposed: bool, gamma: list[float], var: lis
 def test_start_from_any_file(net: PoseNet, run: Path, exported: Path) -> None:
     for path in (run, run / "best.safetensors", *exported.iterdir()):
         fresh = PoseNet()
-        assert start_weights(fresh, str(path)) == []
+        assert begin_from(fresh, open_start(str(path), "pose")) == []
         want = outputs(net)
         torch.testing.assert_close(
             outputs(fresh.eval()), want, rtol=0, atol=2e-3 * float(want.abs().max())
@@ -332,21 +332,24 @@ def test_start_with_another_last_layer_says_so(run: Path, caplog: pytest.LogCapt
     fresh.net.final = nn.Conv2d(256, 5, 1)
     kept = fresh.net.final.weight.detach().clone()
     with caplog.at_level("INFO", logger="train"):
-        assert start_weights(fresh, str(run)) == ["net.final.weight", "net.final.bias"]
+        assert begin_from(fresh, open_start(str(run), "pose")) == [
+            "net.final.weight",
+            "net.final.bias",
+        ]
     assert torch.equal(fresh.net.final.weight, kept)
     assert "new: net.final" in caplog.text and caplog.text.count("\n") == 1
 
 
 def test_start_refuses_other_networks(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="a ResNet18, the network is a ResNet34"):
-        start_weights(PoseNet(34), str(run))
+        begin_from(PoseNet(34), open_start(str(run), "pose"))
     other = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
     with pytest.raises(ModelError, match=r"not weights for this network: 2 tensors .* 0\.weight"):
-        start_weights(other, str(run))
+        begin_from(other, open_start(str(run), "detector"))
     with pytest.raises(ModelError, match="only the pose network has a ResNet"):
-        start_weights(other, "imagenet")
+        begin_from(other, open_start("imagenet", "detector"))
     with pytest.raises(ModelError, match="no such file"):
-        start_weights(other, str(tmp_path / "none.safetensors"))
+        begin_from(other, open_start(str(tmp_path / "none.safetensors"), "detector"))
 
 
 def test_start_with_a_backbone_of_torchvision(tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ def test_start_with_a_backbone_of_torchvision(tmp_path: Path) -> None:
     path = tmp_path / "resnet18-0000.pth"
     torch.save(theirs.state_dict(), path)
     net = PoseNet()
-    new = start_weights(net, str(path))
+    new = begin_from(net, open_start(str(path), "pose"))
     assert {name.split(".")[1] for name in new} == {"deconv", "final"}
     for name, tensor in net.net.backbone.state_dict().items():
         assert torch.equal(tensor, theirs.state_dict()[name])

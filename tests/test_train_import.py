@@ -25,7 +25,7 @@ from train import safe_pickle  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.importing import canonical, read_public  # noqa: E402
 from train.pose_weights import pose_net as network  # noqa: E402
-from train.weights import load_weights, start_weights  # noqa: E402
+from train.weights import begin_from, load_weights, open_start  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -246,7 +246,7 @@ def test_no_entry_runs_a_pickle(
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(content)
         entries: list[Callable[[Any], Any]] = [
-            load_weights, read_public, lambda p: start_weights(net, str(p))
+            load_weights, read_public, lambda p: begin_from(net, open_start(str(p), "pose"))
         ]  # fmt: skip
         for entry in entries:
             with pytest.raises(ModelError):

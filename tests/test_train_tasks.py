@@ -18,6 +18,7 @@ from realtime.detect import decode_centers
 from realtime.errors import ModelError, UsageError
 from realtime.skeleton import MIRROR
 from train import pose_loss
+from train.checkpoint import weights_bytes
 from train.coco import open_set
 from train.config import Config
 from train.demo_data import write_set
@@ -261,6 +262,24 @@ def test_a_checkpoint_does_without_the_start(task: type, people: str, tmp_path: 
         learner.restore(Learner(task(make(people)), config, crew, 2).snapshot(config, {}))
     with pytest.raises(ModelError, match=r"gone\.safetensors"):
         task(config).network()
+
+
+def test_the_start_is_read_once(
+    people: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its widths, its weights and what it says of them are those of one moment."""
+    start = tmp_path / "start.safetensors"
+    task = PoseTask(pose_config(people))
+    start.write_bytes(weights_bytes(task.network().state_dict()))
+    read: list[Path] = []
+
+    def counting(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    monkeypatch.setattr("train.weights.read", counting)
+    PoseTask(replace(task.config, start=str(start))).network()
+    assert read == [start]
 
 
 def test_nothing_is_frozen_that_nobody_has_learned(people: str) -> None:

@@ -30,16 +30,11 @@ from train.hints import Hints, open_hints  # noqa: E402
 from train.learner import Learner  # noqa: E402
 from train.parallel import Team  # noqa: E402
 from train.pose import PoseTask, agreed  # noqa: E402
-from train.pose_net import PoseNet, PoseTrainer  # noqa: E402
+from train.pose_net import PoseTrainer  # noqa: E402
 from train.schedule import optimiser  # noqa: E402
 from train.targets import heatmaps  # noqa: E402
 from train.teacher import Teacher  # noqa: E402
-from train.weights import (  # noqa: E402
-    load_weights,
-    start_about,
-    start_weights,
-    start_widths,
-)
+from train.weights import begin_from, load_weights, open_start  # noqa: E402
 
 MEAN, STD = (100.0, 110.0, 120.0), (57.0, 56.0, 58.0)
 WH = (160, 128)
@@ -155,14 +150,16 @@ def test_what_is_only_learned_from_may_be_new(tmp_path: Path) -> None:
     bare = DetectorTrainer().detector
     save_file(bare.state_dict(), tmp_path / "bare.safetensors")
     net = DetectorTrainer([8, 8, 8])
-    new = start_weights(net, str(tmp_path / "bare.safetensors"))
+    new = begin_from(net, open_start(str(tmp_path / "bare.safetensors"), "detector"))
     assert {name.partition(".")[0] for name in new} == {"joints", "hints"}
     for name, value in bare.state_dict().items():
         assert (net.detector.state_dict()[name] == value).all()
     headless = {n: t for n, t in bare.state_dict().items() if not n.startswith("head.")}
     save_file(headless, tmp_path / "headless.safetensors")
     with pytest.raises(ModelError, match="not weights for this network"):
-        start_weights(DetectorTrainer(), str(tmp_path / "headless.safetensors"))
+        begin_from(
+            DetectorTrainer(), open_start(str(tmp_path / "headless.safetensors"), "detector")
+        )
 
 
 def test_a_pose_network_learns_from_what_another_enlarges(tmp_path: Path) -> None:
@@ -183,7 +180,7 @@ def test_a_pose_network_learns_from_what_another_enlarges(tmp_path: Path) -> Non
     weights, _ = load_weights(tmp_path / "best.safetensors")
     assert set(weights) == set(net.pose.net.state_dict())
     again = PoseTask(config).network()
-    assert start_weights(again, str(tmp_path / "best.safetensors")) == []
+    assert begin_from(again, open_start(str(tmp_path / "best.safetensors"), "pose")) == []
     task.write(net.eval(), str(tmp_path / "model.onnx"), "for a test")
     spec = identify(tmp_path / "model.onnx")
     assert (spec.task, spec.input_wh) == ("pose", NET_WH)
@@ -317,9 +314,7 @@ def test_published_names_stand_for_files(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     config = Config("pose", start=NAME, hints=NAME, hint_weight=1.0, input_wh=NET_WH)
     for use in (
-        lambda: start_weights(PoseNet(), config.start),
-        lambda: start_widths(config.start),
-        lambda: start_about(config.start),
+        lambda: open_start(config.start, "pose"),
         lambda: Teacher(Path(NAME), NET_WH),
         lambda: open_hints(config),
     ):
@@ -331,7 +326,7 @@ def test_published_names_stand_for_files(tmp_path: Path, monkeypatch: pytest.Mon
     assert Teacher(Path(NAME), NET_WH).maps(torch.zeros((1, 64, 64, 3), dtype=torch.uint8)).any()
     assert open_hints(config).strides == [32, 16, 8, 4]
     with pytest.raises(ModelError, match=f"{NAME} is a pose network"):
-        start_weights(DetectorTrainer(), NAME)
+        open_start(NAME, "detector")
 
 
 def test_hints_need_a_teacher(tmp_path: Path) -> None:

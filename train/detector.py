@@ -21,12 +21,13 @@ from train.detector_data import detector_sample
 from train.detector_loss import detector_loss
 from train.detector_net import DetectorTrainer, PersonDetector
 from train.eval_detector import detector_numbers, find_people, measurable
-from train.finish import Runner, started
+from train.finish import Runner
 from train.hints import Hints, open_hints
 from train.images import ImageCache
 from train.measured import Run, Running, open_frame, spread
 from train.mixture import Mixture
 from train.task import Batch, Sample, Validation
+from train.weights import begin_from, open_start
 
 SHOWN = 12
 """Pictures on the sheet."""
@@ -76,7 +77,9 @@ class DetectorTask:
     def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         channels = self._hinter().channels if self.config.hint_weight else ()
         net = DetectorTrainer(channels)
-        return net if there else started(net, self.config)
+        if self.config.start and not there:
+            begin_from(net, open_start(self.config.start, "detector"))
+        return net
 
     def __len__(self) -> int:
         return len(self._pictures)

@@ -1,4 +1,4 @@
-"""A network that is being trained: begun from weights, run as the engines run it, written."""
+"""A network that is being trained: run as the engines run it, written."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from torch import Tensor, nn
 
 from engines.base import Arrays, Format
 from train.config import Config
-
-
-def started(net: nn.Module, config: Config) -> nn.Module:
-    """net with the weights that the options name, if any. Raises ModelError."""
-    if config.start:
-        from train.weights import start_weights
-
-        start_weights(net, config.start)
-    return net
 
 
 class Runner:

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.torch_nets import Widths, widths_of
+from engines.torch_nets import WIDTHS, Widths, widths_of
 from realtime.errors import UsageError
 from realtime.geometry import may_be_narrow
 from train import finish, narrow
 from train.augment import pose_sample
 from train.coco import DataSet, Person, open_set
 from train.config import Config
-from train.finish import Runner, started
+from train.finish import Runner
 from train.hints import Hints, hint_loss, open_hints
 from train.images import ImageCache
 from train.mixture import Mixture
@@ -29,7 +29,7 @@ from train.pose_net import PoseNet, PoseTrainer
 from train.targets import heatmaps
 from train.task import Batch, Sample, Validation
 from train.teacher import Teacher
-from train.weights import bare, start_about, start_widths
+from train.weights import Start, bare, begin_from, open_start
 
 log = logging.getLogger("train")
 
@@ -81,14 +81,22 @@ class PoseTask:
     def network(self, there: Mapping[str, Tensor] | None = None) -> nn.Module:
         if there:
             return self._untrained(widths_of({bare(name): there[name] for name in there}))
-        start, mine = self.config.start, self.config.padding
-        about = start_about(start)
-        if (theirs := about.get("padding")) not in (None, mine):
+        if not self.config.start:
+            return self._untrained(WIDTHS)
+        start = open_start(self.config.start, "pose", self.config.depth)
+        self._warn_of(start)
+        net = self._untrained(widths_of(start.weights))
+        begin_from(net, start)
+        return net
+
+    def _warn_of(self, start: Start) -> None:
+        """Say what of the start these options would undo."""
+        mine, theirs = self.config.padding, start.about.get("padding")
+        if theirs not in (None, mine):
             told = "start %s: learned from crops of %g times the box, not %g; go on by --padding %g"
-            log.warning(told, start, theirs, mine, theirs)
-        if about.get("narrow") and not self.config.narrow:
-            log.warning("start %s: has learned narrow crops; --narrow 0.5 keeps them", start)
-        return started(self._untrained(start_widths(start)), self.config)
+            log.warning(told, start.text, theirs, mine, theirs)
+        if start.about.get("narrow") and not self.config.narrow:
+            log.warning("start %s: has learned narrow crops; --narrow 0.5 keeps them", start.text)
 
     def _untrained(self, widths: Widths) -> nn.Module:
         pose = PoseNet(self.config.depth, widths=widths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -13,7 +14,7 @@ from engines.base import Task
 from engines.choose import named
 from engines.identify import METADATA_KEY, describe, read
 from engines.registry import BY_SHA256
-from engines.torch_nets import WIDTHS, Widths, depth_of, widths_of
+from engines.torch_nets import depth_of
 from realtime.errors import ModelError, UsageError
 from train.checkpoint import MANIFEST
 from train.config import Config
@@ -81,38 +82,48 @@ def read_safetensors(path: Path) -> tuple[Weights, Metadata]:
     return plain(weights), _describe(path, data, contents.metadata)
 
 
-def start_weights(net: nn.Module, text: str) -> list[str]:
-    """Put the weights that text names into net; the names that keep the values they have.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training begins from. text: as it was given; weights: by their bare names, normalised
+    as ours are; about: what the file says of them."""
+
+    text: str
+    weights: Weights
+    about: Metadata
+
+
+def open_start(text: str, task: Task, depth: int = 18) -> Start:
+    """The weights that text names for a network of a task; depth: of a pose network.
 
     text: "imagenet" for torchvision's ResNet weights, a name (file_of), or a file: of load_weights,
-    or a public checkpoint that train.importing knows. Every tensor must be there in its shape; only
-    the last layer may differ, and the head where a file holds a backbone alone. Raises ModelError.
+    or a public checkpoint that train.importing knows. Raises ModelError.
+    """
+    about: Metadata = {}
+    if text == "imagenet":
+        weights = _imagenet(task, depth)
+    else:
+        weights, about = _read_any(file_of(text, task))
+        weights = renormalised(weights, about) if task == "pose" else weights
+    return Start(text, {bare(name): tensor for name, tensor in weights.items()}, about)
+
+
+def begin_from(net: nn.Module, start: Start) -> list[str]:
+    """Put the weights of start into net; the names that keep the values they have.
+
+    Every tensor must be there in its shape; only the last layer may differ, and the head where a
+    file holds a backbone alone. Raises ModelError.
     """
     state = net.state_dict()
     own = {bare(name): name for name in state}
-    depth = depth_of(set(own))
-    given = {bare(name): tensor for name, tensor in _start(text, depth).items()}
+    given, depth = start.weights, depth_of(set(own))
     if depth and (other := depth_of(given)) not in (None, depth):
-        raise ModelError(f"start {text}: a ResNet{other}, the network is a ResNet{depth}")
+        raise ModelError(f"start {start.text}: a ResNet{other}, the network is a ResNet{depth}")
     fits = {own[n]: t for n, t in given.items() if n in own and state[own[n]].shape == t.shape}
     new = [n for n in state if n not in fits and not n.endswith(COUNTER)]
-    _check_start(net, given, new, text)
+    _check_start(net, given, new, start.text)
     net.load_state_dict(fits, strict=False)
-    logger.info("start: %d tensors from %s, %s", len(fits), text, _listed(new))
+    logger.info("start: %d tensors from %s, %s", len(fits), start.text, _listed(new))
     return new
-
-
-def start_widths(text: str) -> Widths:
-    """The widths of the pose network that start_weights(net, text) is for. Raises ModelError."""
-    if text in ("", "imagenet"):
-        return WIDTHS
-    weights, _ = _read_any(file_of(text, "pose"))
-    return widths_of({bare(name): tensor for name, tensor in weights.items()})
-
-
-def start_about(text: str) -> Metadata:
-    """What the file of start_weights(net, text) says about its network. Raises ModelError."""
-    return {} if text in ("", "imagenet") else _read_any(file_of(text, "pose"))[1]
 
 
 def file_of(text: str, task: Task) -> Path:
@@ -127,11 +138,8 @@ def bare(name: str) -> str:
     return name.removeprefix("detector.").removeprefix("pose.").removeprefix("net.")
 
 
-def _start(text: str, depth: int | None) -> Weights:
-    if text != "imagenet":
-        weights, metadata = _read_any(file_of(text, "pose" if depth else "detector"))
-        return renormalised(weights, metadata) if depth else weights
-    if depth is None:
+def _imagenet(task: Task, depth: int) -> Weights:
+    if task != "pose":
         raise ModelError("start imagenet: only the pose network has a ResNet; leave --start out")
     from train.imagenet import imagenet_weights
     from train.importing import canonical
