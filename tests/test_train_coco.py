@@ -239,6 +239,11 @@ def test_a_file_that_is_missing_or_huge(tmp_path: Path) -> None:
     assert "too large" in refused(tmp_path, str(tmp_path / "people.json"))
 
 
+def test_a_folder_is_answered_with_the_file_that_is_meant(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder; give FILE.json,FOLDER, .*train label"):
+        coco.open_set(str(tmp_path))
+
+
 def test_missing_images_are_told_with_the_way_to_name_their_folder(tmp_path: Path) -> None:
     file = write(tmp_path, content())
     (tmp_path / "000.png").unlink()
@@ -267,24 +272,26 @@ WRONG: list[tuple[Change, str]] = [
     (lambda v: v["categories"][0].update(name="dog", keypoints=[]), "no category.*'dog'"),
     (lambda v: v["annotations"][0].update(category_id=5), "10: category_id 5 is not in the list"),
     (lambda v: v["annotations"][0].update(category_id="1"), "category_id '1' is not in the list"),
-    (lambda v: v["annotations"][0].update(iscrowd="0"), "iscrowd '0'"),
+    (lambda v: v["annotations"][0].update(iscrowd="0"), "iscrowd '0' is not 0 or 1"),
+    (lambda v: v["annotations"][1].update(id="a\nb", area=None), r"annotations\[1\]: area None"),
     (lambda v: v["images"].append(5), r"images\[2\]"),
-    (lambda v: v["images"][1].update(id=1), r"images\[1\]"),
+    (lambda v: v["images"][1].update(id=1), r"images\[1\]: id 1 is that of an earlier image"),
+    (lambda v: v["images"][1].update(id="2"), r"images\[1\]: id '2' is not a whole number"),
     (lambda v: v["images"][1].update(id=HUGE), r"images\[1\]"),
     (lambda v: v["images"][1].update(id=[1]), r"images\[1\]"),
     (lambda v: v["images"][0].update(width=0), "width and height"),
     (lambda v: v["images"][0].update(height="48"), "width and height"),
     (lambda v: v["annotations"].append(None), r"annotations\[2\]"),
-    (lambda v: v["annotations"][0].update(image_id=77), "77, not in the file"),
-    (lambda v: v["annotations"][0].update(image_id=[1]), "not in the file"),
-    (lambda v: v["annotations"][0].update(image_id=True), "not in the file"),
+    (lambda v: v["annotations"][0].update(image_id=77), "annotation 10: is of image 77, which"),
+    (lambda v: v["annotations"][0].update(image_id=[1]), "which is not in the file"),
+    (lambda v: v["annotations"][0].update(image_id=True), "which is not in the file"),
     (lambda v: v["annotations"][0].update(bbox=[1, 2, 3]), "annotation 10: bbox"),
     (lambda v: v["annotations"][0].update(bbox=[1, 2, NAN, 4]), "bbox"),
     (lambda v: v["annotations"][0].update(bbox=[1, 2, HUGE, 4]), "bbox"),
     (lambda v: v["annotations"][0].update(bbox=[1, 2, -3, 4]), "negative"),
     (lambda v: v["annotations"][0].pop("bbox"), "bbox"),
     (lambda v: v["annotations"][0].update(area="big"), "area"),
-    (lambda v: v["annotations"][0].update(area=-2), "area -2 is negative"),
+    (lambda v: v["annotations"][0].update(area=-2), "area -2 is not a number from 0"),
     (lambda v: v["annotations"][0]["keypoints"].pop(), "50 numbers instead of 51"),
     (lambda v: v["annotations"][0].update(keypoints="x"), "keypoints"),
     (lambda v: v["annotations"][0]["keypoints"].__setitem__(4, NAN), "finite"),

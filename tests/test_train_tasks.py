@@ -15,7 +15,7 @@ import torch
 
 from realtime import geometry
 from realtime.detect import decode_centers
-from realtime.errors import ModelError, UsageError
+from realtime.errors import InputError, ModelError, UsageError
 from realtime.skeleton import MIRROR
 from train import pose_loss
 from train.checkpoint import weights_bytes
@@ -232,8 +232,36 @@ def test_what_cannot_be_measured_is_told_before_the_first_step(
             person["keypoints"], person["num_keypoints"] = [0] * 51, 0
     (tmp_path / "val.json").write_text(json.dumps(values))
     val = f"{tmp_path / 'val.json'},{Path(people).parent}"
-    with pytest.raises(UsageError, match="--val: nobody"):
+    with pytest.raises(UsageError, match=r"--val .*val\.json,.*: nobody"):
         PoseTask(replace(pose_config(people), val=(val,)))
+
+
+@pytest.mark.parametrize("task", [PoseTask, DetectorTask])
+@pytest.mark.parametrize("wrong", ["boxes alone", "nobody", "a picture is missing"])
+def test_what_cannot_be_learned_from_is_told_before_the_first_step(
+    wrong: str, task: type, people: str, tmp_path: Path
+) -> None:
+    values = json.loads(Path(people).read_text())
+    says = r"--data .*more\.json,.*: nobody"
+    if wrong == "nobody":
+        values["annotations"] = []
+    elif wrong == "boxes alone":
+        values["annotations"] = [{**a, "keypoints": []} for a in values["annotations"]]
+    else:
+        shown = values["annotations"][-1]["image_id"]
+        (name,) = [image for image in values["images"] if image["id"] == shown]
+        name["file_name"], says = (
+            "images/gone.png",
+            r"gone\.png: 1 of the \d+ images that are needed",
+        )
+    (tmp_path / "more.json").write_text(json.dumps(values))
+    config = (pose_config if task is PoseTask else detector_config)(people)
+    config = replace(config, data=(f"{tmp_path / 'more.json'},{Path(people).parent}",))
+    if task is DetectorTask and wrong == "boxes alone":
+        assert len(task(config))
+        return
+    with pytest.raises(InputError, match=says):
+        task(config)
 
 
 @pytest.mark.parametrize("nobody", [False, True])
@@ -246,7 +274,7 @@ def test_a_detector_is_measured_where_everybody_is_labelled(
         values["annotations"] = []
     (tmp_path / "val.json").write_text(json.dumps(values))
     val = f"{tmp_path / 'val.json'},{Path(people).parent}"
-    with pytest.raises(UsageError, match="^--val: a detector is measured on .* everybody"):
+    with pytest.raises(UsageError, match=r"^--val .*val\.json,.*: a detector is measured on"):
         DetectorTask(replace(detector_config(people), val=(val,)))
 
 

@@ -15,10 +15,10 @@ from realtime.errors import InputError
 from train import coco
 from train.coco_categories import Categories, Layout, categories_of
 from train.coco_values import (
+    annotation,
     box_problem,
-    is_flag,
+    extent_problems,
     is_id,
-    is_number,
     joints_problem,
     name_problem,
     no_joints,
@@ -159,7 +159,7 @@ def _annotations(
             yield f"annotations[{number}] is not an object"
             continue
         ident, size = entry.get("id"), None
-        where = f"annotation {ident}" if is_id(ident) else f"annotations[{number}]"
+        where = annotation(number, entry)
         try:
             layout = categories.layout(entry) if categories else Layout()
         except InputError as error:
@@ -180,21 +180,14 @@ def _annotations(
         else:
             size = sizes[image]
         counts.with_joints += _has_joints(entry.get("keypoints"))
-        found = (*_plain(entry), *_box(entry.get("bbox"), size), *_joints(entry, size, layout))
+        box = _box(entry.get("bbox"), size)
+        found = (*extent_problems(entry), *box, *_joints(entry, size, layout))
         yield from (f"{where}: {problem}" for problem in found)
 
 
 def _has_joints(values: Any) -> bool:
     """Whether keypoints have one with a label, whatever else is wrong with them."""
     return isinstance(values, list) and any(v in (1, 2) for v in values[2::3])
-
-
-def _plain(entry: dict[str, Any]) -> Iterator[str]:
-    if not is_flag(entry.get("iscrowd", 0)):
-        yield f"iscrowd {short(entry['iscrowd'])} is not 0 or 1"
-    area = entry.get("area", 0)
-    if not is_number(area) or area < 0:
-        yield f"area {short(area)} is not a number from 0"
 
 
 def _box(box: Any, size: tuple[int, int] | None) -> Iterator[str]:

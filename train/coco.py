@@ -28,10 +28,10 @@ from realtime.skeleton import JOINT_COUNT, JOINTS, LIMBS
 from train.coco_categories import PERSON, Categories, Layout, categories_of
 from train.coco_values import (
     UNKNOWN,
+    annotation,
     box_problem,
-    is_flag,
+    extent_problems,
     is_id,
-    is_number,
     joints_problem,
     name_problem,
     no_joints,
@@ -193,6 +193,10 @@ def read_json(file: Path) -> dict[str, Any]:
         if file.stat().st_size > MAX_BYTES:
             raise InputError(f"{file}: more than {MAX_BYTES >> 30} GiB, too large to be read")
         content = json.loads(file.read_bytes())
+    except IsADirectoryError as error:
+        raise InputError(
+            f"{file}: a folder; give FILE.json,FOLDER, of what posestream-train label writes"
+        ) from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -230,9 +234,13 @@ def _pictures(content: dict[str, Any], folder: Path) -> tuple[Picture, ...]:
     categories = categories_of(content)
     images: dict[int, dict[str, Any]] = {}
     for number, entry in enumerate(content["images"]):
-        ident = entry.get("id") if isinstance(entry, dict) else None
-        if not is_id(ident) or ident in images:
-            raise InputError(f"images[{number}] has no whole number of its own as id")
+        if not isinstance(entry, dict):
+            raise InputError(f"images[{number}] is not an object")
+        ident = entry.get("id")
+        if not is_id(ident):
+            raise InputError(f"images[{number}]: id {short(ident)} is not a whole number")
+        if ident in images:
+            raise InputError(f"images[{number}]: id {ident} is that of an earlier image")
         problem = name_problem(entry.get("file_name")) or size_problem(entry)
         if problem:
             raise InputError(f"image {ident}: {problem}")
@@ -277,11 +285,12 @@ def _people(
         try:
             layout = categories.layout(entry)
         except InputError as error:
-            raise InputError(f"annotation {entry.get('id', number)}: {error}") from error
+            raise InputError(f"{annotation(number, entry)}: {error}") from error
         if layout:
             of = entry.get("image_id")
             if not is_id(of) or of not in paths:
-                raise InputError(f"annotations[{number}] is of image {short(of)}, not in the file")
+                where = annotation(number, entry)
+                raise InputError(f"{where}: is of image {short(of)}, which is not in the file")
             kept.append((number, entry, layout))
     boxes = from_coco_boxes(_array([_box(n, e) for n, e, _ in kept], 4))
     joints = _array([_joints(*each) for each in kept], 3 * JOINT_COUNT).astype(np.float32)
@@ -322,16 +331,9 @@ def _array(rows: list[list[float]], width: int) -> NDArray[np.float64]:
 
 
 def _box(number: int, entry: dict[str, Any]) -> list[float]:
-    problem = box_problem(entry.get("bbox"))
+    problem = box_problem(entry.get("bbox")) or next(extent_problems(entry), None)
     if problem:
-        raise InputError(f"annotation {entry.get('id', number)}: {problem}")
-    for name, usable in (("area", is_number), ("iscrowd", is_flag)):
-        if not usable(entry.get(name, 0)):
-            shown = short(entry[name])
-            raise InputError(f"annotation {entry.get('id', number)}: {name} {shown} is no number")
-    if entry.get("area", 0) < 0:
-        shown = short(entry["area"])
-        raise InputError(f"annotation {entry.get('id', number)}: area {shown} is negative")
+        raise InputError(f"{annotation(number, entry)}: {problem}")
     box: list[float] = entry["bbox"]
     return box
 
@@ -342,6 +344,6 @@ def _joints(number: int, entry: dict[str, Any], layout: Layout) -> list[float]:
         return [0.0] * (3 * JOINT_COUNT)
     problem = joints_problem(entry["keypoints"], layout.count)
     if problem:
-        raise InputError(f"annotation {entry.get('id', number)}: {problem}")
+        raise InputError(f"{annotation(number, entry)}: {problem}")
     values: list[float] = entry["keypoints"]
     return [value for place in layout.places for value in values[3 * place : 3 * place + 3]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from reprlib import Repr
 from typing import Any, TypeGuard
@@ -21,6 +22,12 @@ _REPR.maxstring, _REPR.maxlist, _REPR.maxlevel = 60, 6, 2
 def is_id(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, as ids must be."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def annotation(number: int, entry: dict[str, Any]) -> str:
+    """What an annotation is called in messages: by its id or, without a usable one, its place."""
+    ident = entry.get("id")
+    return f"annotation {ident}" if is_id(ident) else f"annotations[{number}]"
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -62,6 +69,15 @@ def box_problem(box: object) -> str | None:
     if box[2] < 0 or box[3] < 0:
         return f"bbox {short(box)} has a negative size"
     return None
+
+
+def extent_problems(entry: dict[str, Any]) -> Iterator[str]:
+    """What makes iscrowd and area of an annotation unusable, where it has them."""
+    if not is_flag(entry.get("iscrowd", 0)):
+        yield f"iscrowd {short(entry['iscrowd'])} is not 0 or 1"
+    area = entry.get("area", 0)
+    if not is_number(area) or area < 0:
+        yield f"area {short(area)} is not a number from 0"
 
 
 def no_joints(values: object) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from realtime.errors import UsageError
+from realtime.errors import InputError, UsageError
 from realtime.records import Image
 from train import finish
 from train.centres import moved
@@ -23,7 +23,7 @@ from train.detector_net import DetectorTrainer, PersonDetector
 from train.eval_detector import detector_numbers, find_people, measurable
 from train.finish import Runner
 from train.hints import Hints, open_hints
-from train.images import ImageCache
+from train.images import ImageCache, check_there
 from train.measured import Run, Running, open_frame, spread
 from train.mixture import Mixture
 from train.task import Batch, Sample, Validation
@@ -63,7 +63,12 @@ class DetectorTask:
         self._pictures = Mixture([(each.pictures, each.weight) for each in sets], config.seed)
         self._val = [picture for text in config.val for picture in open_set(text).pictures]
         if config.val:
-            measurable(self._val, None, "--val")
+            measurable(self._val, None, f"--val {' '.join(config.val)}")
+        pictures = [picture for each in sets for picture in each.pictures]
+        if not any(p.has_size and not p.crowd for picture in pictures for p in picture.people):
+            given = " ".join(config.data)
+            raise InputError(f"--data {given}: nobody in it has a box to learn from")
+        check_there(picture.path for picture in pictures + self._val)
         self._images = ImageCache(0)
         self._hints: Hints | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,34 @@ def check_size(path: Path, image: Image, size_wh: tuple[int, int], half: bool = 
             f"{path}: is {width}x{height}{halved}, its data set says {size_wh[0]}x{size_wh[1]}; "
             "posestream-train check-data lists all such images"
         )
+
+
+def check_there(paths: Iterable[Path]) -> None:
+    """Raise InputError where images are missing: before hours of work, not in the middle of it.
+
+    Each folder is listed once, which is quick on a network as well.
+    """
+    asked = set(paths)
+    listed = {path for folder in {path.parent for path in asked} for path in _files_in(folder)}
+    missing = [path for path in asked - listed if not _is_there(path)]
+    if missing:
+        count = f"{len(missing)} of the {len(asked)} images that are needed cannot be found"
+        raise InputError(f"{min(missing)}: {count}; posestream-train check-data lists them")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _is_there(path: Path) -> bool:
+    """Also by a name in other letters, where the file system takes it for the same."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 class ImageCache:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.torch_nets import WIDTHS, Widths, widths_of
-from realtime.errors import UsageError
+from realtime.errors import InputError, UsageError
 from realtime.geometry import may_be_narrow
 from train import finish, narrow
 from train.augment import pose_sample
@@ -22,7 +22,7 @@ from train.coco import DataSet, Person, open_set
 from train.config import Config
 from train.finish import Runner
 from train.hints import Hints, hint_loss, open_hints
-from train.images import ImageCache
+from train.images import ImageCache, check_there
 from train.mixture import Mixture
 from train.pose_loss import LOSSES, weighted_mean
 from train.pose_net import PoseNet, PoseTrainer
@@ -60,12 +60,15 @@ class PoseTask:
         if config.narrow and not may_be_narrow(config.input_wh):  # and sizes are multiples of 32
             raise UsageError("--narrow: needs an --input-wh whose width is a multiple of 96")
         self.config = config
-        sets = [open_set(text).with_joints(LEAST_JOINTS) for text in config.data]
+        sets = [_with_joints(text) for text in config.data]
         sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
         self._people = Mixture([(each.people, each.weight) for each in sets], config.seed)
         self._val = [person for text in config.val for person in open_set(text).people]
         if config.val and not any(person.asked_for for person in self._val):
-            raise UsageError("--val: nobody in it has labelled joints, so nothing can be measured")
+            given = " ".join(config.val)
+            raise UsageError(f"--val {given}: nobody in it has labelled joints to measure on")
+        learned = [picture.path for each in sets for picture in each.pictures]
+        check_there(learned + [person.image for person in self._val if person.asked_for])
         self._images = ImageCache(0)
         self._place = torch.device("cpu")
         self._teacher: Teacher | None = None
@@ -217,6 +220,17 @@ def agreed(taught: Tensor, target: Tensor, visible: Tensor) -> Tensor:
 def pose_of(net: nn.Module) -> nn.Module:
     """What stays of a PoseTrainer; a PoseNet as it is."""
     return net.pose if isinstance(net, PoseTrainer) else net
+
+
+def _with_joints(text: str) -> DataSet:
+    """The people of a set who can be learned from. Raises InputError where there are none."""
+    data = open_set(text).with_joints(LEAST_JOINTS)
+    if not data.pictures:
+        raise InputError(
+            f"--data {text}: nobody in it has {LEAST_JOINTS} labelled joints to learn from; label "
+            "them (train label --pose) or leave it out"
+        )
+    return data
 
 
 def _boxes_only(data: DataSet) -> DataSet:
