@@ -483,6 +483,14 @@ def test_where_a_run_was_stopped_is_said(tmp_path: Path, caplog: pytest.LogCaptu
     assert "; after the last epoch, step 0" in caplog.text and (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize(("warmup", "told"), [(5, False), (6, True)])
+def test_a_run_that_is_all_warm_up_is_told(
+    warmup: int, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _run(toy.SpotTask(toy.config(epochs=1, warmup=warmup)), tmp_path) == 0
+    assert ("--warmup 6: the run has 5 steps" in caplog.text) is told
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     config = toy.config(epochs=1)
     assert _run(toy.SpotTask(config), tmp_path) == 0

@@ -338,6 +338,9 @@ class Trainer:
             len(self._task), self._batches.count, self._batches.size,
             f"; {self._moment}, step {self._at.position}" if self._step else "",
         )  # fmt: skip
+        if self._config.warmup > self._steps:
+            told = "warning: --warmup %d: the run has %d steps, so that it never reaches its --rate"
+            log.warning(told, self._config.warmup, self._steps)
 
 
 class Record:
