@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from train.arithmetic import Watch  # noqa: E402
 from train.batches import Batches, default_workers, telling_of_losses  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
+from train.curves import Curves, told_once  # noqa: E402
 from train.loop import Run, train  # noqa: E402
 from train.muon import orthogonal  # noqa: E402
 from train.parallel import Team  # noqa: E402
@@ -49,9 +52,11 @@ def one_thread() -> Any:
 
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Curves and TensorBoard take longer than the toy run; one test looks at them."""
-    if "pictures" not in request.node.name:
-        monkeypatch.setattr("train.curves._has_matplotlib", lambda: False)
+    """Curves and TensorBoard take longer than the toy run; few tests look at them."""
+    if "pictures" in request.node.name:
+        return
+    monkeypatch.setattr("train.curves._has_matplotlib", lambda: False)
+    if "events" not in request.node.name:
         monkeypatch.setattr("train.curves._tensorboard", lambda folder: None)
 
 
@@ -557,6 +562,21 @@ def test_pictures_and_events_of_each_epoch(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "sheet.png")).shape == (16, 64, 3)
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"loss x" in events.read_bytes() and b"closeness" in events.read_bytes()
+
+
+def test_events_that_cannot_be_written_are_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk, for example; the thread that writes them fails later than it was asked to."""
+    pytest.importorskip("tensorboard", reason="events need tensorboard")
+    curves = Curves(tmp_path)
+    shutil.rmtree(tmp_path / "tensorboard")
+    with told_once(), pytest.raises(OutputError, match="tensorboard: cannot be written: No such"):
+        for n in range(100):  # more than are kept in memory
+            curves.add({"epoch": n, "samples": n, "loss": 0.5})
+    with contextlib.suppress(OutputError):
+        curves.close()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_is_not_installed_is_said_and_left_out_of_pictures(

@@ -8,7 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +58,12 @@ class Curves:
             raise OutputError(f"{path}: not the log of this run ({error}); move it away") from None
 
     def add(self, row: Row) -> None:
+        """One more row. Raises OutputError where TensorBoard could not write those before."""
         self.rows.append(row)
         if self._board:
-            for name, value in row.items():
-                self._board.add_scalar(name, value, int(row["samples"]))
+            with atomic.writing(self._out / "tensorboard"):
+                for name, value in row.items():
+                    self._board.add_scalar(name, value, int(row["samples"]))
 
     def write(self) -> None:
         """Put the log on the disk. Raises OutputError."""
@@ -78,6 +83,24 @@ class Curves:
         if self._board:
             with atomic.writing(self._out / "tensorboard"):
                 self._board.close()
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """TensorBoard writes in a thread of its own; what fails there is raised by the next call, and
+    not told as a traceback beside."""
+    before = threading.excepthook
+
+    def hook(failed: Any) -> None:
+        theirs = type(failed.thread).__module__.startswith("tensorboard.")
+        if not (theirs and isinstance(failed.exc_value, OSError)):
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def as_csv(rows: list[Row]) -> str:

@@ -23,7 +23,7 @@ from train.arithmetic import NotFinite, reproducible
 from train.batches import Batches, default_workers
 from train.checkpoint import Checkpoint
 from train.config import Config, flag
-from train.curves import Curves
+from train.curves import Curves, told_once
 from train.learner import Learner
 from train.memory import telling_of_want
 from train.parallel import ProcessLost, Team, team
@@ -85,6 +85,7 @@ def train(task: Task, config: Config, out: Path, run: Run | None = None) -> int:
             with atomic.writing(out):
                 out.mkdir(parents=True, exist_ok=True)
             stack.enter_context(checkpoint.lock(out))
+            stack.enter_context(told_once())
         else:
             log.setLevel(logging.ERROR)
         try:
