@@ -30,7 +30,8 @@ from realtime.formats.rows import LoadedFrame
 from realtime.formats.target import Format
 from realtime.ledger import Ledger
 from realtime.loop import STOP_LIMIT
-from realtime.opening import load_networks, open_source, pipeline_options, say_what_is_idle
+from realtime.no_use import say_what_is_idle
+from realtime.opening import load_networks, open_source, pipeline_options
 from realtime.pipeline import Pipeline
 from realtime.records import PosedFrame
 from realtime.run_report import write_report

@@ -12,7 +12,8 @@ from typing import Any
 from realtime.console import complain
 from realtime.errors import InputError, OutputError, PosestreamError, StageError
 from realtime.job import Job, open_job
-from realtime.opening import say_what_is_idle, say_what_is_kept
+from realtime.no_use import say_what_is_idle
+from realtime.opening import say_what_is_kept
 from realtime.run_report import summary, write_report
 from realtime.screen import LOST, say_lost
 from realtime.settings import Settings

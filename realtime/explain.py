@@ -24,6 +24,7 @@ from realtime.detect import Detector
 from realtime.draw import LIGHT, Style, tint
 from realtime.errors import InputError, OutputError
 from realtime.inputs import check_no_input
+from realtime.no_use import say_what_is_idle
 from realtime.opening import load_networks, open_source, pipeline_options
 from realtime.pipeline import Options
 from realtime.pose import estimate
@@ -100,6 +101,7 @@ def run(settings: Settings) -> None:
     check_no_input(paths, settings.input, settings.networks)
     with closing(open_source(settings)) as source, _folder(settings.explain) as folder:
         _check_room(paths, settings.overwrite)
+        say_what_is_idle(settings, [source.info])
         detector, pose = load_networks(settings, source.info, shared=True)
         try:
             options = pipeline_options(settings)

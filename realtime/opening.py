@@ -14,7 +14,7 @@ from engines.base import ModelSpec, Network, Precision, Task
 from engines.identify import describe, identify, read
 from engines.load import find_default, find_tiny, load
 from realtime.asked import check_input
-from realtime.choice import EVERYBODY, parse_choice
+from realtime.choice import parse_choice
 from realtime.controls import with_overlay
 from realtime.decode import Method
 from realtime.detect import Detector
@@ -24,8 +24,9 @@ from realtime.formats.registry import About, open_data
 from realtime.formats.target import parse_target
 from realtime.halving import Halving
 from realtime.inputs import check_no_input
+from realtime.no_use import refuse
 from realtime.pipeline import STREAMS, Options
-from realtime.settings import MEANT_FOR, NOT_LIVE, Settings
+from realtime.settings import Settings
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
 from realtime.sinks.outfile import check_writable
@@ -34,7 +35,7 @@ from realtime.sinks.record import Recorder
 from realtime.sinks.screenshot import Screenshot
 from realtime.sinks.window import display_available
 from realtime.smooth import Where
-from realtime.sources.base import Kind, Source, SourceInfo
+from realtime.sources.base import Source, SourceInfo
 from realtime.sources.camera import CameraMode, open_camera
 from realtime.sources.container import STANDARD_INPUT, is_regular
 from realtime.sources.demo import open_demo
@@ -48,10 +49,6 @@ if TYPE_CHECKING:  # it needs a library that only --serve needs
 
 logger = logging.getLogger(__name__)
 
-KINDS: dict[Kind, str] = {
-    "camera": "a camera", "file": "a video file", "url": "a stream", "images": "images",
-    "demo": "the demo scene",
-}  # fmt: skip
 KEEP = "--output and --json keep what is found"
 
 
@@ -82,24 +79,9 @@ def open_source(settings: Settings) -> Source:
     path = Path(name)
     if not check_input(name) or path.is_dir() or is_image(path):
         if not settings.sequence:
-            _check_independent(settings)
+            refuse(settings, "independent")
         return open_images(name, span, settings.sequence)
     return open_file(path, span)
-
-
-def _check_independent(settings: Settings) -> None:
-    """What needs people who are the same from picture to picture: refused where it would choose
-    somebody, told where it would do nothing. Raises UsageError."""
-    video = "add --sequence if they are those of a video"
-    if parse_choice(settings.select) != EVERYBODY:
-        raise UsageError(
-            f"--select {settings.select}: independent images have nobody who could be"
-            f" followed from one to the next; {video}"
-        )
-    idle = ["--fix-swaps"] if settings.fix_swaps else []
-    idle += [f"--smooth {settings.smooth}"] if settings.smooth in ("data", "all") else []
-    if idle:
-        logger.warning("%s: nothing is done to independent images; %s", " and ".join(idle), video)
 
 
 def wants_window(settings: Settings, info: SourceInfo) -> bool:
@@ -125,24 +107,6 @@ def say_what_is_kept(settings: Settings) -> None:
     """A warning when nobody will see anything of the run, and nobody has asked for quiet."""
     if settings.headless and not (settings.quiet or _leaves_something(settings)):
         logger.warning("nothing is kept or shown of this run; %s", KEEP)
-
-
-def say_what_is_idle(settings: Settings, infos: Sequence[SourceInfo]) -> None:
-    """A warning for each option given that does something to other kinds of source only, and so
-    nothing to these."""
-    there = {info.kind for info in infos}
-    for name, meant in MEANT_FOR.items():
-        if settings.gives(name) and there.isdisjoint(meant):
-            logger.warning(
-                "--%s: nothing is done to %s; it is for %s",
-                name.replace("_", "-"),
-                " and ".join(text for kind, text in KINDS.items() if kind in there),
-                " or ".join(KINDS[kind] for kind in meant),
-            )
-    for name in NOT_LIVE:
-        asked = settings.gives(name) and getattr(settings, name)  # --bridge 0: as it is
-        if asked and all(info.live for info in infos):
-            logger.warning("--%s: nothing is done to live sources; it is for files", name)
 
 
 def _leaves_something(settings: Settings) -> bool:

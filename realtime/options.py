@@ -251,7 +251,8 @@ def _add_run(add: Any) -> None:
 
 def unknown(word: str, parser: argparse.ArgumentParser) -> str:
     """What to say about a word of the command line that means nothing."""
-    flags = [flag for action in parser._actions for flag in action.option_strings]
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    flags = [flag for action in shown for flag in action.option_strings]
     if not word.startswith("-"):
         how = f"with --input {word}" if "--input" in flags else "together, before the options"
         return f"{word!r} stands alone; inputs are given {how}"

@@ -14,7 +14,7 @@ from realtime.errors import UsageError
 from realtime.formats.target import SUFFIXES, parse_target
 from realtime.inputs import check_no_input
 from realtime.sinks.outfile import check_names
-from realtime.sources.base import Kind, Span
+from realtime.sources.base import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,6 @@ DEFAULTS: dict[str, Any] = {
     "verbose": 0, "min_free": 200, "overlay": "skeleton",
     "select": EVERYBODY,
 }  # fmt: skip
-
-MEANT_FOR: dict[str, tuple[Kind, ...]] = {
-    "sequence": ("images",), "live": ("demo",), "seed": ("demo",),
-    "camera_size": ("camera",), "camera_fps": ("camera",),
-    "no_wait": ("url",), "max_reconnects": ("camera", "url"),
-}  # fmt: skip
-"""Options that do something to these kinds of source only."""
-NOT_LIVE = ("bridge", "batch")
-"""Options that do nothing to live sources, of whatever kind."""
 
 FAR = 1e12
 """Frames or seconds; no source goes on to there."""

@@ -31,10 +31,10 @@ from realtime.formats.target import parse_target
 from realtime.grid import Grid, Tile
 from realtime.job import OpenDisplay, open_job
 from realtime.loop import STOP_LIMIT
+from realtime.no_use import say_what_is_idle
 from realtime.opening import (
     check_outputs,
     load_networks,
-    say_what_is_idle,
     say_what_is_kept,
     wants_window,
 )

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -23,8 +24,10 @@ from test_run import fails, tiny, wait_for
 
 from realtime.cli import parse
 from realtime.errors import PosestreamError
-from realtime.opening import KINDS, open_source, say_what_is_idle
-from realtime.sources.base import SourceInfo, Span
+from realtime.no_use import KINDS, NO_USE, say_what_is_idle
+from realtime.opening import open_source
+from realtime.settings import Settings
+from realtime.sources.base import Kind, SourceInfo, Span
 from realtime.sources.demo import open_demo
 
 SECRET = "geheim"
@@ -270,14 +273,18 @@ def test_what_is_done_over_time_is_not_done_to_unrelated_images_and_said(
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((8, 8, 3), np.uint8))
     asked = ["--input", str(tmp_path), "--headless"]
     for words, told in (
-        (["--smooth", "data"], ["--smooth data: nothing is done"]),
-        (["--fix-swaps", "--smooth", "all"], ["--fix-swaps and --smooth all: nothing is done"]),
-        (["--smooth", "display"], []),
-        (["--smooth", "data", "--sequence"], []),
+        ("--smooth data", ["--smooth data"]),
+        ("--fix-swaps --smooth all", ["--smooth all", "--fix-swaps"]),
+        ("--detect-every 5 --bridge 4", ["--detect-every", "--bridge"]),
+        ("--smooth off --detect-every 1 --bridge 0", []),
+        ("--smooth display", []),
+        ("--smooth data --detect-every 5 --bridge 4 --sequence", []),
     ):
         caplog.clear()
-        open_source(parse([*asked, *words]))
-        assert [text.partition(" to ind")[0] for text in caplog.messages] == told
+        settings = parse([*asked, *words.split()])
+        say_what_is_idle(settings, [open_source(settings).info])
+        rest = "nothing is done to independent images; add --sequence if they are those of a video"
+        assert caplog.messages == [f"{name}: {rest}" for name in told]
 
 
 @pytest.mark.parametrize(
@@ -297,6 +304,9 @@ def test_what_is_done_over_time_is_not_done_to_unrelated_images_and_said(
         ("--no-wait --sequence", "camera", ["--sequence: ", "--no-wait: nothing is done to a cam"]),
         ("--seed 1", "file images", ["--seed: nothing is done to a video file and images; it is"]),
         ("--max-reconnects 0", "url", []),
+        ("--max-reconnects 3", "web", ["--max-reconnects: nothing is done to a video on a web"]),
+        ("--no-wait --strict", "web", []),
+        ("--strict", "camera url", ["--strict: nothing is done to live sources; it is for files"]),
         ("--camera-fps 9 --live", "camera demo", []),
         ("--seed 0 --end 5", "file", []),
         ("--bridge 20 --batch 4", "file camera", []),
@@ -317,9 +327,34 @@ def test_options_for_other_kinds_of_source_are_told(
 ) -> None:
     """Where one of several sources takes an option, it is right."""
     live = ("camera", "url")
-    infos = [SourceInfo("x", kind, kind in live) for kind in KINDS if kind in kinds.split()]
+    infos = [
+        SourceInfo("x", cast(Kind, "url" if kind == "web" else kind), kind in live)
+        for kind in KINDS
+        if kind in kinds.split()
+    ]
     say_what_is_idle(parse(words.split()), infos)
     assert [said[: len(text)] for said, text in zip(caplog.messages, told, strict=True)] == told
+
+
+def test_what_explain_leaves_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = parse("--explain x --mirror --smooth all --live --blur-faces".split())
+    say_what_is_idle(settings, [SourceInfo("x", "file")])
+    assert caplog.messages == [
+        "--live: nothing is done to a video file; it is for the demo scene",
+        "--mirror: nothing is done to the one frame of --explain; it is for runs",
+        "--smooth all: nothing is done to the one frame of --explain; it is for runs",
+    ]
+
+
+def test_every_option_is_for_all_sources_or_says_for_which_it_is_not() -> None:
+    """A new option has its place in one of these."""
+    for_all = {
+        "data", "report", "status_file", "overwrite", "segment", "record_required", "min_free",
+        "min_joint_score", "detector", "pose", "engine", "precision", "compute", "decode",
+        "detector_score", "min_score", "bench", "streams", "version", "print_config", "quiet",
+        "verbose", "log_file", "debug",
+    }  # fmt: skip
+    assert {f.name for f in fields(Settings)} == for_all ^ NO_USE.keys()
 
 
 def test_mistaken_inputs_say_what_may_have_been_meant(tmp_path: Path) -> None:

@@ -61,8 +61,9 @@ def steps(people: int, size_wh: tuple[int, int] = (640, 480)) -> Steps:
 
 def test_five_pictures_of_a_demo_frame(tmp_path: Path) -> None:
     folder = tmp_path / "how"
-    result = demo("--explain", folder, "--explain-frame", "40")
+    result = demo("--explain", folder, "--explain-frame", "40", "--mirror")
     assert result.code == 0 and "frame 40 explained" in result.err
+    assert "WARNING: --mirror: nothing is done to the one frame" in result.err
     names = sorted(path.name for path in folder.iterdir())
     assert names == [f"{name}.png" for name in NAMES]
     shapes = [cv2.imread(str(folder / name)).shape for name in names]

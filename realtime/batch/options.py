@@ -14,7 +14,8 @@ from realtime.batch.join import SUFFIXES, Look
 from realtime.cli import settings_of
 from realtime.command import Parser, program
 from realtime.errors import UsageError
-from realtime.options import add_networks, unknown
+from realtime.no_use import BATCH, NO_USE
+from realtime.options import add_networks, build_parser, unknown
 
 EPILOG = """examples:
   %(prog)s "videos/**/*.mp4" --out results
@@ -25,15 +26,6 @@ videos/a/walk.mp4 gives results/a/walk.mp4.jsonl. Started again, it goes on wher
 
 exit codes: 0 all files are done, 130 Ctrl-C, 143 SIGTERM, 2 usage, 4 results cannot be written,
 5 model, device or Ray; where files failed, their exit code (3 input, ...), or 7 when they differ"""
-
-NOT_HERE = {
-    "--threads": "in a batch, --cores-each says it",
-    "--compare": "is for pictures, which a batch does not make",
-    "--select": "a batch keeps everybody; realtime.clean --id N takes one person out of a result",
-    "--json": "in a batch, --data jsonl says it, and --out FOLDER where to",
-    "--output": "is for videos, which a batch does not make; results go to --out FOLDER",
-}
-"""Options of run_camera.py that a batch does not take, and why."""
 
 EXACT = {"detect_every": 1, "bridge": 0}
 """Unless asked for otherwise, so that segments join as if they had been one file."""
@@ -110,7 +102,7 @@ def _run_options() -> list[str]:
     """Options that the pipeline takes."""
     parser = argparse.ArgumentParser(add_help=False)
     add_networks(parser.add_argument)
-    names = [a.dest for a in parser._actions if f"--{a.dest}" not in NOT_HERE]
+    names = [a.dest for a in parser._actions if BATCH not in NO_USE.get(a.dest, {})]
     return [*names, "smooth", "fix_swaps", "strict"]
 
 
@@ -144,8 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     for action in networks._group_actions:
         if action.dest in EXACT:
             action.help = EXACT_HELP[action.dest]
-    for name in NOT_HERE:
-        networks.add_argument(name, help=argparse.SUPPRESS, action=_NotHere)
+    own = {"help"} | {a.dest for a in parser._actions if BATCH not in NO_USE.get(a.dest, {})}
+    for action in build_parser()._actions:
+        if action.dest not in own:
+            flags = action.option_strings
+            parser.add_argument(*flags, nargs="?", help=argparse.SUPPRESS, action=_NotHere)
     return parser
 
 
@@ -165,8 +160,8 @@ def _add_workers(add: Any) -> None:
 
 
 class _NotHere(argparse.Action):
-    """An option that batches do not have."""
+    """An option of single runs that batches do not have."""
 
     def __call__(self, *_: Any) -> NoReturn:
-        name = self.option_strings[0]
-        raise UsageError(f"{name}: {NOT_HERE[name]}")
+        why = NO_USE.get(self.dest, {}).get(BATCH, "is for single runs, not for a batch")
+        raise UsageError(f"{self.option_strings[-1]}: {why}")
