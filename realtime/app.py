@@ -114,7 +114,8 @@ def conclude(
     if settings.report:
         report["exit_code"] = code
         try:
-            write_report(settings.report, report, settings.overwrite)
+            with stop.writes():
+                write_report(settings.report, report, settings.overwrite)
         except OutputError as error:
             tell(error, settings.debug)
             code = code or error.exit_code

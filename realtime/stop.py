@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Thread
 from time import monotonic
 from types import FrameType
@@ -20,6 +21,11 @@ SIGNALS = [
 """SIGBREAK is Ctrl-Break on Windows, where no other one can be sent to a process by another."""
 PATIENCE = 5.0
 """Seconds the main thread gets to end after a signal, before the process is ended around it."""
+ECHO = 0.2
+"""Seconds within which a signal that comes again is the same one: what started this process and got
+Ctrl-C as well may pass it on."""
+WRITES = 30.0
+"""Seconds that one small file may take, before the same."""
 LOOK = 0.1
 """Seconds between two looks whether it is still busy with what must not be lost."""
 
@@ -37,7 +43,8 @@ class Stop:
 
     Until started is set, a signal raises Stopped in the main thread, because what is going on
     (opening, loading) has no loop that could look. A second SIGINT leaves at once; the recording is
-    playable at any moment.
+    playable at any moment. A second SIGTERM does not: scripts send it again until a process is
+    gone, and do not mean its data to be lost.
 
     Python handles signals only between two of its instructions. While the main thread is inside a
     library that does not return (a frozen display, a model that loads for a minute), a thread sees
@@ -51,6 +58,7 @@ class Stop:
         self.started = False
         self.rescue: Callable[[], None] = lambda: None
         self.assembles: Callable[[], bool] = lambda: False
+        self._asked_at = 0.0
         self._mouth: socket.socket | None = None
 
     def install(self) -> None:
@@ -76,9 +84,22 @@ class Stop:
         """End the run; the first reason counts."""
         if not self.reason:
             self.reason, self.exit_code = reason, exit_code
+            self._asked_at = monotonic()
+
+    @contextmanager
+    def writes(self) -> Iterator[None]:
+        """Meanwhile one small file is written, for which a slow disk gets WRITES seconds."""
+        before, until = self.assembles, monotonic() + WRITES
+        self.assembles = lambda: monotonic() < until
+        try:
+            yield
+        finally:
+            self.assembles = before
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.reason and number == signal.SIGINT:
+            if self.reason == "SIGINT" and monotonic() - self._asked_at < ECHO:
+                return
             os._exit(130)
         self.ask(signal.Signals(number).name, _code(number))
         if not self.started:
@@ -87,12 +108,17 @@ class Stop:
     def _guard(self, ear: socket.socket) -> None:
         with ear:
             first = ear.recv(1)
-            deadline = monotonic() + PATIENCE
+            began = monotonic()
+            deadline = began + PATIENCE
             while first:
                 ear.settimeout(LOOK)
                 try:
-                    if not ear.recv(1):
+                    again = ear.recv(1)
+                    if not again:
                         return  # released
+                    echo = again == first and monotonic() - began < ECHO
+                    if again[0] == signal.SIGINT and not echo:
+                        os._exit(130)
                 except TimeoutError:
                     pass
                 if self.assembles():

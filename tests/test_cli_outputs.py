@@ -288,6 +288,18 @@ def test_a_signal_ends_a_process_that_is_stuck_in_a_library() -> None:
 
 
 @posix
+def test_a_second_interrupt_leaves_at_once_what_is_stuck_in_a_library() -> None:
+    patient = STUCK.replace("PATIENCE = 0.5", "PATIENCE = 60")
+    process = subprocess.Popen(
+        [sys.executable, "-c", patient], cwd=ROOT, text=True, stdout=subprocess.PIPE
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: process.send_signal(signal.SIGINT) or process.poll() is not None)
+    assert process.communicate() == ("", None) and process.returncode == 130
+
+
+@posix
 def test_a_kill_costs_less_than_a_second_of_footage(tmp_path: Path) -> None:
     video, data = tmp_path / "v.mp4", tmp_path / "d.jsonl"
     process = start(*DEMO, "--live", "--output", video, "--json", data)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from commandline import ROOT, demo, run
 from test_run import fails
 
 import run_camera
+import train.stopping
 from realtime import cli
+from realtime.batch.__main__ import _Signals
 from realtime.command import Parser
 from realtime.stop import Stop
 
@@ -194,3 +198,71 @@ def test_a_mistake_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: A
     assert run_camera.main(["--input", "demo"]) == 7
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("posestream: error: unexpected KeyError: 'nobody thought of this'")
+
+
+@pytest.mark.parametrize("made", [Stop, train.stopping.Stop, _Signals])
+def test_a_signal_that_is_passed_on_twice_is_one(
+    made: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C goes to all processes of a terminal; uv run, npm, timeout and others pass it on."""
+    now, gone = [100.0], list[int]()
+    for name in ("realtime.stop", "train.stopping", "realtime.batch.__main__"):
+        monkeypatch.setattr(f"{name}.monotonic", lambda: now[0])
+    monkeypatch.setattr(os, "_exit", gone.append)
+    stop = made()
+    stop.started = True
+    stop._on_signal(signal.SIGINT, None)
+    now[0] += 0.1
+    stop._on_signal(signal.SIGINT, None)
+    assert gone == []
+    now[0] += 0.2
+    stop._on_signal(signal.SIGINT, None)
+    assert gone == [130]
+
+
+def test_a_second_sigterm_does_not_cost_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts send it until the process is gone."""
+    gone = list[int]()
+    monkeypatch.setattr(os, "_exit", gone.append)
+    stop = Stop()
+    stop.started = True
+    stop._on_signal(signal.SIGTERM, None)
+    stop._asked_at -= 60
+    stop._on_signal(signal.SIGTERM, None)
+    assert gone == []
+    stop._on_signal(signal.SIGINT, None)
+    assert gone == [130]
+
+
+SLOW_DISK = """
+import sys, os, pathlib, signal, threading
+import realtime.stop
+from realtime import app
+realtime.stop.PATIENCE, realtime.stop.LOOK = 0.2, 0.02
+stop = realtime.stop.Stop()
+stop.install()
+stop.started = True
+fsync, done = os.fsync, threading.Event()
+
+def slow(number):
+    signal.raise_signal(signal.SIGTERM)  # and the main thread sees no other before this returns
+    done.wait(0.6)
+    fsync(number)
+
+os.fsync = slow
+app.summary = lambda report: ["written"]
+from realtime.cli import parse
+code = app.conclude(parse(["--input", "demo", "--report", sys.argv[1]]), stop, {"a": 1}, None)
+stop.release()
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_report_on_a_slow_disk_is_waited_for_after_a_signal(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_DISK, str(path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "written\n")
+    assert json.loads(path.read_text())["a"] == 1

@@ -6,10 +6,11 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any
 
-from realtime.stop import SIGNALS
+from realtime.stop import ECHO, SIGNALS
 
 
 class Stopped(BaseException):
@@ -28,6 +29,7 @@ class Stop:
         self.reason = ""
         self.exit_code = 0
         self._waiting = False
+        self._asked_at = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -45,6 +47,7 @@ class Stop:
         """End the run at the next step; the first reason counts."""
         if not self.reason:
             self.reason, self.exit_code = reason, exit_code
+            self._asked_at = monotonic()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -59,6 +62,8 @@ class Stop:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.reason and number == signal.SIGINT:
+            if self.reason == "SIGINT" and monotonic() - self._asked_at < ECHO:
+                return
             os._exit(128 + number)
         self.ask(signal.Signals(number).name, 130 if number == signal.SIGINT else 0)
         if self._waiting:

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from realtime import console
 from realtime.batch.options import Asked, parse
 from realtime.errors import ModelError, PosestreamError, StageError
-from realtime.stop import SIGNALS
+from realtime.stop import ECHO, SIGNALS
 
 if TYPE_CHECKING:
     from realtime.batch.progress import Progress
@@ -44,6 +45,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.code: int | None = None
+        self._at = 0.0
 
     def install(self) -> None:
         for number in SIGNALS:
@@ -55,8 +57,10 @@ class _Signals:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         code = 128 + number  # not 0: files are left
         if self.code is not None:
+            if code == self.code and monotonic() - self._at < ECHO:
+                return
             os._exit(code)
-        self.code = code
+        self.code, self._at = code, monotonic()
 
 
 def run(asked: Asked) -> int:
