@@ -13,18 +13,18 @@ from engines.load import find_default, find_tiny
 from engines.published import PUBLISHED
 from engines.registry import KNOWN
 from realtime import console
-from realtime.command import Parser
+from realtime.command import Parser, program
 from realtime.errors import PosestreamError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 2 wrong usage, 5 the model cannot be used or fetched,
-    130 stopped by Ctrl-C."""
+    """Run a command; the exit code: 0, 2 wrong usage, 4 something cannot be written, 5 the model
+    cannot be used or fetched, 130 stopped by Ctrl-C."""
     console.secure()
     try:
         options = _parser().parse_args(argv)
         COMMANDS[options.command](options)
-        sys.stdout.flush()
+        console.deliver()
     except SystemExit as stop:  # argparse has printed help
         return int(stop.code or 0)
     except PosestreamError as error:
@@ -38,11 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("posestream-engines: stopped", file=sys.stderr)
         return 130
+    finally:
+        console.flush_stdout()
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="posestream-engines", description=__doc__)
+    parser = Parser(prog=program("engines"), description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="bundled, fetched and fetchable networks, and known files")
     pull = commands.add_parser("pull", help="fetch public weights into the cache")

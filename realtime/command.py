@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from realtime.console import complain, drop_stdout, flush_stdout, secure
+from realtime.console import complain, deliver, drop_stdout, flush_stdout, secure
 from realtime.errors import PosestreamError, UsageError
 
 
@@ -88,6 +88,7 @@ def exit_code(work: Callable[[], None]) -> int:
     secure()
     try:
         work()
+        deliver()
     except PosestreamError as error:
         complain(error)
         return error.exit_code

@@ -6,10 +6,12 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
-from realtime.errors import UsageError
+from realtime.errors import OutputError, UsageError
 from realtime.masking import mask_credentials
 
 FORMAT = "posestream: %(levelname)s: %(message)s"
@@ -40,6 +42,35 @@ class _Forgiving(io.RawIOBase):
         return int(self._raw.fileno())
 
 
+class _Answers:
+    """Standard output for answers: one that takes no more is an OutputError, which is told in a
+    line; a reader who has gone stays a BrokenPipeError."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        with _writable():
+            return self._file.write(text)
+
+    def flush(self) -> None:
+        with _writable():
+            self._file.flush()
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: cannot be written: {error.strerror}") from error
+
+
 def secure() -> None:
     """Call once, first thing.
 
@@ -55,6 +86,8 @@ def secure() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+        if sys.stdout is sys.__stdout__:
+            sys.stdout = cast(TextIO, _Answers(sys.stdout))
     if sys.stderr is None or sys.stderr is sys.__stderr__:
         buffer = getattr(sys.stderr, "buffer", None) or io.FileIO(2, "w", closefd=False)
         sys.stderr = io.TextIOWrapper(
@@ -85,12 +118,17 @@ def drop_stdout() -> None:
     os.close(nowhere)
 
 
+def deliver() -> None:
+    """Have standard output take all that was printed. Raises OutputError and BrokenPipeError."""
+    if sys.stdout:
+        sys.stdout.flush()
+
+
 def flush_stdout() -> None:
     """Flush standard output for the last time; a reader that has gone is no error."""
     try:
-        if sys.stdout:
-            sys.stdout.flush()
-    except OSError:
+        deliver()
+    except (OSError, OutputError):
         drop_stdout()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import importlib.util
+import io
 import json
 import os
 import re
@@ -36,7 +37,7 @@ from batch_runs import (
 )
 
 from realtime.batch import claims, cluster, items, join, manifest, progress, store, team, work
-from realtime.batch.__main__ import hashes, main
+from realtime.batch.__main__ import _show_table, hashes, main
 from realtime.batch.items import Item
 from realtime.batch.join import SUFFIXES, Look
 from realtime.batch.options import parse
@@ -615,6 +616,17 @@ def test_a_full_disk_for_the_results_ends_the_batch(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- what people see
+
+
+def test_the_table_may_have_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code says how the batch went."""
+
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    _show_table(progress.Progress([progress.File(ITEM, "skipped")]))
 
 
 def test_the_line_and_the_table() -> None:

@@ -250,6 +250,26 @@ def test_old_files_wait_for_the_end_of_the_source(
     assert all(any(str(path) in line for line in told) for path in backups if kept)
 
 
+ANSWER = "from realtime.command import exit_code; raise SystemExit(exit_code(lambda: print(1)))"
+
+
+@posix
+@pytest.mark.parametrize(("end", "code"), [(">&-", 0), (">/dev/full", 4)])
+@pytest.mark.parametrize("command", [("-m", "engines", "cache"), ("-c", ANSWER)])
+def test_answers_of_other_commands_that_go_nowhere(
+    command: tuple[str, ...], end: str, code: int
+) -> None:
+    if "/dev/full" in end and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {end}', "sh", sys.executable, *command],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "No space left" in done.stderr if code else not done.stderr
+    assert done.stderr.count("\n") == bool(code)
+
+
 @posix
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"

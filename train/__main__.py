@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from realtime import console
-from realtime.command import Parser
+from realtime.command import Parser, program
 from realtime.errors import ModelError, PosestreamError
 
 COMMANDS = (
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(argv)
         _set_up_logging()
         code: int = options.run(options)
+        console.deliver()
         return code
     except ImportError as error:  # a library that training needs and the pipeline does not
         console.complain(ModelError(f"cannot load a library: {error}; {INSTALL}"))
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="posestream-train", description=WHAT)
+    parser = Parser(prog=program("train"), description=WHAT)
     commands = parser.add_subparsers(required=True, metavar="command")
     for name in COMMANDS:
         importlib.import_module(name).add_command(commands)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -97,7 +97,8 @@ def run(asked: Asked) -> int:
 
 def _show_table(progress: Progress) -> None:
     progress.close()
-    print("\n".join(progress.table()), flush=True)
+    with suppress(BrokenPipeError):  # the exit code says how it went
+        print("\n".join(progress.table()), flush=True)
 
 
 def hashes(options: dict[str, Any]) -> dict[str, str]:
