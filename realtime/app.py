@@ -63,7 +63,7 @@ def _perform(
         stop.rescue = cleanup.close
         job = open_job(settings, stop, cleanup)
         say_what_is_kept(settings)
-        say_what_is_idle(settings, [job.source.info])
+        say_what_is_idle(settings, [job.source.info], job.pictures)
         if told:
             told.follow(job.source, job.ledger, job.lost)
         if job.screen:

@@ -98,7 +98,7 @@ def run(settings: Settings) -> None:
     """Write the pictures that settings.explain asks for. Raises PosestreamError."""
     assert settings.explain is not None
     paths = [settings.explain / f"{name}.png" for name in NAMES]
-    check_no_input(paths, settings.input, settings.networks)
+    check_no_input([settings.explain, *paths], settings.input, settings.networks)
     with closing(open_source(settings)) as source, _folder(settings.explain) as folder:
         _check_room(paths, settings.overwrite)
         say_what_is_idle(settings, [source.info])

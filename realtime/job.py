@@ -60,7 +60,7 @@ Load = Callable[[Settings, SourceInfo], tuple[Detector, Network]]
 
 
 class Job:
-    """The parts of one run, put together. See open_job."""
+    """The parts of one run, put together. See open_job. pictures: whether some are drawn."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class Job:
             lambda: self.compare.captions() if self.compare else (),
         )
         self.desk.redraw, self.desk.checked = hud.again, hud.checked
-        pictures = show is not None or any(sink.wants_picture for sink in sinks)
-        drawer = hud.draw if pictures else None
+        self.pictures = show is not None or any(sink.wants_picture for sink in sinks)
+        drawer = hud.draw if self.pictures else None
         options = pipeline_options(settings, show is not None)
         self.pipeline = Pipeline(source, detector, pose, drawer, self.ledger, options, fault)
         self.compare = None
         if settings.compare:
-            other = load_compared(settings, pictures)
+            other = load_compared(settings, self.pictures)
             first = detector.network if isinstance(other, Detector) else pose
             self.compare = Compare(other, pose, options, source.info)
             self.compare.beside(self.pipeline, first)

@@ -18,9 +18,10 @@ KINDS = {
 """Every source is one of these."""
 KINDS_AND_MORE = {
     **KINDS, "live": "live sources", "independent": "independent images",
-    "explain": "the one frame of --explain",
+    "explain": "the one frame of --explain", "unseen": "a run without pictures",
+    "unrecorded": "a run without a video", "blurred": "a run with --blur-faces",
 }  # fmt: skip
-"""And some are one of the others as well."""
+"""And some are one of the others as well, or what is made of them is."""
 BATCH = "batch"
 """What a batch works on. It refuses options that it has no use for."""
 
@@ -41,6 +42,7 @@ _RUN = {"explain": "it is for runs"}
 _OTHER = {BATCH: "a batch is for video files"}
 _WHOLE = {BATCH: "a batch works on whole files"}
 _PICTURES = {BATCH: "is for pictures, which a batch does not make"}
+_SEEN = _PICTURES | {"unseen": "give --output, --pictures, --serve or --show"}
 
 NO_USE: dict[str, dict[str, str]] = {
     "device": _OTHER,
@@ -62,20 +64,20 @@ NO_USE: dict[str, dict[str, str]] = {
     "format": {BATCH: "in a batch, --data FORMAT says it"},
     "screenshot": _PICTURES,
     "pictures": _PICTURES,
-    "crf": _PICTURES,
+    "crf": _PICTURES | {"unrecorded": "give --output FILE.mp4"},
     "show": _PICTURES,
     "fullscreen": _PICTURES,
     "headless": {BATCH: "a batch never opens a window; leave it out"},
     "serve": _PICTURES,
-    "mirror": _RUN | _PICTURES,
-    "overlay": _RUN | _PICTURES,
-    "blur_faces": _PICTURES,
+    "mirror": _RUN | _SEEN,
+    "overlay": _RUN | _SEEN,
+    "blur_faces": _SEEN,
     "explain": _PICTURES,
     "explain_frame": _PICTURES,
     "angles": _RUN,
     "compare": _PICTURES,
     "threads": {BATCH: "in a batch, --cores-each says it"},
-    "detect_every": _RUN | {"independent": _VIDEO},
+    "detect_every": _RUN | {"independent": _VIDEO, "blurred": "it looks at every frame"},
     "bridge": _RUN | {"live": _FILES, "independent": _VIDEO},
     "batch": _RUN | {"live": _FILES},
     "smooth": _RUN | {"independent": _VIDEO},
@@ -101,10 +103,14 @@ def refuse(settings: Settings, kind: str) -> None:
             raise UsageError(f"{_words(settings, name)}: {row[kind]}")
 
 
-def say_what_is_idle(settings: Settings, infos: Sequence[SourceInfo]) -> None:
-    """A warning for each option given that does nothing to any of these sources."""
-    explained = ["explain"] if settings.explain else []
-    kinds = [explained + _kinds_of(info) for info in infos]
+def say_what_is_idle(
+    settings: Settings, infos: Sequence[SourceInfo], pictures: bool = True
+) -> None:
+    """A warning for each option given that does nothing to any of these sources. pictures: some are
+    made of them."""
+    run = ["explain"] * bool(settings.explain) + ["unseen"] * (not pictures)
+    run += ["unrecorded"] * (settings.output is None) + ["blurred"] * settings.blur_faces
+    kinds = [run + _kinds_of(info) for info in infos]
     for name, row in NO_USE.items():
         idle = [next((kind for kind in of_one if kind in row), "") for of_one in kinds]
         if all(idle) and _asked(settings, name):

@@ -86,7 +86,12 @@ def _add_input(add: Any) -> None:
     add("--camera-size", type=_size, metavar="WxH", help="camera picture size (default 1280x720)")
     add("--camera-fps", type=float, metavar="FPS", help="camera frame rate (default 30)")
     _switch(add, "--no-wait", "fail when a stream is not there instead of waiting for it")
-    add("--max-reconnects", type=int, metavar="N", help="give a stream up after N reconnects")
+    add(
+        "--max-reconnects",
+        type=int,
+        metavar="N",
+        help="give a stream or camera up after N tries in a row",
+    )
     _switch(add, "--strict", "a damaged or truncated input is an error (exit 3)")
     _switch(add, "--list-cameras", "list the cameras and leave")
 
@@ -287,6 +292,8 @@ def _named(text: str) -> str:
 
 
 def _path(text: str) -> Path:
+    if text == "-":
+        raise argparse.ArgumentTypeError("only --json writes to standard output; a file is ./-")
     return Path(_named(text))  # of "" Path would make the folder one is in
 
 

@@ -69,7 +69,9 @@ def run(settings: Settings, stop: Stop) -> tuple[int, bool]:
         networks = _Networks(parts)
         members = [_Member(n, part, networks, told, cleanup) for n, part in enumerate(parts, 1)]
         say_what_is_kept(settings)
-        say_what_is_idle(settings, [member.job.source.info for member in members])
+        jobs = [member.job for member in members]
+        pictures = any(job.pictures for job in jobs)
+        say_what_is_idle(settings, [job.source.info for job in jobs], pictures)
         grid = _open_grid(members, page is not None, stop)
         if grid:
             views.callback(grid.close)

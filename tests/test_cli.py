@@ -40,6 +40,7 @@ def test_defaults_and_given_values() -> None:
             ([flag, ""], f"argument {flag}: the name is empty")
             for flag in ("--output", "--report", "--explain", "--pose", "--config", "--log-file")
         ),
+        (["--report", "-"], "argument --report: only --json writes to standard output"),
         (["--start", "soon"], "seconds"),
         (["--start", "9" * 400], "seconds"),
         (["--data", "a" * 5000], "a name ending in"),

@@ -346,6 +346,23 @@ def test_what_explain_leaves_out_is_told(caplog: pytest.LogCaptureFixture) -> No
     ]
 
 
+def test_options_of_pictures_that_nobody_makes_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    words = "--mirror --overlay boxes --blur-faces --detect-every 3 --crf 20 --json - --headless"
+    settings, infos = parse(words.split()), [SourceInfo("x", "file")]
+    say_what_is_idle(settings, infos, pictures=False)
+    rest = "nothing is done to a run without pictures; give --output, --pictures, --serve or --show"
+    assert caplog.messages == [
+        "--crf: nothing is done to a run without a video; give --output FILE.mp4",
+        f"--mirror: {rest}",
+        f"--overlay boxes: {rest}",
+        f"--blur-faces: {rest}",
+        "--detect-every: nothing is done to a run with --blur-faces; it looks at every frame",
+    ]
+    caplog.clear()
+    say_what_is_idle(parse("--mirror --blur-faces --crf 20 --output a.mp4".split()), infos)
+    assert not caplog.messages
+
+
 def test_every_option_is_for_all_sources_or_says_for_which_it_is_not() -> None:
     """A new option has its place in one of these."""
     for_all = {

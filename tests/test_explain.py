@@ -29,6 +29,7 @@ from realtime.explain import (
     find,
     take_steps,
 )
+from realtime.explain import run as explained_run
 from realtime.pipeline import Options
 from realtime.records import Detections, Frame, Poses
 from realtime.sheet import GAP, GROUND, WIDE, Tile, grid, page
@@ -159,6 +160,10 @@ def test_no_picture_replaces_the_one_explained(tmp_path: Path) -> None:
         result = run("--input", source, "--headless", "--explain", tmp_path, "--overwrite")
         assert result.code == 2 and "this is the input" in result.errors[0]
     assert image.read_bytes() == before and list(tmp_path.iterdir()) == [image]
+    other = image.rename(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="this is the input"):  # which would have five more next
+        explained_run(parse(["--input", str(tmp_path), "--explain", str(tmp_path)]))
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_blurred_faces_are_blurred_here_as_well(tmp_path: Path) -> None:
