@@ -10,6 +10,8 @@ from rtsp import Server
 
 # Threads that wait by counting take the cores from the tests beside: half the time of trainings.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Ray gives its workers the cores that nobody else wants: beside other tests there are none.
+os.environ.setdefault("RAY_worker_niceness", "0")
 settings.register_profile("posestream", deadline=None, derandomize=True)
 settings.load_profile("posestream")
 
