@@ -199,6 +199,16 @@ def test_nobody_is_an_ordinary_answer():
     assert [len(found) for found in Detector(network)(frames_of((64, 64), (1, 1)))] == [0, 0]
 
 
+@pytest.mark.parametrize(("most", "crowded"), [(3, False), (2, True)])
+def test_a_frame_is_crowded_by_more_people_than_it_may_have(most, crowded):
+    boxes = np.float32([[20, 20, 60, 120], [90, 20, 130, 120], [160, 20, 200, 120]])
+    network = FakeNetwork(lambda n: as_centers(boxes, [0.7, 0.9, 0.8]), "centers")
+    detector = Detector(network, max_people=most)
+    (found,) = detector(frames_of(INPUT_WH))
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.7][:most])
+    assert detector.crowded == crowded
+
+
 def test_unusable_boxes_are_dropped():
     bad = [
         (np.nan, 0, 10, 10, 0.9), (0, 0, np.inf, 10, 0.9), (0, 0, 10, 10, np.nan),

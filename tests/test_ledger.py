@@ -161,6 +161,7 @@ def test_the_bottleneck_is_in_the_busiest_thread() -> None:
     for meter, seconds in zip(meters, (5.0, 2.0, 4.0), strict=True):
         meter.seconds = seconds
     assert bottleneck(meters, 6.0, live=False) == "pose"
+    assert bottleneck(meters, 60.0, live=False) == "pose"  # nobody waits for a file
     assert bottleneck(meters, 6.2, live=True) == "pose"
     assert bottleneck(meters, 60.0, live=True) == "source"
     assert bottleneck([], 1.0, live=False) == "none"

@@ -83,6 +83,7 @@ def test_stalls_reconnects_and_damage_are_counted_for_an_hour(watched: Watched) 
     told = watched.pass_time(1, 0, 0)
     assert (told["state"], told["detail"], told["quality"]) == ("stalled", "no data", "unsteady")
     assert told["reconnects"] == told["reconnects_1h"] == told["stalls_1h"] == 1
+    assert watched.pass_time(2, 0, 0)["stalls_1h"] == 1  # the same one still
     assert watched.pass_time(50)["quality"] == "unsteady"
     watched.source.status.bad_packets += 3
     assert watched.pass_time(59)["quality"] == "unsteady"
@@ -128,6 +129,9 @@ def test_a_network_whose_joints_are_no_numbers_is_blind(watched: Watched) -> Non
     assert watched.pass_time(1, 1, 0)["quality"] == "blind"
     watched.ledger.deliver(1, 1)
     assert watched.pass_time(1, 1, 0)["quality"] == "good"
+    for _ in range(ALARM - 1):
+        watched.ledger.deliver(0, 1)
+    assert not watched.ledger.blind  # only frames in a row count
 
 
 def test_a_file_is_running_and_ends(tmp_path: Path) -> None:

@@ -220,6 +220,12 @@ def test_a_person_of_few_joints_stays_whole(picture: Path) -> None:
     assert all((augment.half_body(who, rng(n)) == BOX).all() for n in range(10))
 
 
+def test_a_person_of_whom_half_is_labelled_stays_whole(picture: Path) -> None:
+    who = person(picture)
+    who.joints[~augment.UPPER, 2] = 0
+    assert all((augment.half_body(who, rng(n)) == BOX).all() for n in range(10))
+
+
 @pytest.mark.parametrize("size_wh", [(1600, 1200), (1601, 1203)])
 def test_a_quick_decode_at_half_the_size_is_at_the_same_place(
     tmp_path: Path, size_wh: tuple[int, int]
