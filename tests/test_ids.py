@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_track import CROSSING, GROUP, Walker, box_around, observed, poses_of, times
 
-from realtime.choice import parse_choice
+from realtime.choice import EVERYBODY, parse_choice
 from realtime.cli import parse
 from realtime.errors import UsageError
 from realtime.follow import Follower, Sought
 from realtime.kalman import Motion
 from realtime.opening import open_source
+from realtime.over_time import OverTime
 from realtime.records import Poses
 from realtime.scene import Scene
 from realtime.track import UNKNOWN, Tracker
@@ -270,6 +271,16 @@ def test_nobody_is_followed_through_independent_images(tmp_path, monkeypatch, na
         open_source(parse(["--input", name, "--select", "largest"]))
     for more in (["--select", "largest", "--sequence"], ["--select", "none"]):
         assert open_source(parse(["--input", name, *more])).info.frames == 1
+
+
+@pytest.mark.parametrize(("independent", "count"), [(True, 1), (False, 2)])
+def test_whoever_is_half_as_sure_is_for_the_tracker_only(independent, count):
+    """It leaves those out whom it does not know; nobody does that in independent images."""
+    joints = [Walker(x, 0).joints(0) for x in (300, 800)]
+    poses = poses_of(joints, [box_around(one, 240) for one in joints])
+    poses.scores[:] = 0.8, 0.2
+    over_time = OverTime(0.3, False, EVERYBODY, False, independent)
+    assert len(over_time.sure(poses)) == count
 
 
 def test_two_people_who_cross_are_followed_as_one():

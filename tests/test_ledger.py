@@ -1,6 +1,7 @@
 """Accounts, percentiles, meters and the fault hook."""
 
 import io
+from collections import Counter
 from collections.abc import Generator
 from mmap import PAGESIZE
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_camera import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.errors import InputError, StageError, UsageError
+from realtime.errors import InputError, OutputError, StageError, UsageError
 from realtime.faults import parse_fault
+from realtime.flow import Crew
 from realtime.ledger import Ledger, Percentiles, SinkCount, bottleneck, rss_mb
 from realtime.loop import Run
-from realtime.records import Frame
+from realtime.outputs import SinkWorker
+from realtime.records import Frame, PosedFrame, Poses
 from realtime.stages import Meter, Watchdog
+from realtime.status import SourceStatus
 
 
 @given(st.lists(st.floats(1e-3, 100), min_size=1, max_size=200), st.sampled_from([50, 95, 99]))
@@ -128,6 +133,47 @@ def test_a_hang_is_told_where_standard_error_is_no_file(
     with pytest.raises(StageError, match="stage 'pose' hangs"):
         Run._check_hangs(run, [])
     assert "test_ledger.py" in capfd.readouterr().err
+
+
+def test_a_stall_and_its_end_are_told_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    status = SourceStatus(clock=clock)
+    source = SimpleNamespace(status=status, info=SimpleNamespace(name="cam"))
+    run: Any = SimpleNamespace(_source=source, _ledger=Ledger(live=True), _stalled=False)
+    for _ in range(2):
+        for seconds in (0, 5, 1, 0):
+            clock.now += seconds
+            if not seconds:
+                status.frame()
+            Run._log_stall(run)
+    assert caplog.messages == ["cam: stalled 5 s; waiting", "cam: frames again"] * 2
+
+
+class Full:
+    """A sink for which the disk has no room."""
+
+    name, wants_picture, notes = "json", False, list[str]()
+
+    def __init__(self) -> None:
+        self.closed: list[bool] = []
+
+    def write(self, item: PosedFrame) -> None:
+        raise OutputError("x.jsonl: no room")
+
+    def close(self, clean: bool = True) -> None:
+        self.closed.append(clean)
+
+
+def test_a_sink_that_has_failed_is_not_closed_as_whole() -> None:
+    """Else the old file, which waits beside it, would go."""
+    sink = Full()
+    worker = SinkWorker(sink, Meter("json", "json"), 4)
+    worker.start(Crew())
+    frame = Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8))
+    assert worker.offer(PosedFrame(frame, Poses.empty()), 20)
+    worker.finish(clean=True)
+    assert worker.done(20) and sink.closed == [False]
+    assert worker.count == SinkCount(0, Counter({"json.failed": 1}))
 
 
 def test_a_long_call_that_gets_on_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ aiohttp = pytest.importorskip("aiohttp", reason='needs pip install "posestream[s
 from realtime.serve.board import OneBoard  # noqa: E402
 from realtime.serve.buttons import STILL, Buttons  # noqa: E402
 from realtime.serve.figures import Figures  # noqa: E402
-from realtime.serve.newest import Newest, Shot, to_jpeg  # noqa: E402
+from realtime.serve.newest import Newest, Shot, to_jpeg, to_png  # noqa: E402
 from realtime.serve.page import Page  # noqa: E402
 from realtime.serve.server import Server  # noqa: E402
 
@@ -345,7 +345,6 @@ def test_the_screenshot_has_the_full_picture(page: Page) -> None:
     assert refused(local(page, "screenshot.png")) == 503
     item = posed(7, (1920, 1080))
     page.write(item)
-    time.sleep(0.1)
     with get(local(page, "screenshot.png")) as answer:
         image = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
         assert "posestream-000007.png" in answer.headers["Content-Disposition"]
@@ -577,6 +576,29 @@ def test_no_picture_with_faces_is_sent_once_they_are_to_be_hidden(stop: Stop) ->
         return number_of(after.picture)
 
     assert asyncio.run(story()) == 7
+
+
+def test_no_screenshot_with_faces_is_sent_once_they_are_to_be_hidden(
+    stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where somebody asks for that while it is made."""
+    desk, shown = Desk(Style(), stop, live=True), posed(3)
+    desk.redraw = lambda item: posed(7)
+
+    def slow(picture: np.ndarray) -> bytes:
+        if number_of(picture) == 3:
+            board._buttons.press("blur")
+            desk.work()
+        return to_png(picture)
+
+    monkeypatch.setattr("realtime.serve.viewers.to_png", slow)
+    with serving(stop, 9, 60) as (server, board):
+        board._buttons.follow(desk, live=True)
+        board._figures.saw(shown)
+        board.put(shown, private=False)
+        with get(server.url + "screenshot.png") as answer:
+            image = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+    assert number_of(image) == 7
 
 
 def url_of(process: subprocess.Popen[str]) -> str:

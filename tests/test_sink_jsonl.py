@@ -250,6 +250,30 @@ def test_backups_of_earlier_runs_are_never_lost(tmp_path: Path) -> None:
     assert found == {"x": "fourth", "x.bak": "first", "x.bak2": "second"}
 
 
+def test_a_link_to_nothing_is_somebodys_backup_as_well(tmp_path: Path) -> None:
+    path, link = tmp_path / "x", tmp_path / "x.bak"
+    path.write_text("old")
+    link.symlink_to("elsewhere")
+    file = OutputFile(path, overwrite=True)
+    file.write(b"new")
+    file.keep()
+    assert link.is_symlink() and (tmp_path / "x.bak2").read_text() == "old"
+
+
+def test_the_old_file_is_back_where_no_new_one_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "x"
+    path.write_text("old")
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
+        patch.setattr(Path, "open", full)
+        OutputFile(path, overwrite=True)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x", "old")]
+
+
 def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "x").symlink_to("target")

@@ -385,6 +385,18 @@ def test_the_old_file_goes_only_after_a_clean_end(tmp_path: Path, clean: bool) -
     assert (tmp_path / "v.mp4.bak").exists() == (not clean)
 
 
+def test_the_old_file_waits_until_the_recording_has_ended_in_others(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    path.write_text("old")
+    recorder = Recorder(path, overwrite=True, rate=30, time_base=None)
+    for index, wh in enumerate([(96, 64), (64, 96), (96, 64)]):
+        recorder.write(posed(index, index / 30, noise(index, wh)))
+    assert (tmp_path / "v.mp4.bak").read_text() == "old"
+    recorder.close()
+    names = ["v.mp4", "v_2.mp4", "v_3.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
 WRITER = """
 import sys, time
 from fractions import Fraction

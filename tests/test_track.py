@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from realtime.geometry import crop_boxes, iou
-from realtime.kalman import Motion
 from realtime.records import Detections, Poses
 from realtime.track import FRAMES, MAX_AGE, UNKNOWN, Tracker
 
@@ -230,16 +229,6 @@ def test_a_time_lapse_forgets_whom_it_misses_for_some_frames(missed, same):
     for n in range(missed):
         tracker.update(Poses.empty(), 50.0 + 10 * n)
     assert (tracker.update(poses, 50.0 + 10 * missed).ids[0] == 1) == same
-
-
-def test_nothing_is_learned_by_looking_ahead_in_more_steps():
-    """What a filter believes of a moment does not depend on how often it was asked before."""
-    size = np.array([100.0, 30.0])
-    moving = Motion.start(size).measured(np.array([[3.0, 1.0], [0.0, 4.0]]), size)
-    once = moving.ahead(np.full(2, 0.7), size)
-    twice = moving.ahead(np.full(2, 0.2), size).ahead(np.full(2, 0.5), size)
-    for name in ("off", "velocity", "covariance"):
-        np.testing.assert_allclose(getattr(twice, name), getattr(once, name))
 
 
 def test_people_who_are_not_sure_do_not_lead_a_track_astray():
