@@ -78,7 +78,6 @@ def test_lost_and_ended_are_final(status: SourceStatus, clock: FakeClock) -> Non
     status.ended()
     status.frame()
     status.connecting("late")
-    status.again()
     assert status.state == "lost" and status.describe() == "lost 0 s: no answer"
 
 

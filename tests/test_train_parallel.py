@@ -22,6 +22,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch (posestream[train])")
 pytest.importorskip("safetensors", reason="training needs safetensors (posestream[train])")
 
+import train_step  # noqa: E402
 import train_toy as toy  # noqa: E402
 
 from realtime.errors import UsageError  # noqa: E402
@@ -165,19 +166,27 @@ def test_torchrun_saves_when_a_process_is_lost(tmp_path: Path, port: str) -> Non
     assert all(bool(t.isfinite().all()) for t in point.weights.values())
 
 
-@pytest.mark.timeout(400)  # four interpreters that load torch
+@pytest.mark.timeout(300)  # two interpreters that load torch
 def test_a_step_of_the_pose_network_has_the_gradients_of_one(
     tmp_path: Path, port: str, people: str
 ) -> None:
     """Its batch normalisation sees the whole batch, and joints that are not labelled, of which one
     share has more than the other, do not count."""
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    found = []
-    for name, command in (("one", []), ("two", torchrun)):
-        script, out = str(ROOT / "tests" / "train_step.py"), str(tmp_path / f"{name}.npz")
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, *command, script, out, people], env=env, check=True)
-        found.append(dict(np.load(out)))
+    script, outs = (
+        str(ROOT / "tests" / "train_step.py"),
+        [tmp_path / "one.npz", tmp_path / "two.npz"],
+    )
+    address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    env = {**os.environ, **address, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pair = [
+        subprocess.Popen([sys.executable, script, str(outs[1]), people], env={**env, "RANK": rank})
+        for rank in ("0", "1")
+    ]
+    threads = torch.get_num_threads()
+    train_step.main(str(outs[0]), people)
+    torch.set_num_threads(threads)
+    assert [process.wait(timeout=200) for process in pair] == [0, 0]
+    found = [dict(np.load(out)) for out in outs]
     one, two = found
     labelled, share = one.pop("labelled"), two.pop("labelled")
     assert labelled[0] != labelled[1] and share.sum() in labelled
