@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import media
@@ -21,7 +22,7 @@ from realtime.api import run
 from realtime.errors import InputError, UsageError
 from realtime.records import Frame, Image
 from realtime.sources.base import Source, Span
-from realtime.sources.image_header import image_size
+from realtime.sources.image_header import has_more, image_size
 from realtime.sources.images import is_image, open_images, read_image
 
 WHOLE = Span()
@@ -202,6 +203,65 @@ def test_no_header_breaks_the_reader(data: bytes, magic: bytes) -> None:
     assert size is None or min(size) > 0
 
 
+# ------------------------------------------------------------------------- what is left out
+
+
+def tiff(*subfile_types: int) -> bytes:
+    """A TIFF file of grey pictures of one pixel, one of each kind (TIFF 6.0, section 8)."""
+    data = b"II*\0" + struct.pack("<I", 8)
+    for number, kind in enumerate(subfile_types, 1):
+        tags = {254: kind, 256: 1, 257: 1, 258: 8, 262: 1, 273: 4, 277: 1, 278: 1, 279: 1}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        after = len(data) + 2 + len(entries) + 4 if number < len(subfile_types) else 0
+        data += struct.pack("<H", len(tags)) + entries + struct.pack("<I", after)
+    return data
+
+
+def webp(animated: bool) -> bytes:
+    """A picture, and if animated the head of an animation of it, which OpenCV does not decode."""
+    body = encoded(".webp", media.quarters())[12:]
+    head = b"VP8X" + struct.pack("<IB", 10, 2 * animated) + bytes(3) + b"\x3f\0\0\x2f\0\0"
+    return b"RIFF" + struct.pack("<I", 4 + len(head + body)) + b"WEBP" + head + body
+
+
+def png(animated: bool) -> bytes:
+    data = encoded(".png", media.quarters())
+    body = b"acTL" + struct.pack(">II", 2, 0)
+    chunk = struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk * animated + data[33:]
+
+
+@pytest.mark.parametrize(
+    ("data", "more"),
+    [
+        (tiff(0), False), (tiff(0, 0), True), (tiff(0, 1), False), (tiff(0, 4), False),
+        (webp(False), False), (webp(True), True), (png(False), False), (png(True), True),
+        (encoded(".jpg", media.quarters()), False), (tiff(0, 0)[:-20], False), (b"II*\0", False),
+    ],
+)  # fmt: skip
+def test_further_pictures_in_a_file_are_seen(data: bytes, more: bool) -> None:
+    assert has_more(data) == more
+
+
+def test_pictures_that_are_left_out_are_told(tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(tiff(0, 0))
+    for name in ("c.HEIC", "d.gif", "e.txt", "f.mp4"):
+        (tmp_path / name).write_bytes(b"...")
+    frames, source = read(tmp_path)
+    assert len(frames) == 2 and source.status.damage == ""
+    left_out, stacks = source.status.notes
+    assert left_out == f"{tmp_path.name}: 2 pictures left out, of kinds not read: gif, heic"
+    assert stacks.startswith(f"{tmp_path / 'a.tif'} and 1 more: several pictures in one file")
+
+
+def test_a_tiff_of_floating_point_numbers_is_not_just_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(encoded(".tif", np.zeros((8, 8, 3), np.float32)))
+    with pytest.raises(InputError, match="damaged or of floating-point numbers"):
+        open_images(str(path), WHOLE)
+
+
 # ----------------------------------------------------------------------------------- damage
 
 
@@ -319,9 +379,9 @@ def test_a_long_way_to_the_next_image_is_no_hang(
 ) -> None:
     """Each that cannot be read is skipped, however many there are."""
 
-    def slowly(path: Path) -> Image:
+    def slowly(path: Path, *more: Any) -> Image:
         time.sleep(0.1)
-        return read_image(path)
+        return read_image(path, *more)
 
     whole = cv2.imencode(".png", media.quarters())[1].tobytes()
     for index in range(24):

@@ -1,4 +1,5 @@
-"""The size of an image from its header, so that a huge one is refused before it is decoded."""
+"""What the header of an image tells: its size, so that a huge one is refused before it is decoded,
+and whether it is the only one in its file."""
 
 from __future__ import annotations
 
@@ -21,6 +22,27 @@ def image_size(data: bytes) -> Size | None:
     except IndexError:
         pass
     return None
+
+
+def has_more(data: bytes) -> bool:
+    """Whether a PNG, WebP or TIFF file holds further pictures, of an animation or a stack; not
+    those that show the first one smaller."""
+    try:
+        if data.startswith(b"RIFF"):
+            return data[12:16] == b"VP8X" and bool(data[20] & 2)  # RFC 9649, section 2.7.1
+        if data.startswith(b"\x89PNG"):
+            return (
+                data.find(b"acTL", 33, data.find(b"IDAT")) > 0
+            )  # an animation's chunk comes first
+        if data.startswith((b"II*\0", b"MM\0*")):
+            read = _little if data.startswith(b"II") else _big
+            first = read(data, 4, 4)
+            second = read(data, first + 2 + 12 * read(data, first, 2), 4)
+            # NewSubfileType (TIFF 6.0, section 8): 1 smaller, 4 a mask
+            return bool(second) and not _tags(data, second, read).get(254, 0) & 5
+    except IndexError:
+        pass
+    return False
 
 
 def _little(data: bytes, start: int, size: int) -> int:
@@ -85,13 +107,18 @@ def _webp(data: bytes) -> Size | None:
 def _tiff(data: bytes) -> Size | None:
     """Tags 256 and 257 of the first directory (TIFF 6.0, section 2)."""
     read = _little if data.startswith(b"II") else _big
-    directory = read(data, 4, 4)
+    found = _tags(data, read(data, 4, 4), read)
+    return (found[256], found[257]) if {256, 257} <= found.keys() else None
+
+
+def _tags(data: bytes, directory: int, read: Callable[[bytes, int, int], int]) -> dict[int, int]:
+    """The numbers in a TIFF directory by their tags."""
     found: dict[int, int] = {}
     for number in range(read(data, directory, 2)):
         entry = directory + 2 + 12 * number
         short = read(data, entry + 2, 2) == 3
         found[read(data, entry, 2)] = read(data, entry + 8, 2 if short else 4)
-    return (found[256], found[257]) if {256, 257} <= found.keys() else None
+    return found
 
 
 _READERS: tuple[tuple[bytes, Callable[[bytes], Size | None]], ...] = (

@@ -19,7 +19,7 @@ from realtime.records import Frame, Image
 from realtime.sources.base import Source, SourceInfo, Span
 from realtime.sources.container import shown
 from realtime.sources.decode_video import MAX_PIXELS
-from realtime.sources.image_header import image_size
+from realtime.sources.image_header import has_more, image_size
 from realtime.sources.span import check_span, reached
 from realtime.status import NEVER, SourceStatus
 
@@ -27,6 +27,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 SEQUENCE_RATE = 30
 MAX_BYTES = 512 * 1024 * 1024
 MAX_NOTES = 20
+OTHERS = (".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".dng")
+"""Names of pictures that are not read."""
 
 
 def is_image(path: Path) -> bool:
@@ -45,7 +47,7 @@ def open_images(pattern: str, span: Span, sequence: bool = False) -> Source:
     check_span(span)
     if not sequence and (isinstance(span.start, float) or isinstance(span.end, float)):
         raise UsageError("--start, --end: independent images have no seconds; give their numbers")
-    paths = images_of(pattern)
+    paths, others = _images_and_others(pattern)
     chosen = list(enumerate(paths))[_slice(span)]
     if not chosen:
         raise InputError(
@@ -64,7 +66,13 @@ def open_images(pattern: str, span: Span, sequence: bool = False) -> Source:
         time_base=Fraction(1, SEQUENCE_RATE) if sequence else None,
         start=chosen[0][0] / SEQUENCE_RATE if sequence and span.start else 0.0,
     )
-    return ImagesSource(chosen, info)
+    source = ImagesSource(chosen, info)
+    if others:
+        kinds = ", ".join(sorted({path.suffix.lower()[1:] for path in others}))
+        source.status.note(
+            f"{info.name}: {len(others)} pictures left out, of kinds not read: {kinds}"
+        )
+    return source
 
 
 class ImagesSource:
@@ -75,6 +83,7 @@ class ImagesSource:
         self.info = info
         self.status = SourceStatus(NEVER)
         self._chosen = chosen
+        self._stacks: list[str] = []  # names of files with more than one picture
         self._closed = Event()
 
     def close(self) -> None:
@@ -90,7 +99,7 @@ class ImagesSource:
             self.status.works()
             grabbed = perf_counter()
             try:
-                image = read_image(path)
+                image = read_image(path, self._stacks)
             except InputError as error:
                 self._skip(str(error))
                 continue
@@ -99,6 +108,12 @@ class ImagesSource:
         if self.status.bad_packets > MAX_NOTES:
             more = self.status.bad_packets - MAX_NOTES
             self.status.note(f"{self.info.name}: {more} more images skipped", damage=True)
+        if self._stacks:
+            first, *rest = self._stacks
+            also = f" and {len(rest)} more" if rest else ""
+            self.status.note(
+                f"{first}{also}: several pictures in one file, of which the first is read"
+            )
         self.status.ended()
 
     def _skip(self, reason: str) -> None:
@@ -107,10 +122,10 @@ class ImagesSource:
             self.status.note(f"{reason}; skipped", damage=True)
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, stacks: list[str] | None = None) -> Image:
     """The image, uint8 (H, W, 3) BGR, turned as its EXIF orientation says; gray is repeated,
-    16 bit reduced to 8, alpha dropped. Raises InputError when it cannot be read or has more
-    than MAX_PIXELS."""
+    16 bit reduced to 8, alpha dropped. The name of a file that holds more pictures is added to
+    stacks. Raises InputError when it cannot be read or has more than MAX_PIXELS."""
     name = shown(path)
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -118,19 +133,23 @@ def read_image(path: Path) -> Image:
         data = np.fromfile(path, np.uint8)  # unlike cv2.imread: any file name on any system
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-    size = image_size(data.tobytes())
+    header = data.tobytes()
+    size = image_size(header)
     if size is None:
         raise InputError(f"{name}: not an image that can be read")
     if size[0] * size[1] > MAX_PIXELS:
         limit = f"the limit of {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
         raise InputError(f"{name}: {size[0]}x{size[1]} pixels are more than {limit}")
+    damaged = "damaged" + " or of floating-point numbers" * header.startswith((b"II", b"MM"))
     try:
         with _without_log():
             image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:
-        raise InputError(f"{name}: damaged, cannot be decoded") from error
+        raise InputError(f"{name}: {damaged}, cannot be decoded") from error
     if image is None:
-        raise InputError(f"{name}: damaged, cannot be decoded")
+        raise InputError(f"{name}: {damaged}, cannot be decoded")
+    if stacks is not None and has_more(header):
+        stacks.append(name)
     return np.ascontiguousarray(image, np.uint8)
 
 
@@ -147,6 +166,11 @@ def _without_log() -> Iterator[None]:
 
 def images_of(pattern: str) -> list[Path]:
     """The images pattern stands for, in natural order. Raises InputError when there is none."""
+    return _images_and_others(pattern)[0]
+
+
+def _images_and_others(pattern: str) -> tuple[list[Path], list[Path]]:
+    """images_of(), and the pictures there that are not read."""
     path, name = Path(pattern), shown(pattern)
     try:
         if path.is_dir():
@@ -167,7 +191,8 @@ def images_of(pattern: str) -> list[Path]:
             f"{name}: no images there; looked for {kinds} (for many videos: python -m"
             " realtime.batch, or --input for each)"
         )
-    return sorted(images, key=_natural)
+    others = [p for p in found if p.suffix.lower() in OTHERS]
+    return sorted(images, key=_natural), others
 
 
 def _matching(path: Path) -> list[Path]:
