@@ -28,7 +28,7 @@ from realtime.records import Frame
 from realtime.sources import seek
 from realtime.sources.base import Source, Span
 from realtime.sources.container import HEAD, STANDARD_INPUT, shown, video_stream
-from realtime.sources.cut import has_index_last, is_cut
+from realtime.sources.cut import has_index_last, is_cut, is_torn
 from realtime.sources.decode_video import FrameClock, decoded, mended, upright
 from realtime.sources.file import open_file
 from realtime.status import SourceStatus
@@ -37,6 +37,11 @@ from realtime.status import SourceStatus
 def read(path: Path, span: Span = Span()) -> tuple[list[Frame], Source]:  # noqa: B008
     source = open_file(path, span)
     return list(source.frames()), source
+
+
+def noise(number: int, size_wh: tuple[int, int]) -> np.ndarray:
+    """A picture that takes many bytes."""
+    return np.random.default_rng(number).integers(0, 256, (*size_wh[::-1], 3), np.uint8)
 
 
 def numbers(frames: list[Frame]) -> list[int]:
@@ -165,6 +170,14 @@ def test_times_go_on_after_a_jump_back(tmp_path: Path) -> None:
     assert numbers(frames) == list(range(20)) * 2
     assert np.allclose(np.diff([f.time for f in frames]), 1 / 30, atol=1e-3)
     assert len(source.status.notes) == 1 and "timestamps" in source.status.notes[0]
+
+
+def test_frames_of_an_avi_file_are_as_far_apart_as_their_packets(tmp_path: Path) -> None:
+    """It has no timestamps, and those that FFmpeg makes up for B-frames jump back and forth."""
+    path = media.video(tmp_path / "a.avi", 40, options={"bf": "3"})
+    frames, source = read(path)
+    assert numbers(frames) == list(range(40)) and source.status.notes == []
+    assert np.allclose(np.diff([f.time for f in frames]), 1 / 30)
 
 
 def test_raw_stream_without_timestamps(tmp_path: Path) -> None:
@@ -429,6 +442,64 @@ def test_cut_without_an_index_in_front(tmp_path: Path, name: str) -> None:
     frames, source = read(media.cut(path, 0.6))
     assert 10 < len(frames) < 60 and is_cut(path)
     assert any(f"{len(frames)} of 60 frames" in note for note in source.status.notes)
+
+
+@pytest.mark.parametrize("name", ["a.nut", "a.y4m"])
+def test_what_only_looks_like_a_box_of_mp4_is_not_cut(tmp_path: Path, name: str) -> None:
+    codec = {"a.nut": "ffv1", "a.y4m": "wrapped_avframe"}[name]
+    path = media.video(tmp_path / name, 10, codec=codec)
+    _, source = read(path)
+    assert not is_cut(path) and source.status.damage == ""
+
+
+def test_what_is_missing_within_a_matroska_file_is_told(tmp_path: Path) -> None:
+    """FFmpeg goes on with the next cluster that it finds and says nothing."""
+    options = {"cluster_time_limit": "300"}
+    path = media.video(tmp_path / "a.mkv", 60, options={"g": "5"}, container_options=options)
+    data = path.read_bytes()
+    _, _, cluster, *_ = data.split(bytes.fromhex("1f43b675"))
+    path.write_bytes(data.replace(bytes.fromhex("1f43b675") + cluster, bytes(4 + len(cluster))))
+    frames, source = read(path)
+    assert 40 < len(frames) < 60 and is_torn(path)
+    assert source.status.damage == f"a.mkv: {len(frames)} of 60 frames; a part of it cannot be read"
+
+
+@pytest.mark.parametrize("options", [{}, {"live": "1"}, {"write_crc32": "1"}])
+def test_a_whole_matroska_file_is_not_torn(tmp_path: Path, options: dict[str, str]) -> None:
+    path = media.video(tmp_path / "a.mkv", 20, container_options=options, audio="after")
+    assert not is_torn(path)
+
+
+def test_what_is_missing_within_a_transport_stream_is_told(tmp_path: Path) -> None:
+    path = media.video(tmp_path / "a.ts", 60, picture=noise, options={"g": "10"})
+    data = path.read_bytes()
+    middle = len(data) // 188 // 2 * 188
+    path.write_bytes(data[:middle] + data[middle + 60 * 188 :])
+    frames, source = read(path)
+    assert len(frames) < 60 and "a.ts: " in source.status.damage
+    _, both = read(media.joined(tmp_path / "b.ts", *[media.video(tmp_path / "c.ts", 20)] * 2))
+    assert both.status.damage == ""  # where they meet, FFmpeg thinks that something is missing
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("left", [None, 0.5, 0.0])
+def test_a_file_that_goes_or_shrinks_while_it_is_read(
+    tmp_path: Path, name: str, left: float | None
+) -> None:
+    path = media.video(tmp_path / name, 60, picture=noise, options={"g": "10"})
+    source = open_file(path, Span())
+    frames = source.frames()
+    next(frames)
+    if left is None:
+        path.unlink()
+    else:
+        os.truncate(path, int(path.stat().st_size * left))
+    count = 1 + len(list(frames))
+    if left is None:
+        assert count == 60 and source.status.notes == []
+    else:
+        assert count < 60 and f"{count} of 60 frames" in source.status.damage
+        assert source.status.damage.endswith("the file is cut short")
 
 
 def test_no_index(tmp_path: Path) -> None:

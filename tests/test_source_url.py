@@ -398,6 +398,12 @@ def test_a_paused_file_is_not_stalled_but_a_silent_server_is(clips: dict[str, by
 def test_a_file_with_its_index_at_the_end(clips: dict[str, bytes]) -> None:
     with http_server({"/slow.mp4": clips["slow.mp4"]}) as server:
         assert len(list(open_url(f"{server.url}/slow.mp4", wait=False).frames())) == FRAMES
+    at = clips["slow.mp4"].index(b"moov") - 4  # farther from the pictures than what is buffered
+    empty = (1 << 20).to_bytes(4, "big") + b"free" + bytes((1 << 20) - 8)
+    data = clips["slow.mp4"][:at] + empty + clips["slow.mp4"][at:]
+    with http_server({"/slow.mp4": data}, ranges=False) as server:
+        with pytest.raises(InputError, match="its index is at the end, and this server"):
+            list(open_url(f"{server.url}/slow.mp4").frames())
 
 
 def test_the_part_of_a_file(clips: dict[str, bytes]) -> None:

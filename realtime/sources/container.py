@@ -195,9 +195,8 @@ def _is_cover(stream: Any) -> bool:
 
 def _what_is_wrong(path: Path, head: bytes, error: BaseException | None = None) -> str:
     """Why FFmpeg could not open a file, and what to do."""
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+    if found := boxes(path):
         size = path.stat().st_size
-        found = boxes(path)
         kinds = {kind for kind, start, length in found if start + length <= size}
         if not kinds & {b"moov", b"moof"}:
             return (

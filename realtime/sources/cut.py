@@ -1,4 +1,4 @@
-"""Whether a video file is shorter than its own headers say."""
+"""Whether a video file is shorter than its own headers say, or torn in the middle."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import BinaryIO
 
 _SEGMENT = 0x18538067  # RFC 9559, section 5.1: the element that holds all of a Matroska file
 _EBML = 0x1A45DFA3
+
+_BEGINNINGS = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot")
+"""Boxes with which mp4 and mov files begin; others have text there."""
+
+_ENTERED = ("18538067", "1f43b675")
+_PASSED = (
+    "1a45dfa3 114d9b74 1549a966 1654ae6b 1c53bb6b 1941a469 1043a770 1254c367 ec bf"
+    " e7 a3 a0 ab a7 5854 af"
+).split()
+"""The elements of Matroska's two upper levels (RFC 9559, section 5.1): those that hold others, the
+segment and its clusters, and the others."""
 
 
 def is_cut(path: Path) -> bool:
@@ -21,6 +32,25 @@ def is_cut(path: Path) -> bool:
         if int.from_bytes(head[:4], "big") == _EBML:
             return _segment_end(file) > size
     return any(start + length > size for _, start, length in boxes(path))
+
+
+def is_torn(path: Path) -> bool:
+    """Whether the parts of a Matroska or WebM file do not follow each other up to its end; False
+    for other kinds. FFmpeg passes over what is between them without a word."""
+    start, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while start < size:
+            file.seek(start)
+            kind, length = _identifier(file), _number(file)
+            if not start and kind != f"{_EBML:x}":
+                return False
+            if kind in _ENTERED:
+                start = file.tell()
+            elif kind in _PASSED and length is not None:
+                start = file.tell() + length
+            else:
+                return True
+    return start > size
 
 
 def boxes(path: Path) -> list[tuple[bytes, int, int]]:
@@ -43,6 +73,8 @@ def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int, int]]:
         file.seek(start)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if not found and kind not in _BEGINNINGS:
+            break
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         elif length == 0:
@@ -67,9 +99,15 @@ def _segment_end(file: BinaryIO) -> int:
     return file.tell() + length if length is not None else 0
 
 
+def _identifier(file: BinaryIO) -> str:
+    """An element's identifier in hexadecimal digits."""
+    first = file.read(1) or b"\0"
+    return (first + file.read(8 - first[0].bit_length())).hex()
+
+
 def _number(file: BinaryIO) -> int | None:
     """A variable-size integer of EBML; None when all its bits are set: unknown."""
-    first = file.read(1)[0:1] or b"\0"
+    first = file.read(1) or b"\0"
     width = 9 - first[0].bit_length()  # bytes in all: one leading zero for each further byte
     bits = 7 * width
     value = int.from_bytes(first + file.read(width - 1), "big") & ((1 << bits) - 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 
+from realtime.errors import InputError
 from realtime.sources.decode_video import DAMAGE, Decoder
 from realtime.status import SourceStatus
 
@@ -32,7 +33,7 @@ class FastDecoder(Decoder):
         status: SourceStatus,
         spare: Callable[[], av.VideoCodecContext],
     ) -> None:
-        """spare makes a decoder of the same stream, not opened yet."""
+        """spare makes a decoder of the same stream, not opened yet; InputError where it cannot."""
         super().__init__(context, status)
         context.thread_type, context.thread_count = "FRAME", THREADS
         self._spare = spare
@@ -67,7 +68,12 @@ class FastDecoder(Decoder):
         del recent[:-KEEP_AT_MOST]
 
     def _decode_again(self) -> list[av.VideoFrame]:
-        context = self._spare()
+        try:
+            context = self._spare()
+        except InputError:  # the file is gone meanwhile: without its neighbours
+            self._status.bad_packets += 1
+            self._steady = Decoder(self._context, self._status)
+            return []
         context.thread_type, context.thread_count = "NONE", 1
         self._steady = Decoder(context, self._status)
         frames = [frame for packet in self._recent for frame in self._steady.decode(packet)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 import av
@@ -122,6 +123,33 @@ def decoded(
     raised. The caller closes the container.
     """
     decoder = decoder or Decoder(stream.codec_context, status)
+    frames = _read(container, stream, read_errors, decoder)
+    return _in_order(frames) if container.format.name == "avi" else frames
+
+
+def _in_order(frames: Generator[av.VideoFrame, None, None]) -> Generator[av.VideoFrame, None, None]:
+    """The frames of an AVI file, which has no timestamps: those that FFmpeg makes up are wrong for
+    H.264 with B-frames. Frames come in order, at the dts of the packets that push them out; the
+    last ones, without a packet, a tick apart."""
+    last: int | None = None
+    shift = 0
+    with closing(frames):
+        for frame in frames:
+            if last is None:
+                last = frame.pts or 0
+                shift = last - (last if frame.dts is None else frame.dts)
+            else:
+                last = max(last + 1, 0 if frame.dts is None else frame.dts + shift)
+            frame.pts = last
+            yield frame
+
+
+def _read(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    read_errors: int,
+    decoder: Decoder,
+) -> Generator[av.VideoFrame, None, None]:
     failures = 0
     while True:
         try:
@@ -141,17 +169,22 @@ def decoded(
 
 
 class Decoder:
-    """Decodes packets one by one; damage is counted in status.bad_packets, never raised."""
+    """Decodes packets one by one; damage is counted in status.bad_packets, never raised.
+
+    flagged: packets of which FFmpeg says that something is missing, in or before them (MPEG-TS).
+    """
 
     def __init__(self, context: av.VideoCodecContext, status: SourceStatus) -> None:
         self._context = context
         self._status = status
         self._begun = context.name not in HASTY
+        self.flagged = 0
 
     def decode(self, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
         """The frames that are ready now; None as packet empties the decoder at the end. What comes
         before the first keyframe cannot be decoded and counts as damage."""
         if packet is not None and packet.size:
+            self.flagged += packet.is_corrupt
             self._begun = self._begun or packet.is_keyframe
             if not self._begun:
                 self._status.bad_packets += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from realtime.sources.container import (
     shown,
     video_stream,
 )
-from realtime.sources.cut import has_index_last, is_cut
+from realtime.sources.cut import has_index_last, is_cut, is_torn
 from realtime.sources.decode_fast import FRAME_THREADED, FastDecoder
 from realtime.sources.decode_video import (
     Decoder,
@@ -224,6 +224,7 @@ class FileSource:
         """Decode from the beginning, or from entry on; nothing when seeking leads behind it."""
         with ExitStack() as stack:
             container = stack.enter_context(self._open())
+            size = self._size(container)
             stream = video_stream(container, shown(self._path))
             self._upright = Upright(pixel_aspect(stream))
             if not self._regular:
@@ -243,7 +244,11 @@ class FileSource:
             if not count and not self.status.bad_packets and has_index_last(bytes(self._head)):
                 raise InputError(f"{shown(self._path)}: {INDEX_LAST}")
             if entry is None or count > entry.index:
-                self._note_damage(count, total_frames(container, stream, self.info.rate), early)
+                early = early or self._size(container) < size
+                total = total_frames(container, stream, self.info.rate)
+                if count < total:  # else flagged where recordings were joined, which is no damage
+                    self.status.bad_packets += decoder.flagged
+                self._note_damage(container, count, total, early)
 
     def _open(self) -> AbstractContextManager[Any]:
         """The container. Raises InputError."""
@@ -266,14 +271,28 @@ class FileSource:
             return FastDecoder(stream.codec_context, self.status, spare)
         return Decoder(stream.codec_context, self.status)
 
-    def _note_damage(self, count: int, declared: int, early: bool) -> None:
+    def _size(self, container: Any) -> int:
+        """Bytes of the open file at this moment, also when its name is gone; 0 of a pipe."""
+        return container.size if self._regular else 0
+
+    def _holds(self, test: Callable[[Path], bool], container: Any) -> bool:
+        """What test says of the file; False of a pipe, and when the name is gone or another's."""
+        try:
+            same = self._regular and self._path.stat().st_size == container.size
+            return same and test(self._path)
+        except OSError:
+            return False
+
+    def _note_damage(self, container: Any, count: int, declared: int, early: bool) -> None:
         """Say once how much of a damaged file there was; called at its end."""
         bad = self.status.bad_packets
-        cut = early or (self._regular and is_cut(self._path))
-        if not bad and (not cut or count == declared):
+        cut = early or self._holds(is_cut, container)
+        torn = not cut and count < declared and self._holds(is_torn, container)
+        if not (bad or torn) and (not cut or count == declared):
             return
         frames = f"{count} of {declared} frames" if declared > count else f"{count} frames"
-        reasons = [f"{bad} damaged packets"] * bool(bad) + ["the file is cut short"] * cut
+        reasons = [f"{bad} damaged packets"] * bool(bad)
+        reasons += ["the file is cut short"] * cut + ["a part of it cannot be read"] * torn
         self.status.note(f"{self.info.name}: {frames}; {', '.join(reasons)}", damage=True)
 
 

@@ -18,13 +18,18 @@ from realtime.sources.base import SourceInfo, Span
 from realtime.sources.container import LIMITS, pixel_aspect, video_stream
 from realtime.sources.decode_video import DAMAGE, FrameClock, Upright, decoded
 from realtime.sources.live import Broken, within
-from realtime.sources.network import Timeouts, broken_by
+from realtime.sources.network import UNREACHED, Timeouts, broken_by
 from realtime.sources.span import believable
 from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
 
 ENDLESS = ("mpjpeg", "hls", "dash")
 """Formats of live streams: cameras may invent a size, and of a playlist it is that of the list."""
+
+INDEX_LAST = (
+    "its index is at the end, and this server cannot go back to the pictures (no byte ranges);"
+    " download it first"
+)
 
 
 def is_file(container: av.container.InputContainer) -> bool:
@@ -56,6 +61,7 @@ class UrlFile:
             raise
         self._upright = Upright(pixel_aspect(stream))
         self._declared: int = stream.frames
+        self._has_index = "mov" in container.format.name
         self.info = SourceInfo(
             name,
             "url",
@@ -122,6 +128,8 @@ class UrlFile:
         """A server that stops is lost; a damaged file gives what it holds."""
         if broken.unusable:
             return  # said by _note_damage
+        if not count and self._has_index and str(broken) == UNREACHED:
+            raise InputError(f"{self.info.name}: {INDEX_LAST}")
         self.status.lost(str(broken))
         raise SourceLost(f"{self.info.name}: {broken}; lost after {count} frames, try again")
 
