@@ -274,6 +274,20 @@ def test_the_old_file_is_back_where_no_new_one_can_be_made(
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x", "old")]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="open files cannot be renamed")
+def test_what_another_run_is_writing_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x"
+    first, second = OutputFile(path), OutputFile(path, overwrite=True)
+    first.write(b"first")
+    second.write(b"second")
+    second.commit()
+    first.commit()
+    assert path.read_text() == "second" and (tmp_path / "x.bak").read_text() == "first"
+    assert caplog.messages == [f"{path}.bak: was written to meanwhile, by another run? It is kept"]
+
+
 def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "x").symlink_to("target")

@@ -1,11 +1,12 @@
 """Output files: checked before anything is written, under their final names from the start.
 
 The rules. An existing file is replaced only on request, and then renamed to NAME.bak, which is
-removed when the run ends cleanly (Run.complete) and otherwise stays, and that is said. A NAME.bak
-that is already there belongs to an earlier run that did not end; it is never touched, the next free
-of NAME.bak2, NAME.bak3, ... is taken instead. A link is replaced as a link: what it points to stays
-as it is. Folders, pipes, devices and links to nothing are refused. A run that wrote nothing leaves
-everything as it was.
+removed when the run ends cleanly (Run.complete) and otherwise stays, and that is said; it stays as
+well when it has changed meanwhile, because another run is writing it. A NAME.bak that is already
+there belongs to an earlier run that did not end; it is never touched, the next free of NAME.bak2,
+NAME.bak3, ... is taken instead. A link is replaced as a link: what it points to stays as it is.
+Folders, pipes, devices and links to nothing are refused. A run that wrote nothing leaves everything
+as it was.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class OutputFile:
         check_writable(path, overwrite)
         self.path = path
         self.backup = set_aside(path) if path.exists() else None
+        self._old = _state(self.backup)
         try:
             self.raw = path.open("xb", buffering=0)
         except OSError as error:
@@ -134,9 +136,11 @@ class OutputFile:
     def commit(self) -> None:
         """The file is good: the old one goes."""
         self._end()
-        if self.backup:
+        if self.backup and _state(self.backup) not in (None, self._old):
+            logger.warning("%s: was written to meanwhile, by another run? It is kept", self.backup)
+        elif self.backup:
             self.backup.unlink(missing_ok=True)
-            self.backup = None
+        self.backup = None
 
     def keep(self) -> None:
         """The run failed or was broken off: this file and the old one stay."""
@@ -170,6 +174,15 @@ class OutputFile:
         if self.backup:
             self.backup.rename(self.path)
             self.backup = None
+
+
+def _state(path: Path | None) -> tuple[int, int] | None:
+    """What changes when somebody writes to a file; None without one."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        found = None
+    return (found.st_size, found.st_mtime_ns) if found else None
 
 
 class Room:
