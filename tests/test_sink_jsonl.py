@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import OutputError, UsageError
+from realtime.formats.documents import Document
+from realtime.formats.files import Spool, SpooledSink
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
@@ -322,3 +324,27 @@ def test_a_file_that_is_removed_while_it_is_written_is_told(
     sink.close()
     assert caught.value.lost == 2
     assert path.read_text() == "somebody's" and (tmp_path / "x.bak").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors as POSIX has them")
+@pytest.mark.parametrize("kind", ["lines", "spool", "video"])
+def test_a_disk_that_is_pulled_out_ends_one_output(tmp_path: Path, kind: str) -> None:
+    """Writing fails, and then so does cutting off half of a frame: that is no other error."""
+    path, picture = tmp_path / "x", np.zeros((16, 16, 3), np.uint8)
+    sink: Sink
+    if kind == "lines":
+        sink = JsonLines(path)
+        raw = sink._file._file.raw  # type: ignore[union-attr]
+    elif kind == "spool":
+        spool = Spool(path)
+        sink, raw = SpooledSink("x", path, Document(spool, "x", False, False), False), spool._file
+    else:
+        sink = Recorder(path, rate=2.0, time_base=None)
+        raw = sink._file.raw
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, raw.fileno())
+    os.close(nothing)
+    with pytest.raises(OutputError, match=f"^{path}: cannot"):
+        for index in range(9):
+            sink.write(replace(posed(index, people(1.0)), picture=picture))
+    sink.close(clean=False)

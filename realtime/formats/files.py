@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO, Protocol
@@ -97,9 +98,10 @@ class Spool:
         self.size += len(data)
 
     def cut(self, size: int) -> None:
-        """Drop what lies behind the first size bytes."""
-        self._file.truncate(size)
-        self._file.seek(size)
+        """Drop what lies behind the first size bytes, if the disk still answers."""
+        with suppress(OSError):
+            self._file.truncate(size)
+            self._file.seek(size)
         self.size = size
 
     def copy_to(self, out: BinaryIO) -> None:

@@ -16,6 +16,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -115,13 +116,21 @@ class OutputFile:
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
-        return os.fstat(self.raw.fileno()).st_size
+        """Bytes in the file; 0 where the disk does not answer any more."""
+        state = self._stat()
+        return state.st_size if state else 0
 
     @property
     def gone(self) -> bool:
-        """Whether somebody has removed the file, or its folder, which writing does not notice."""
-        return not self.raw.closed and os.fstat(self.raw.fileno()).st_nlink == 0
+        """Whether somebody has removed the file, or its folder or disk, which writing may not
+        notice."""
+        state = None if self.raw.closed else self._stat()
+        return not self.raw.closed and (state is None or state.st_nlink == 0)
+
+    def _stat(self) -> os.stat_result | None:
+        with suppress(OSError):
+            return os.fstat(self.raw.fileno())
+        return None
 
     def removed(self, lost: int) -> OutputError:
         """The error of a file that is gone, with so many frames."""
@@ -129,9 +138,10 @@ class OutputFile:
         return OutputError(f"{self.path}: {text}", lost)
 
     def cut(self, size: int) -> None:
-        """Drop what lies behind the first size bytes."""
-        self.raw.truncate(size)
-        self.raw.seek(size)
+        """Drop what lies behind the first size bytes, if the disk still answers."""
+        with suppress(OSError):
+            self.raw.truncate(size)
+            self.raw.seek(size)
 
     def commit(self) -> None:
         """The file is good: the old one goes."""
@@ -163,12 +173,11 @@ class OutputFile:
         if self.raw.closed:
             return
         try:
-            sync(self.raw.fileno())
+            with self.raw:
+                sync(self.raw.fileno())
         except OSError as error:
             text = f"{self.path}: the disk did not take all of it: {error.strerror}"
             raise OutputError(text) from error
-        finally:
-            self.raw.close()
 
     def _restore(self) -> None:
         if self.backup:
