@@ -595,8 +595,8 @@ def sound_of(path: Path, rate: int = 44100) -> tuple[str, np.ndarray, float]:
         return stream.codec_context.name, out[:end], end / rate
 
 
-CASES = [("aac", "s.mp4"), ("aac", "s.ts"), ("mp2", "s.ts"), ("pcm_s16le", "s.mov"),
-         ("libmp3lame", "s.mp4"), ("ac3", "s.mp4"), ("flac", "s.mp4")]  # fmt: skip
+CASES = [("aac", "s.mp4"), ("aac", "s.ts"), ("mp2", "s.ts"), ("mp2", "s.mpg"),
+         ("pcm_s16le", "s.mov"), ("libmp3lame", "s.mp4"), ("ac3", "s.mp4"), ("flac", "s.mp4")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("codec", "name"), CASES)
@@ -606,7 +606,7 @@ def test_the_sound_goes_along(tmp_path: Path, codec: str, name: str, start: floa
         pytest.skip(f"this PyAV has no {codec}")
     source = with_sound(tmp_path / name, codec, 4.0)
     with av.open(str(source)) as container:
-        first = (container.start_time or 0) / av.time_base if name.endswith("ts") else 0.0
+        first = (container.start_time or 0) / av.time_base if name.endswith(("ts", "mpg")) else 0.0
     times = [first + start + i / 25 for i in range(40)]
     recorder = record(tmp_path / "v.mp4", times, rate=25.0, audio_from=source, start=first + start)
     assert not recorder.notes and "moof" not in boxes(tmp_path / "v.mp4")

@@ -109,12 +109,15 @@ class Audio:
             self.note_damage()
             return None  # the generator has ended with its exception
 
-    def _undamaged(self, work: Callable[[Any], list[Any]], item: Any) -> list[Any]:
-        """What work makes of item; nothing when that fails."""
+    def _undamaged(
+        self, work: Callable[[Any], list[Any]], item: Any, early: bool = False
+    ) -> list[Any]:
+        """What work makes of item; nothing when that fails, which is no damage before the start."""
         try:
             return work(item)
         except _DAMAGE:
-            self.note_damage()
+            if not early:
+                self.note_damage()
             return []
 
     def _unwrapper(self) -> Callable[[Any], list[Any]]:
@@ -141,7 +144,9 @@ class Audio:
 
     def _encoded(self, stream: Any) -> Generator[Any, None, None]:
         for packet in self._source.demux(self._input):
-            for frame in self._undamaged(self._input.decode, packet):
+            time = None if packet.pts is None else packet.pts * packet.time_base
+            early = time is not None and time < self._start  # a seek may end within a packet
+            for frame in self._undamaged(self._input.decode, packet, early):
                 if frame.pts is None or frame.time_base is None:
                     continue
                 if frame.pts * frame.time_base + frame.samples / frame.sample_rate > self._start:
