@@ -596,7 +596,8 @@ def sound_of(path: Path, rate: int = 44100) -> tuple[str, np.ndarray, float]:
 
 
 CASES = [("aac", "s.mp4"), ("aac", "s.ts"), ("mp2", "s.ts"), ("mp2", "s.mpg"),
-         ("pcm_s16le", "s.mov"), ("libmp3lame", "s.mp4"), ("ac3", "s.mp4"), ("flac", "s.mp4")]  # fmt: skip
+         ("pcm_s16le", "s.mov"), ("libmp3lame", "s.mp4"), ("ac3", "s.mp4"),
+         ("flac", "s.mp4")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("codec", "name"), CASES)
