@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -410,6 +411,16 @@ def test_openpose_folders_that_exist(tmp_path: Path, clean: bool) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file: cannot be used as a folder"):
         sink(Target("openpose", tmp_path / "file"))
+
+
+def test_an_old_folder_that_is_removed_meanwhile_is_no_error(tmp_path: Path) -> None:
+    to = target(tmp_path, "openpose")
+    write(to, scene())
+    made = sink(to, overwrite=True)
+    made.write(scene()[0])
+    shutil.rmtree(tmp_path / "poses.bak")
+    made.close()
+    assert [frame.frame for frame in load(to.path)] == [0]
 
 
 @pytest.mark.parametrize("format_", FORMATS)

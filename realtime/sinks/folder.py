@@ -62,9 +62,9 @@ class ResultFolder:
         elif self._backup and not clean:
             tell_kept(self.folder, self._backup)
         elif self._backup:
-            for path in files_in(self._backup, self._ending):
-                path.unlink()
-            with suppress(OSError):  # which says that it is not empty
+            with suppress(OSError):  # which says that it is not empty, or gone already
+                for path in files_in(self._backup, self._ending):
+                    path.unlink(missing_ok=True)
                 self._backup.rmdir()
 
     def _undo(self) -> None:
