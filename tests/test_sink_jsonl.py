@@ -326,6 +326,17 @@ def test_a_file_that_is_removed_while_it_is_written_is_told(
     assert path.read_text() == "somebody's" and (tmp_path / "x.bak").read_text() == "old"
 
 
+def test_a_file_system_that_counts_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OutputFile, "_stat", lambda file: os.stat_result((0o100644, *[0] * 9)))
+    sink = JsonLines(tmp_path / "x")
+    for index in range(2):
+        sink.write(posed(index, people(1.0)))
+    sink.close()
+    assert len((tmp_path / "x").read_bytes().splitlines()) == 2
+
+
 @pytest.mark.skipif(os.name != "posix", reason="descriptors as POSIX has them")
 @pytest.mark.parametrize("kind", ["lines", "spool", "video"])
 def test_a_disk_that_is_pulled_out_ends_one_output(tmp_path: Path, kind: str) -> None:

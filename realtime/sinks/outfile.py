@@ -107,6 +107,8 @@ class OutputFile:
         except OSError as error:
             self._restore()
             raise OutputError(f"{path}: cannot be created: {error.strerror}") from error
+        state = self._stat()
+        self._links = state.st_nlink if state else 0  # 0: the file system does not count them
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of data at the file's position. Raises OSError."""
@@ -125,7 +127,7 @@ class OutputFile:
         """Whether somebody has removed the file, or its folder or disk, which writing may not
         notice."""
         state = None if self.raw.closed else self._stat()
-        return not self.raw.closed and (state is None or state.st_nlink == 0)
+        return not self.raw.closed and (state is None or state.st_nlink == 0 < self._links)
 
     def _stat(self) -> os.stat_result | None:
         with suppress(OSError):
