@@ -20,7 +20,7 @@ from realtime.formats.files import Spool, SpooledSink
 from realtime.records import Frame, PosedFrame, Poses
 from realtime.sinks.base import Sink
 from realtime.sinks.jsonl import JsonLines
-from realtime.sinks.outfile import OutputFile, check_not_input, check_writable
+from realtime.sinks.outfile import OutputFile, check_names, check_not_input, check_writable
 from realtime.sinks.record import Recorder
 
 ROOT = Path(__file__).parents[1]
@@ -235,6 +235,18 @@ def test_the_input_is_never_the_output(tmp_path: Path) -> None:
             check_not_input(tmp_path / name, [tmp_path / "none", source])
     check_not_input(tmp_path / "other", [source])
     check_not_input(tmp_path / "new", [source, tmp_path / "none"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights")
+def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
+    """Whose files two outputs would write under one temporary name; one to a file is its own."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "file").touch()
+    for name, target in (("b", "a"), ("link", "file")):
+        (tmp_path / name).symlink_to(target)
+    check_names([tmp_path / "file", tmp_path / "link"])
+    with pytest.raises(UsageError, match="two outputs have the same name"):
+        check_names([tmp_path / "a", tmp_path / "b"])
 
 
 def test_backups_of_earlier_runs_are_never_lost(tmp_path: Path) -> None:

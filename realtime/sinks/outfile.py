@@ -52,8 +52,9 @@ def check_names(outputs: Sequence[Path]) -> None:
 
 
 def _absolute(path: Path) -> Path:
+    """A link to a folder is that folder, one to a file is replaced itself."""
     try:
-        return path.parent.resolve() / path.name
+        return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
     except OSError:  # the current folder is gone
         return path
 
