@@ -8,7 +8,7 @@ import numpy as np
 
 from realtime.angles import AT_JOINT
 from realtime.draw import tint
-from realtime.overlay import letter_height
+from realtime.overlay import Box, free_place, letter_height
 from realtime.records import Float, Image, Poses
 from realtime.skeleton import MIRROR
 from realtime.strokes import Visible
@@ -22,12 +22,14 @@ SMALLEST, LARGEST = 9, 18
 
 def draw_angles(picture: Image, people: Visible, poses: Poses, degrees: Float) -> None:
     """Write degrees (N, 8), see realtime.angles, at the joints of people as they are drawn; nan
-    and joints outside the picture are left out. No digit is cut off at the border."""
+    and joints outside the picture are left out. No digit is cut off at the border or on another
+    one of the same person, if there is room above or below."""
     largest = max(LARGEST, letter_height(picture, 1 / 40))
     for n in np.flatnonzero(people.sizes >= LEAST_SIZE).tolist():
         size = float(people.sizes[n])
         height = min(max(round(size / 36), SMALLEST), largest)
         colour = tint(int(poses.ids[n]))
+        taken: list[Box] = []
         for joint, angle in zip(AT_JOINT, degrees[n].tolist(), strict=True):
             x, y = people.joints_xy[n, joint].tolist()
             inside = 0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]
@@ -39,8 +41,9 @@ def draw_angles(picture: Image, people: Visible, poses: Poses, degrees: Float) -
             outward = x >= people.joints_xy[n, MIRROR[joint], 0]
             sides = round(x + aside), round(x - aside - wide)
             left = _inside(sides if outward else sides[::-1], picture.shape[1] - wide)
-            top = _inside([round(y - high / 2)], picture.shape[0] - high)
-            write(picture, text, (left, top), height, colour)
+            place = free_place((left, round(y - high / 2), wide, high), taken, picture)
+            taken.append(place)
+            write(picture, text, place[:2], height, colour)
 
 
 def _inside(wanted: Sequence[int], last: int) -> int:

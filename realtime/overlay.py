@@ -56,7 +56,7 @@ def draw_ids(picture: Image, people: Visible, ids: Array) -> None:
         height = min(max(round(size / 16), SMALLEST), largest)
         wide, high = text_size(text, height)
         x, y = _head_top(people.joints_xy[n], people.shown[n], size)
-        place = _free_place((round(x - wide / 2), round(y - high), wide, high), taken, picture)
+        place = free_place((round(x - wide / 2), round(y - high), wide, high), taken, picture)
         taken.append(place)
         write(picture, text, place[:2], height, tint(int(ids[n])))
 
@@ -68,7 +68,7 @@ def _in_view(people: Visible, picture: Image) -> Array:
     return np.asarray((inside & people.shown).any(-1))
 
 
-def _free_place(wanted: Box, taken: list[Box], picture: Image) -> Box:
+def free_place(wanted: Box, taken: list[Box], picture: Image) -> Box:
     """wanted moved into the picture, then up or down past other labels if there is a free place
     within three lines."""
     x, y, wide, high = wanted

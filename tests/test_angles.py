@@ -129,6 +129,25 @@ def test_they_are_written_beside_the_joints_when_asked_for(mirror: bool) -> None
     assert np.array_equal(nothing, draw(frame, poses, Style()))
 
 
+def test_no_number_is_on_another_one_of_somebody_at_the_border(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen from the side, where both elbows, hips and knees are at one height."""
+    written: list[tuple[int, int, int, int]] = []
+
+    def write(picture: Image, text: str, xy: tuple[int, int], height: int, _: object) -> None:
+        written.append((*xy, *text_size(text, height)))
+
+    monkeypatch.setattr(angle_marks, "write", write)
+    aside = standing()
+    aside.joints_xy[..., 0] = np.where(aside.joints_xy[..., 0] > 100, 197, 190)
+    draw(Frame(0, 0.0, np.zeros((250, 200, 3), np.uint8)), aside, Style(show_angles=True))
+    assert len(written) == len(AT_JOINT)
+    for n, (x, y, wide, high) in enumerate(written):
+        for x2, y2, wide2, high2 in written[:n]:
+            assert x >= x2 + wide2 or x2 >= x + wide or y >= y2 + high2 or y2 >= y + high
+
+
 def test_numbers_at_the_border_are_whole_and_those_of_4k_as_large_as_ids(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
