@@ -62,7 +62,7 @@ def find_ranges(spec: ModelSpec, data: bytes, pictures: Iterable[NDArray[np.uint
                 ranges[name] = min(least, low), max(most, high)
     except RuntimeError as error:
         raise ModelError(f"model {spec.path}: cannot be calibrated: {reason(error)}") from error
-    ranges = {name: ends for name, ends in ranges.items() if ends[0] < ends[1]}
+    ranges = {name: ends for name, ends in ranges.items() if ends[1] - ends[0] >= int8.LEAST}
     if not ranges:
         raise ModelError(f"model {spec.path}: nothing in it can be computed in int8")
     return ranges

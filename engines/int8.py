@@ -30,6 +30,8 @@ CHANNELS = {
 }
 """The operations computed with integers, and the axes of their weights that are output channels."""
 
+LEAST = 1e-30
+"""Of a range: its steps are still numbers of float32."""
 Ranges = dict[str, tuple[float, float]]
 """Least and greatest value of a tensor, by the tensor's name in the file."""
 
@@ -43,7 +45,7 @@ def parse(text: str) -> Ranges:
         numbers = isinstance(pair, list) and all(type(v) in (int, float) for v in pair)
         if not numbers or len(pair) != 2 or not -1e6 < pair[0] <= 0 <= pair[1] < 1e6:
             raise ValueError(f"the range of {name[:60]!r} is {str(pair)[:60]!r}")
-        if pair[0] == pair[1]:
+        if pair[1] - pair[0] < LEAST:
             raise ValueError(f"the range of {name[:60]!r} is empty")
     return {name: (pair[0], pair[1]) for name, pair in given.items()}
 

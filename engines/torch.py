@@ -151,7 +151,9 @@ def _onnx(spec: ModelSpec, data: bytes) -> nn.Module:
     from engines.torch_onnx import OnnxNet
 
     if spec.batch is not None:
-        raise Unavailable(f"model {spec.path}: engine torch needs a file for any batch size")
+        raise Unavailable(
+            f"model {spec.path}: engine torch needs a file for any batch size; use --engine auto"
+        )
     return OnnxNet(spec, data).eval()
 
 

@@ -157,7 +157,8 @@ def test_a_file_without_sizes_stays_itself_but_for_them(tmp_path):
 
 WRONG = [
     "", "{", "[]", "{}", '{"planes": 3}', '{"planes": [1, 2]}', '{"planes": [0]}',
-    '{"planes": [0, NaN]}', '{"planes": [0, "1"]}', '{"planes": [0, 0]}', '{"planes": [0, 1e9]}',
+    '{"planes": [0, NaN]}', '{"planes": [0, "1"]}', '{"planes": [0, 0]}', '{"planes": [0, 1e-300]}',
+    '{"planes": [-5e-324, 0]}', '{"planes": [0, 1e9]}',
     '{"planes": [false, true]}', '{"nothing": [0, 1]}', "[" * 100_000,
 ]  # fmt: skip
 
