@@ -15,6 +15,7 @@ from engines.registry import KNOWN
 from realtime import console
 from realtime.command import Parser, program
 from realtime.errors import PosestreamError
+from realtime.masking import mask_credentials
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed help
         return int(stop.code or 0)
     except PosestreamError as error:
-        print(f"posestream-engines: {error}", file=sys.stderr)
+        text = mask_credentials(" ".join(str(error).splitlines()))
+        print(f"posestream-engines: {text}", file=sys.stderr)
         return error.exit_code
     except MemoryError:
         print("posestream-engines: too little memory; give a smaller --batch", file=sys.stderr)

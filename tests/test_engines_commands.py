@@ -208,6 +208,13 @@ def test_noise_is_always_the_same(tmp_path):
     assert build_command.noise(spec, 2).dtype == np.uint8
 
 
+def test_errors_are_one_line_without_passwords(capsys):
+    for asked in (["check", "https://me:hush@h/a\nb.onnx"], ["pull", "https://me:hush@h/a"]):
+        assert main(asked) == 5
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "hush" not in said and "***@h/a" in said
+
+
 def test_describe_changes_words_and_no_weights(tiny, tmp_path, capsys):
     pose, detector = tiny
     output = tmp_path / "mine.onnx"
