@@ -59,7 +59,7 @@ def add_commands(commands: Any) -> None:
     describe.add_argument("--name", help="what reports call it")
     describe.add_argument("--licence", help="of the weights")
     describe.add_argument("--trained", help="on what, and how long")
-    describe.add_argument("--accuracy", type=float, help="its AP, 0 to 1, for --pose auto")
+    describe.add_argument("--accuracy", type=float, help="its AP, 0 to 1")
 
 
 def _size(text: str) -> int:
