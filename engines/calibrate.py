@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import containers, int8
+from engines import bundled, containers, int8
 from engines.base import ModelSpec
 from engines.identify import CHECKS, METADATA_KEY
 from engines.openvino import with_uint8_input
@@ -28,13 +28,17 @@ def calibrated(spec: ModelSpec, data: bytes, pictures: Iterable[NDArray[np.uint8
     """The ONNX file data with the ranges of its tensors on these pictures inside.
 
     pictures: each uint8 (H, W, 3) BGR of the network's size, some hundred of the kind it will
-    see. A file known by its SHA-256 is another file afterwards, so it is described too, under
-    its name and "-int8". Raises ModelError.
+    see. A file known by its SHA-256 is another file afterwards: one that does not describe itself
+    is described, under its name and "-int8"; a bundled one keeps what is known of it. Raises
+    ModelError.
     """
     texts = {int8.METADATA_KEY: int8.dump(find_ranges(spec, data, pictures))}
-    if spec.verified:
+    own = containers.read(data).metadata.get(METADATA_KEY)
+    if own is None:
         told = {name: getattr(spec, name) for name in CHECKS}
         texts[METADATA_KEY] = json.dumps({**told, "name": f"{spec.name}-int8"}, sort_keys=True)
+    elif better := bundled.known(spec.sha256):
+        texts[METADATA_KEY] = json.dumps({**json.loads(own), **better}, sort_keys=True)
     try:
         return containers.with_texts(data, texts)
     except ValueError as error:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from networks import NET_WH, by_hand, pictures, pose_file, resnet_file
 
-from engines import containers, int8, selfcheck
+from engines import bundled, containers, int8, selfcheck
 from engines.calibrate import calibrated, find_ranges
 from engines.identify import identify
-from engines.load import load
+from engines.load import find_tiny, load
 from engines.quiet_openvino import ops, ov
 from realtime.errors import ModelError
 
@@ -237,3 +237,12 @@ def test_demo_crops_are_people_as_the_network_expects_them_and_always_the_same(s
     apart = np.abs(wide[:, 20:-20, 16:-16].astype(float) - middle)
     assert apart.mean() < 15  # 35 where the padding of the network is not heard
     assert all(crop.std() > 10 for crop in crops)
+
+
+def test_what_is_known_of_a_bundled_network_stays_with_its_copy(monkeypatch):
+    monkeypatch.setattr(bundled, "known", lambda sha256: {"licence": "CC0", "accuracy": 0.5})
+    path = find_tiny("pose")
+    copy = calibrated(identify(path), path.read_bytes(), pictures(1, size_wh=(192, 256)))
+    told = json.loads(containers.read(copy).metadata["posestream"])
+    assert (told["name"], told["licence"], told["accuracy"]) == ("tiny_pose", "CC0", 0.5)
+    assert "demo scene" in told["trained"]
