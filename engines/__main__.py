@@ -30,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(stop.code or 0)
     except PosestreamError as error:
         text = mask_credentials(" ".join(str(error).splitlines()))
-        print(f"posestream-engines: {text}", file=sys.stderr)
+        # Names and servers may hold what terminals obey.
+        plain = "".join(letter if letter.isprintable() else "?" for letter in text)
+        print(f"posestream-engines: {plain}", file=sys.stderr)
         return error.exit_code
     except MemoryError:
         print("posestream-engines: too little memory; give a smaller --batch", file=sys.stderr)

@@ -33,6 +33,10 @@ RETRIES = 3
 PAUSE = 0.5
 """Seconds before that."""
 
+BROKEN = OSError, http.client.HTTPException, ValueError
+"""What connections raise; the last one for addresses and lengths that a server gives and are
+none."""
+
 Tell = Callable[[int, int | None], None]
 """Called with the bytes that are there and those that will be, None where not known."""
 
@@ -100,7 +104,7 @@ def _attempt(wanted: Wanted, part: Path, tell: Tell, timeout: float) -> None:
     except HTTPError as error:
         with error:
             _refused(wanted, part, error)
-    except (URLError, OSError, http.client.HTTPException) as error:
+    except (*BROKEN, URLError) as error:
         raise _unreachable(wanted, error) from error
     with answer:
         start = _check_answer(wanted, answer, start)
@@ -154,7 +158,7 @@ def _check_answer(wanted: Wanted, answer: HTTPResponse, start: int) -> int:
 def _total(answer: HTTPResponse, start: int) -> int | None:
     """Bytes of the whole file by the answer's headers."""
     length = answer.headers.get("Content-Length", "")
-    return start + int(length) if length.isdecimal() else None
+    return start + int(length) if length.isdecimal() and len(length) < 20 else None
 
 
 def _check_size(wanted: Wanted, total: int) -> None:
@@ -190,7 +194,7 @@ def _receive(wanted: Wanted, answer: HTTPResponse, part: Path, start: int, tell:
 def _read(answer: IO[bytes]) -> bytes:
     try:
         return answer.read(CHUNK)
-    except (OSError, http.client.HTTPException) as error:
+    except BROKEN as error:
         raise Cut(str(error) or type(error).__name__) from error
 
 

@@ -209,10 +209,11 @@ def test_noise_is_always_the_same(tmp_path):
 
 
 def test_errors_are_one_line_without_passwords(capsys):
-    for asked in (["check", "https://me:hush@h/a\nb.onnx"], ["pull", "https://me:hush@h/a"]):
+    for asked in (["check", "https://me:hush@h/a\n\x1b[31m.onnx"], ["pull", "https://me:hush@h/a"]):
         assert main(asked) == 5
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "hush" not in said and "***@h/a" in said
+        assert "\x1b" not in said
 
 
 def test_describe_changes_words_and_no_weights(tiny, tmp_path, capsys):

@@ -299,6 +299,12 @@ REFUSED: dict[str, tuple[tuple[Callable, ...], dict[str, object], str]] = {
     "to http": ((to("http://example.org/x"),), {}, "only https"),
     "to a file": ((to("file:///etc/passwd"),), {}, "something that is not https"),
     "to nowhere": ((lambda h: h.head(302, 0),), {}, "redirected in circles"),
+    "to no name": ((to("https://no..no/"),), {}, "no whole answer"),
+    "no number": ((lambda h: h.head(200, None, Content_Length="9" * 4999),), {}, "broke off"),
+    "no length": (
+        (lambda h: (h.head(200, None, Transfer_Encoding="chunked"), h.wfile.write(b"-5\r\na")),),
+        {}, "no whole answer",
+    ),
     "not a zip": ((whole(),), {"member": "a.pth"}, "not a zip archive"),
     "not a model": (
         (whole(b"plain text"),),
