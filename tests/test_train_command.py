@@ -107,6 +107,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     for text, says in (
         ("rate = \n", "not a TOML"), ("colour-of = 1\n", "--colour-of: no such"),
+        ("workers = 2\nout = 'x'\n", "--out, --workers: .* under .what is learnt. in --help"),
         ("rate = 'x'\n", "--rate: 'x' is of the wrong type"), ("epochs = -3\n", "--epochs: -3 is"),
     ):  # fmt: skip
         path.write_text(text)

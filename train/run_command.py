@@ -87,6 +87,11 @@ def _check_alone(options: argparse.Namespace, filed: dict[str, Any]) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """A TOML file whose keys are names of options, with - or _. Raises UsageError."""
     values = {name.replace("-", "_"): value for name, value in read_table(path).items()}
+    if strange := values.keys() - {item.name for item in fields(Config)}:
+        raise UsageError(
+            f"{path}: {', '.join(map(flag, sorted(strange)))}: no such training option in a file, "
+            'which takes those under "what is learnt" in --help'
+        )
     for name in ("input_wh", "window_wh"):
         if isinstance(values.get(name), str):
             values[name] = _size_of(path, name, values[name])
