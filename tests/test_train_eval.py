@@ -774,6 +774,8 @@ def test_pipeline_to_ap_through_both_command_lines(
         (["--detector", "{detector}", "--data", "{single}"], 2, "everybody is labelled"),
         (["--pose", "{pose}", "--data", "{boxes}"], 2, "nobody in it has labelled joints"),
         (["--pose", "{pose}", "--data", "{size}"], 3, "is 64x48, its data set says 60x48"),
+        (["--pose", "{pose}", "--data", "{gone}"], 3, "1 of the 2 images that are needed cannot"),
+        (["--detector", "{detector}", "--data", "{gone}"], 3, "1 of the 2 images that are needed"),
     ],
 )
 def test_errors_are_one_line(
@@ -790,10 +792,11 @@ def test_errors_are_one_line(
         entry["keypoints"] = []
     size["images"][1]["width"] = 60
     files = {"demo": demo, "pose": DATA / "tiny_pose.onnx", "detector": DATA / "tiny_detector.onnx"}
-    for name, values in (("single", single), ("boxes", boxes)):
+    for name, values in (("single", single), ("boxes", boxes), ("gone", content(2))):
         files[name] = write(tmp_path / name, values)
     files["size"] = write(tmp_path / "size", content(2))
     files["size"].write_text(json.dumps(size))
+    (tmp_path / "gone" / "001.png").unlink()
     assert main(["eval", *(text.format(**files) for text in arguments)]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line

@@ -18,6 +18,7 @@ from train import coco_ap
 from train.coco import Picture
 from train.coco_ap import SMALL
 from train.degrade import Change
+from train.images import check_there
 from train.measured import Run, Running, open_frame, spread
 
 TOGETHER = 8
@@ -63,8 +64,9 @@ def find_people(
     """The people of each picture, by the pipeline's own realtime.detect.
 
     change: of the pictures, see train.degrade. progress is told how many pictures are done.
-    Raises InputError, ModelError.
+    Raises InputError, of images that are missing before the first is looked at; ModelError.
     """
+    check_there(picture.path for picture in pictures)
     detector = Detector(network, min_score, max_people)
     found: list[Detections] = []
     for start in range(0, len(pictures), TOGETHER):

@@ -19,6 +19,7 @@ from realtime.skeleton import JOINT_COUNT, MIRROR
 from train import coco_ap, pck
 from train.coco import Person, Picture
 from train.degrade import Change
+from train.images import check_there
 from train.measured import Running, as_pictures, open_frame, spread
 
 TOGETHER = 64
@@ -60,8 +61,9 @@ def read_poses(
     """The poses in boxes, one Detections for each picture, read in all ways.
 
     change: of the pictures, see train.degrade. progress is told how many pictures are done.
-    Raises InputError, ModelError.
+    Raises InputError, of images that are missing before the first is looked at; ModelError.
     """
+    check_there(picture.path for picture, found in zip(pictures, boxes) if len(found))
     parts: dict[Way, list[Read]] = {way: [] for way in ways}
     done = 0
     for frames, people in _groups(pictures, boxes, change):
