@@ -264,6 +264,12 @@ def test_what_cannot_be_learned_from_is_told_before_the_first_step(
         task(config)
 
 
+def test_who_has_joints_teaches_nothing_unlabelled(people: str) -> None:
+    config = replace(pose_config(people), unlabelled=(people,), teacher="asked.onnx")
+    with pytest.raises(InputError, match=r"--unlabelled .*people\.json: nobody in it"):
+        PoseTask(config)
+
+
 @pytest.mark.parametrize("nobody", [False, True])
 def test_a_detector_is_measured_where_everybody_is_labelled(
     nobody: bool, people: str, tmp_path: Path

@@ -61,7 +61,7 @@ class PoseTask:
             raise UsageError("--narrow: needs an --input-wh whose width is a multiple of 96")
         self.config = config
         sets = [_with_joints(text) for text in config.data]
-        sets += [_boxes_only(open_set(text)) for text in config.unlabelled]
+        sets += [_boxes_only(text) for text in config.unlabelled]
         self._people = Mixture([(each.people, each.weight) for each in sets], config.seed)
         self._val = [person for text in config.val for person in open_set(text).people]
         if config.val and not any(person.asked_for for person in self._val):
@@ -233,13 +233,20 @@ def _with_joints(text: str) -> DataSet:
     return data
 
 
-def _boxes_only(data: DataSet) -> DataSet:
-    """The people of a set without labelled joints, crowds and the very small left out."""
+def _boxes_only(text: str) -> DataSet:
+    """The people of a set without labelled joints, crowds and the very small left out. Raises
+    InputError where there are none."""
+    data = open_set(text)
     pictures = []
     for picture in data.pictures:
         people = tuple(p for p in picture.people if _for_teacher(p))
         if people:
             pictures.append(replace(picture, people=people))
+    if not pictures:
+        raise InputError(
+            f"--unlabelled {text}: nobody in it who is not small has a box without joints; leave "
+            "it out"
+        )
     return replace(data, pictures=tuple(pictures))
 
 
