@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-if __name__ == "__main__":  # nothing is open yet that would have to be closed; Stop takes over
-    for _name, _code in (("SIGINT", 130), ("SIGTERM", 0), ("SIGHUP", 0), ("SIGBREAK", 0)):
-        if hasattr(signal, _name):
-            signal.signal(getattr(signal, _name), lambda *_, code=_code: os._exit(code))
+if __name__ == "__main__":
+    from realtime.start import quietly
+
+    quietly(run=True)
 
 import logging
 from collections.abc import Sequence

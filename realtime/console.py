@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 from realtime.errors import OutputError, UsageError
 from realtime.masking import mask_credentials
+from realtime.start import begun
 
 FORMAT = "posestream: %(levelname)s: %(message)s"
 CLEAR = "\r\x1b[K"
@@ -72,13 +73,14 @@ def _writable() -> Iterator[None]:
 
 
 def secure() -> None:
-    """Call once, first thing.
+    """Call once, first thing; from then on Ctrl-C is a KeyboardInterrupt.
 
     A closed standard stream leaves its number (0, 1, 2) free, and the next file opened would get
     it together with all that libraries print; so the number is taken. sys.stdout stays None when
     it was closed, because data that somebody asked for must not vanish. A name that it cannot show
     (Windows: what goes to a file or pipe is in an old code page) is escaped.
     """
+    begun()
     for number in range(3):
         try:
             os.fstat(number)

@@ -13,12 +13,8 @@ from threading import Thread
 from time import monotonic
 from types import FrameType
 
-SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    if hasattr(signal, name)
-]
-"""SIGBREAK is Ctrl-Break on Windows, where no other one can be sent to a process by another."""
+from realtime.start import heeded
+
 PATIENCE = 5.0
 """Seconds the main thread gets to end after a signal, before the process is ended around it."""
 ECHO = 0.2
@@ -59,11 +55,13 @@ class Stop:
         self.rescue: Callable[[], None] = lambda: None
         self.assembles: Callable[[], bool] = lambda: False
         self._asked_at = 0.0
+        self._heeded: list[int] = []
         self._mouth: socket.socket | None = None
 
     def install(self) -> None:
-        """Handle SIGNALS until release(); call from the main thread."""
-        for number in SIGNALS:
+        """Handle signals until release(); call from the main thread."""
+        self._heeded = heeded()
+        for number in self._heeded:
             signal.signal(number, self._on_signal)
         ear, self._mouth = socket.socketpair()
         self._mouth.setblocking(False)
@@ -74,7 +72,7 @@ class Stop:
         """The process is about to end by itself; further signals change nothing, also while the
         interpreter takes itself down, when it would give them their usual effect again."""
         self.started = True
-        for number in SIGNALS:
+        for number in self._heeded:
             signal.signal(number, signal.SIG_IGN)
         if self._mouth:
             signal.set_wakeup_fd(-1)

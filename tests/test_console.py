@@ -266,3 +266,49 @@ def test_a_report_on_a_slow_disk_is_waited_for_after_a_signal(tmp_path: Path) ->
     )
     assert (done.returncode, done.stderr) == (0, "written\n")
     assert json.loads(path.read_text())["a"] == 1
+
+
+LOADING = """
+import __future__, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if "realtime.start" in sys.modules:
+            signal.raise_signal(signal.SIGINT)  # at the first module that is loaded after it
+sys.meta_path.insert(0, Finder())
+module, function = sys.argv.pop(), sys.argv.pop()
+if function:
+    getattr(__import__("realtime.start").start, function)()
+else:
+    runpy.run_module(module, run_name="__main__")
+"""
+MODULES = ("run_camera", "realtime.batch", "realtime.clean", "realtime.report", "train", "engines")
+COMMANDS = ("posestream", "batch", "clean", "report", "train", "engines")
+
+
+@pytest.mark.parametrize(
+    ("function", "module"), [*(("", m) for m in MODULES), *((c, "") for c in COMMANDS)]
+)
+def test_ctrl_c_while_a_command_is_loaded_is_no_traceback(function: str, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, function, module], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_run_under_nohup_outlives_its_terminal() -> None:
+    code = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from realtime.start import quietly
+from realtime.stop import Stop
+quietly(run=True)
+stop = Stop()
+stop.install()
+stop.started = True
+signal.raise_signal(signal.SIGHUP)
+print(stop.reason)
+stop.release()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from realtime.start import quietly
+
+    quietly()
+
 import argparse
 import importlib
 import logging

@@ -10,7 +10,8 @@ from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any
 
-from realtime.stop import ECHO, SIGNALS
+from realtime.start import heeded
+from realtime.stop import ECHO
 
 
 class Stopped(BaseException):
@@ -33,7 +34,7 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        for number in SIGNALS:
+        for number in heeded():
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 

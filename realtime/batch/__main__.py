@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from realtime.start import quietly
+
+    quietly()
+
 import os
 import signal
 import sys
@@ -15,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from realtime import console
 from realtime.batch.options import Asked, parse
 from realtime.errors import ModelError, PosestreamError, StageError
-from realtime.stop import ECHO, SIGNALS
+from realtime.start import heeded
+from realtime.stop import ECHO
 
 if TYPE_CHECKING:
     from realtime.batch.progress import Progress
@@ -48,7 +54,7 @@ class _Signals:
         self._at = 0.0
 
     def install(self) -> None:
-        for number in SIGNALS:
+        for number in heeded():
             signal.signal(number, self._on_signal)
 
     def asked(self) -> bool:
