@@ -177,6 +177,17 @@ def test_the_help_names_every_other_command_and_each_is_there() -> None:
     assert "from realtime import stream, run, load" in usage
 
 
+def test_the_chinese_readme_knows_all_that_the_english_one_tells_to_use() -> None:
+    """Options, commands, addresses of other documents and installations."""
+    english, chinese = (
+        (ROOT / f"README{language}.md").read_text(encoding="utf-8") for language in ("", ".zh-TW")
+    )
+    use = english.partition("## Use")[2].partition("## How it works")[0]
+    for told in (r"--[a-z][a-z-]+", r"python -m [\w.]+", r"docs/\w+\.md", r"\w+\.py", r"\[\w+\]\""):
+        known = set(re.findall(told, use)) - {"test_parity.py"}
+        assert known and known <= set(re.findall(told, chinese)), told
+
+
 words = st.text(max_size=12)
 options = st.sampled_from(
     "--input --device --start --end --stride --crf --camera-size --min-score --detect-every "
