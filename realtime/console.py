@@ -37,7 +37,8 @@ class _Forgiving(io.RawIOBase):
         return True
 
     def isatty(self) -> bool:
-        return bool(self._raw.isatty())
+        """Whether a line can be taken away again; the terminals of some editors are dumb."""
+        return bool(self._raw.isatty()) and os.environ.get("TERM") != "dumb"
 
     def fileno(self) -> int:
         return int(self._raw.fileno())

@@ -64,7 +64,8 @@ def at_a_terminal(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
-def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
+def test_progress_is_for_terminals_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     some = ("--end", "12", "--json", str(tmp_path / "d.jsonl"), "--overwrite")
     code, shown = at_a_terminal(*some)
     assert code == 0
@@ -72,6 +73,9 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     assert "\r\x1b[K[" in bar and "/12  " in bar and " fps  " in bar
     assert after.startswith("12 frames captured, ")  # the line has made room
     assert at_a_terminal(*some, "--quiet") == (0, "")
+    monkeypatch.setenv("TERM", "dumb")  # that of an editor
+    code, shown = at_a_terminal(*some)
+    assert code == 0 and shown.startswith("12 frames captured, ") and "\x1b" not in shown
     piped = demo(*some)
     assert piped.code == 0 and piped.err.startswith("12 frames captured, ")
     assert "\r" not in piped.err and "\x1b" not in piped.err

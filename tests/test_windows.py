@@ -123,6 +123,7 @@ def test_messages_go_through_the_file_that_python_has_opened(
     monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     """That of a console of Windows shows UTF-8, what is written beside it comes out garbled."""
+    monkeypatch.delenv("TERM", raising=False)
     raw = Raw(fails)
     stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", write_through=True)
     monkeypatch.setattr(sys, "stderr", stream)
