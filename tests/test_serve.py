@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPResponse, IncompleteRead
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -308,6 +309,31 @@ def test_connections_beyond_the_most_are_turned_away(stop: Stop) -> None:
         while not (head := answer()) and time.monotonic() < until:  # it may not be known yet
             time.sleep(0.02)
         assert b" 200 " in head
+
+
+def test_there_is_room_again_when_a_viewer_has_left(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def room() -> bool:
+        try:
+            get(local(page, "stream.mjpg")).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+        return True
+
+    monkeypatch.setattr("realtime.serve.viewers.MOST", 1)
+    page.write(posed(0))
+    with get(local(page, "stream.mjpg")) as viewer:
+        parts(viewer, 1)
+        assert not room()
+    until = time.monotonic() + 20
+    for number in count(1):  # what cannot be sent tells that somebody has left
+        page.write(posed(number))
+        if room():
+            break
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("sent", [b"", ASKED[:40], ASKED])

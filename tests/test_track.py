@@ -372,6 +372,19 @@ def test_predicted_detections_are_sorted_and_keep_the_scores_of_the_detection():
         assert (np.abs(found.boxes_xyxy - last.boxes_xyxy) < 15).all()
 
 
+def test_boxes_worked_out_ahead_are_not_taken_for_detected_ones():
+    """The detector is ahead of the tracker by some frames."""
+    tracker, joints = Tracker(), Walker(400, 0).joints(0)
+    box, ahead = box_around(joints, 240), (0.1, 0.2)
+    tracker.update(poses_of([joints], [box]), 0.0)
+    for t in ahead:
+        assert len(tracker.predicted(t, SIZE_WH, detections_of([box]))) == 1
+    for t in ahead:
+        tracker.update(poses_of([joints], [box + [-60, -60, 60, 60]]), t)
+    then = tracker.predicted(0.3, SIZE_WH, detections_of([box]))
+    np.testing.assert_allclose(then.boxes_xyxy, [box], atol=1)
+
+
 def test_nobody_is_predicted_out_of_the_picture_or_after_a_stall():
     tracker = Tracker()
     rng = np.random.default_rng(0)
