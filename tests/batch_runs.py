@@ -80,6 +80,14 @@ class Batch:
         return out
 
 
+def scene_pictures(count: int) -> list[NDArray[np.uint8]]:
+    """Small pictures of the demo scene."""
+    return [
+        np.asarray(cv2.resize(f.image, (480, 270), interpolation=cv2.INTER_AREA), np.uint8)
+        for f in open_demo(1, Span(100, 100 + count), False).frames()
+    ]
+
+
 def film(path: Path, frames: int, pictures: list[NDArray[np.uint8]], shift: int = 0) -> Path:
     """People who walk forth and back."""
 
@@ -93,11 +101,7 @@ def film(path: Path, frames: int, pictures: list[NDArray[np.uint8]], shift: int 
 
 def make_clips(folder: Path) -> Path:
     """x/long.mp4, which --segment 8 cuts at BORDER, and SHORTS short ones; the folder."""
-    scene = open_demo(1, Span(100, 140), False)
-    pictures = [
-        np.asarray(cv2.resize(f.image, (480, 270), interpolation=cv2.INTER_AREA), np.uint8)
-        for f in scene.frames()
-    ]
+    pictures = scene_pictures(40)
     (folder / "x").mkdir(parents=True)
     film(folder / "x" / "long.mp4", LONG, pictures)
     for number in range(SHORTS):
