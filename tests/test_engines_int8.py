@@ -211,6 +211,10 @@ def test_shifted_joints_are_measured_in_crop_pixels(spec):
     assert near.good and 0.3 < near.p95_px < 0.5 and 0.99 < near.mean_oks < 1
     far = selfcheck.compare(reference, gaussians(centres + (0, 0.5)), spec)
     assert not far.good and 1.8 < far.p95_px < 2.2
+    few = centres.copy()
+    few[:4, 0] -= 9
+    wrong = selfcheck.compare(reference, gaussians(few), spec)
+    assert not wrong.good and wrong.p95_px < 0.1 and wrong.mean_oks < 0.97
 
 
 def test_only_sure_joints_count_and_none_is_not_good(spec):
