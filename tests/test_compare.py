@@ -125,6 +125,7 @@ def test_ids_begin_anew_when_somebody_seeks(detector, pose, frames: list[Frame])
     again = compare(blank(other_place), nobody)
     assert min(first[0].other.ids) == 1
     assert min(again[0].other.ids) == max(first[-1].other.ids) + 1
+    assert set(again[0].other.ids) & set(again[-1].other.ids)  # and then go on
 
 
 def test_independent_pictures_have_no_ids(detector, pose, frames: list[Frame]) -> None:
