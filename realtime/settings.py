@@ -205,6 +205,8 @@ def _validate_several(s: Settings) -> None:
     """What several sources at once cannot have. Raises UsageError."""
     if len(set(s.device)) < len(s.device):
         raise UsageError("--device: the same camera twice")
+    if s.input.count("-") > 1:
+        raise UsageError("--input -: standard input twice; what comes there can be read once")
     if s.explain:
         raise UsageError("--explain takes one source; give one --device or --input")
     if s.json == "-":

@@ -170,6 +170,7 @@ def test_a_signal_finishes_every_output(tmp_path: Path, number: int, code: int) 
     ("options", "words"),
     [
         (["--device", "0", "--device", "0"], "same camera twice"),
+        (["--input", "-", "--input", "-"], "standard input twice"),
         (["--input", "demo", "--device", "0", "--json", "-"], "--json - takes one source"),
         (["--input", "demo", "--input", "x", "--explain", "y"], "--explain takes one source"),
     ],
