@@ -182,6 +182,19 @@ def test_garbage_is_survived(clips: dict[str, bytes]) -> None:
         assert server.accepted >= 3 and len(got) == FRAMES + 2
 
 
+def test_what_is_lost_on_the_way_is_counted(clips: dict[str, bytes]) -> None:
+    """By UDP: decoders make up for it without a word."""
+    data = clips["clip.ts"]
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    ours = [n for n, packet in enumerate(packets) if packet[1] & 31 == 1 and packet[2] == 0]  # PID
+    del packets[ours[len(ours) // 2]]
+    with tcp_server(b"".join(packets)) as server:
+        source = live(server.url)
+        with reading(source) as frames:
+            assert len(list(itertools.islice(frames, FRAMES - 3))) == FRAMES - 3
+        assert source.status.bad_packets == 1
+
+
 def test_another_size_after_reconnecting(clips: dict[str, bytes]) -> None:
     with tcp_server(clips["wide.ts"], seconds=0.1) as server:
         server.plan = [(clips["clip.ts"], "close")]

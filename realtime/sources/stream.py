@@ -107,6 +107,7 @@ class Stream:
                 if backlog.passes_over(seconds_of(packet), waited, packet.is_keyframe):
                     self._say_too_slow()
                 else:
+                    self.status.bad_packets += packet.is_corrupt  # something was lost on the way
                     keyframes += packet.is_keyframe
                     for frame in decoder.decode(packet):
                         if not old:
