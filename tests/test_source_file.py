@@ -668,6 +668,15 @@ def test_seeking_gives_the_frames_of_decoding_from_the_start(
     assert numbers(sought) == [f.index for f in sought]
 
 
+def test_a_frame_is_found_by_the_time_that_data_have_of_it(long: Path) -> None:
+    """Which is rounded to microseconds."""
+    times = [frame.time for frame in read(long)[0]]
+    for n in (1, 2, 301):
+        (frame, *_), _ = read(long, Span(round(times[n], 6), n + 2))
+        (*_, last), _ = read(long, Span(n - 1, round(times[n], 6)))
+        assert (frame.index, last.index) == (n, n - 1)
+
+
 def test_seeking_is_faster_than_decoding(long: Path) -> None:
     entry = seek.entry_before(long, 640)
     assert entry is not None and entry.index == 640  # a keyframe every 40

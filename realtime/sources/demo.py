@@ -12,16 +12,13 @@ from realtime.errors import UsageError
 from realtime.records import Frame
 from realtime.scene import Scene
 from realtime.sources.base import SourceInfo, Span
-from realtime.sources.span import check_span, said
+from realtime.sources.span import ALIKE, check_span, said
 from realtime.status import NEVER, STALL_AFTER, SourceStatus
 
 FRAMES = 300
 RATE = 30
 SIZE_WH = (1280, 720)
 WHOLE = Span()
-
-_AT_ONCE = 1e-6
-"""Seconds by which a limit in seconds may miss a frame and still mean it (0.1 * 30 is not 3)."""
 
 
 def open_demo(seed: int = 0, span: Span = WHOLE, live: bool = False) -> DemoSource:
@@ -125,4 +122,4 @@ def _indices(count: int, rate: float, span: Span) -> range:
 
 def _index(limit: int | float, rate: float) -> int:
     """The first frame at or after a limit: a frame number (int) or seconds (float)."""
-    return limit if isinstance(limit, int) else ceil((limit - _AT_ONCE) * rate)
+    return limit if isinstance(limit, int) else ceil((limit - ALIKE) * rate)

@@ -36,16 +36,13 @@ from realtime.sources.decode_video import (
     orientation,
 )
 from realtime.sources.seek import Entry, entry_before
-from realtime.sources.span import check_span, described, reached, total_frames
+from realtime.sources.span import ALIKE, check_span, described, reached, total_frames
 from realtime.status import NEVER, STALL_AFTER, SourceStatus
 
 READ_ERRORS = 10
 """Read errors in a row after which a file is taken to end; one damaged index entry gives one."""
 
 PROBE_PACKETS = 300
-
-ALIKE = 1e-6
-"""Seconds by which a time that was computed may miss that of a frame and still mean it."""
 
 NO_FRAME = "no frame of it can be decoded: it is damaged, or its pictures exceed 64 megapixels"
 INDEX_LAST = (

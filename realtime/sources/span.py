@@ -11,6 +11,9 @@ import av
 from realtime.errors import UsageError
 from realtime.sources.base import SourceInfo, Span
 
+ALIKE = 1e-6
+"""Seconds by which a time, computed or read in data, may miss a frame and still mean it."""
+
 
 def check_span(span: Span) -> None:
     """Raise UsageError unless span can hold a frame."""
@@ -34,7 +37,7 @@ def reached(limit: int | float | None, index: int, time: float) -> bool:
     """Whether a frame is at or after a limit in frames (int) or seconds (float)."""
     if limit is None:
         return False
-    return index >= limit if isinstance(limit, int) else time >= limit
+    return index >= limit if isinstance(limit, int) else time >= limit - ALIKE
 
 
 def described(info: SourceInfo, container: Any, stream: Any, span: Span) -> SourceInfo:
