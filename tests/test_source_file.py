@@ -329,6 +329,20 @@ def test_audio_beside_the_video(tmp_path: Path, audio: str) -> None:
     assert numbers(frames) == list(range(20)) and source.info.frames == 20
 
 
+def test_further_video_streams_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("libx264", rate=30) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for stream in streams:
+            frame = av.VideoFrame.from_ndarray(media.barcode(7), format="bgr24")
+            out.mux([*stream.encode(frame), *stream.encode(None)])
+    frames, source = read(path)
+    assert len(frames) == 1 and source.status.damage == ""
+    assert source.status.notes == ["a.mkv: 2 video streams in it, of which the first is read"]
+
+
 def test_audio_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video stream in it, only audio"):
         open_file(media.video(tmp_path / "a.mp4", audio="only"), Span())

@@ -18,6 +18,7 @@ import av.container
 from realtime.errors import InputError
 from realtime.sources.cut import boxes
 from realtime.sources.decode_video import DAMAGE, MAX_PIXELS, TOLERANT
+from realtime.status import SourceStatus
 
 DEMUXERS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,apng,mjpeg,nut,"
@@ -163,7 +164,7 @@ class Pipe:
 
 def video_stream(container: Any, name: str) -> av.VideoStream:
     """The first video stream that is not a cover picture. Raises InputError."""
-    streams = [s for s in container.streams if s.type == "video"]
+    streams = _videos(container)
     if any(s.disposition & av.stream.Disposition.dependent for s in streams):
         raise InputError(f"{name}: is a picture made of tiles (HEIC); convert it to JPEG or PNG")
     films = [s for s in streams if not _is_cover(s)]
@@ -184,9 +185,20 @@ def video_stream(container: Any, name: str) -> av.VideoStream:
     return stream
 
 
+def note_other_videos(container: Any, name: str, status: SourceStatus) -> None:
+    """Say that there are more video streams than the one of video_stream()."""
+    count = sum(not _is_cover(stream) for stream in _videos(container))
+    if count > 1:
+        status.note(f"{name}: {count} video streams in it, of which the first is read")
+
+
 def has_true_stamps(container: Any) -> bool:
     """Whether the format stores a timestamp of presentation with every packet."""
     return bool({"mov", "matroska"} & set(container.format.name.split(",")))
+
+
+def _videos(container: Any) -> list[Any]:
+    return [stream for stream in container.streams if stream.type == "video"]
 
 
 def _is_cover(stream: Any) -> bool:

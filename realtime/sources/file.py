@@ -20,6 +20,7 @@ from realtime.sources.container import (
     NO_PICTURES,
     has_true_stamps,
     is_regular,
+    note_other_videos,
     open_container,
     open_pipe,
     pixel_aspect,
@@ -223,6 +224,7 @@ class FileSource:
             container = stack.enter_context(self._open())
             size = self._size(container)
             stream = video_stream(container, shown(self._path))
+            note_other_videos(container, self.info.name, self.status)
             self._upright = Upright(pixel_aspect(stream))
             if not self._regular:
                 self.info = described(self.info, container, stream, self._span)

@@ -15,7 +15,7 @@ import av.container
 from realtime.errors import InputError, SourceLost
 from realtime.records import Frame
 from realtime.sources.base import SourceInfo, Span
-from realtime.sources.container import LIMITS, pixel_aspect, video_stream
+from realtime.sources.container import LIMITS, note_other_videos, pixel_aspect, video_stream
 from realtime.sources.decode_video import DAMAGE, FrameClock, Upright, decoded
 from realtime.sources.live import Broken, within
 from realtime.sources.network import UNREACHED, Timeouts, broken_by
@@ -59,6 +59,7 @@ class UrlFile:
         except InputError:
             container.close()
             raise
+        note_other_videos(container, name, self.status)
         self._upright = Upright(pixel_aspect(stream))
         self._declared: int = stream.frames
         self._has_index = "mov" in container.format.name
