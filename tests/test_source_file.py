@@ -29,7 +29,7 @@ from realtime.sources import seek
 from realtime.sources.base import Source, Span
 from realtime.sources.container import HEAD, STANDARD_INPUT, shown, video_stream
 from realtime.sources.cut import has_index_last, is_cut, is_torn
-from realtime.sources.decode_video import FrameClock, decoded, mended, upright
+from realtime.sources.decode_video import FrameClock, Upright, decoded, mended
 from realtime.sources.file import open_file
 from realtime.status import SourceStatus
 
@@ -433,7 +433,7 @@ def test_fast_decoding_gives_what_one_thread_gives(tmp_path: Path) -> None:
         stream = container.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
         status = SourceStatus()
-        plain = [upright(frame).tobytes() for frame in decoded(container, stream, status)]
+        plain = [Upright()(frame).tobytes() for frame in decoded(container, stream, status)]
     frames, source = read(path)
     assert [f.image.tobytes() for f in frames] == plain
     assert source.status.bad_packets == status.bad_packets

@@ -240,6 +240,17 @@ def test_a_server_that_comes_up_later_is_waited_for(clips: dict[str, bytes]) -> 
         assert first.index == 0 and first.time == 0.0 and source.status.reconnects == 0
 
 
+def test_a_file_whose_server_comes_up_later_is_not_read_for_ever(clips: dict[str, bytes]) -> None:
+    with http_server({}) as server:
+        source = live(f"{server.url}/clip.mp4")
+        server.files["/clip.mp4"] = clips["clip.mp4"]
+        with (
+            reading(source) as frames,
+            pytest.raises(InputError, match=r"clip.mp4: is a file, not"),
+        ):
+            next(frames)
+
+
 def test_a_server_that_goes_and_comes_back(clips: dict[str, bytes]) -> None:
     with tcp_server(clips["clip.ts"] * 50, seconds=25) as server:
         source = live(server.url)

@@ -82,11 +82,6 @@ class Upright:
             return None
 
 
-def upright(frame: av.VideoFrame) -> Image:
-    """One frame as Upright gives it; for many frames keep one Upright for each stream."""
-    return Upright()(frame)
-
-
 def orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
     """How to show the frame: swap x and y first, then the signs (1 or -1) of x and of y.
 

@@ -61,6 +61,11 @@ def scheme_of(text: str) -> str:
     return match[1].lower() if match else ""
 
 
+def is_web(url: str) -> bool:
+    """Whether there may be a file behind an address, not only a live stream."""
+    return scheme_of(url) in ("http", "https")
+
+
 def check_address(url: str) -> None:
     """Raise InputError for an address that can never work."""
     name, scheme = mask_credentials(url), scheme_of(url)

@@ -17,7 +17,15 @@ from realtime.sources.backlog import WAITED, Backlog
 from realtime.sources.container import LIMITS, pixel_aspect, video_stream
 from realtime.sources.decode_video import DAMAGE, Decoder, Upright
 from realtime.sources.live import Broken, Picture
-from realtime.sources.network import LIVE_OPTIONS, Timeouts, broken_by, no_data, open_address
+from realtime.sources.network import (
+    LIVE_OPTIONS,
+    Timeouts,
+    broken_by,
+    is_web,
+    no_data,
+    open_address,
+)
+from realtime.sources.url_file import is_file
 from realtime.sources.waiting import Handover
 from realtime.status import SourceStatus
 
@@ -48,6 +56,11 @@ TOO_SLOW = (
     " (give a smaller stream of the camera)"
 )
 
+LATE_FILE = (
+    "is a file, not a stream, and its server did not answer at once; run it again, so that each of"
+    " its frames is read once"
+)
+
 logger = logging.getLogger(__name__)
 
 Container = av.container.InputContainer
@@ -70,6 +83,7 @@ class Stream:
         self._timeouts = timeouts
         self._ahead = Handover(ahead)
         self._clock = clock
+        self._first = ahead is None  # the next connection, of which nobody knows what it leads to
         self._opened = clock()
 
     def put_away(self) -> None:
@@ -79,13 +93,17 @@ class Stream:
             container.close()
 
     def connect(self, closed: Event) -> Generator[Picture, None, None]:
-        """Pictures of one connection until it breaks, then Broken."""
+        """Pictures of one connection until it breaks, then Broken. Raises InputError when the first
+        one leads to a file."""
         container = self._ahead.take()
         # It was open while the networks were loaded.
         old = container is not None and self._clock() - self._opened > OLD
         if container is None:
             container = open_address(self._url, self._timeouts, LIVE_OPTIONS)
+        first, self._first = self._first, False
         try:
+            if first and is_web(self._url) and is_file(container):
+                raise InputError(f"{self._name}: {LATE_FILE}")
             yield from self._pictures(container, closed, old)
         finally:
             container.close()

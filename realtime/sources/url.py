@@ -8,7 +8,14 @@ from realtime.errors import InputError
 from realtime.masking import mask_credentials
 from realtime.sources.base import Source, SourceInfo, Span
 from realtime.sources.live import Broken, LiveSource
-from realtime.sources.network import LIVE_OPTIONS, Timeouts, check_address, open_address, scheme_of
+from realtime.sources.network import (
+    LIVE_OPTIONS,
+    Timeouts,
+    check_address,
+    is_web,
+    open_address,
+    scheme_of,
+)
 from realtime.sources.span import check_span
 from realtime.sources.stream import Stream
 from realtime.sources.url_file import UrlFile, is_file
@@ -47,7 +54,7 @@ def open_url(
     check_address(url)
     name = mask_credentials(url)
     ahead = None
-    web = scheme_of(url) in ("http", "https")
+    web = is_web(url)
     if web or not wait:
         ahead = _opened_now(url, name, wait, timeouts or (FILE_TIMEOUTS if web else Timeouts()))
     if ahead is not None and web and is_file(ahead):
@@ -72,7 +79,7 @@ def _opened_now(
     In a thread of its own, so that signals are looked at meanwhile and a host name that is not
     resolved does not hold up the program.
     """
-    options = {} if scheme_of(url) in ("http", "https") else LIVE_OPTIONS
+    options = {} if is_web(url) else LIVE_OPTIONS
     limit = 2 * timeouts.open + 1
     try:
         return within_seconds(limit, lambda: open_address(url, timeouts, options), _close)

@@ -86,7 +86,10 @@ class UrlFile:
             return
         number = 0
         try:
-            with closing(container), closing(self._part(container)) as frames:
+            with (
+                closing(container),
+                closing(within(self._decoded(container), self._span)) as frames,
+            ):
                 for number, frame in enumerate(frames, 1):
                     if number == 1 and self._span.start:
                         self.info = replace(self.info, start=frame.time)
@@ -103,9 +106,6 @@ class UrlFile:
         if self._span.start or self._span.end:
             return "no frame between --start and --end; see its length, or leave them out"
         return "no frame of it can be decoded: it is damaged"
-
-    def _part(self, container: av.container.InputContainer) -> Generator[Frame, None, None]:
-        return within(self._decoded(container), self._span)
 
     def _decoded(self, container: av.container.InputContainer) -> Generator[Frame, None, None]:
         stream: Any = video_stream(container, self.info.name)
