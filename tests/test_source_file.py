@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import random
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -811,6 +812,22 @@ def test_why_no_frame_comes_out_of_a_pipe(tmp_path: Path, front: bool, says: str
         list(source.frames())
     writer.join(2)
     assert source.status.notes == []
+
+
+def test_standard_input_may_be_a_socket(tmp_path: Path) -> None:
+    """As that of children of Node.js is."""
+    ours, theirs = socket.socketpair()
+    before = os.dup(0)
+    os.dup2(theirs.fileno(), 0)
+    theirs.close()
+    try:
+        with ours:
+            ours.sendall(media.video(tmp_path / "a.mkv", 5).read_bytes())
+        frames, _ = read(Path(STANDARD_INPUT or ""))
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert numbers(frames) == list(range(5))
 
 
 def test_standard_input_is_told_as_it_was_asked_for() -> None:

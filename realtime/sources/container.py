@@ -142,7 +142,10 @@ class Pipe:
         """Raises OSError when it cannot be opened; does not wait for a writer."""
         self.name = str(path)
         self._stopped, self._head = stopped, head
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        if str(path) == STANDARD_INPUT:  # a socket (Node.js), or another user's, cannot be opened
+            self._fd = os.dup(0)
+        else:
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
 
     def read(self, size: int) -> bytes:
         while not self._stopped():
