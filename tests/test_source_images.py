@@ -277,6 +277,14 @@ def test_unreadable_images_are_skipped_and_counted(folder: Path) -> None:
         assert name in note and note.endswith("; skipped") and "\n" not in note
 
 
+def test_a_link_to_nothing_is_an_image_that_cannot_be_read(folder: Path) -> None:
+    (folder / "frame3.png").unlink()
+    (folder / "frame3.png").symlink_to("nothing.png")
+    frames, source = read(folder)
+    assert len(frames) == 11 and source.status.bad_packets == 1
+    assert source.status.damage.startswith(str(folder / "frame3.png"))
+
+
 def test_many_unreadable_images_are_noted_briefly(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number}.jpg").write_bytes(b"\xff\xd8\xff")

@@ -181,7 +181,7 @@ def _images_and_others(pattern: str) -> tuple[list[Path], list[Path]]:
             found = _matching(path)
         else:
             raise InputError(f"{name}: no such file or folder")
-        images = [p for p in found if is_image(p) and p.is_file()]
+        images = [p for p in found if is_image(p) and (p.is_file() or not p.exists())]
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{name}: cannot be read: {reason}") from error
