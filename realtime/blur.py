@@ -17,7 +17,7 @@ What nobody detected cannot be covered. Boxes are (x0, y0, x1, y1) in frame pixe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -152,6 +152,10 @@ class _Seen:
     def __getitem__(self, which: NDArray[np.int64]) -> _Seen:
         return _Seen(self.boxes[which], self.velocity[which], self.time[which], self.known[which])
 
+    def scaled(self, scale: Floats) -> _Seen:
+        """The same in a picture so many times as wide and as high (2,)."""
+        return replace(self, boxes=self.boxes * np.tile(scale, 2), velocity=self.velocity * scale)
+
     @property
     def size(self) -> Floats:
         """The shorter side (H,) of each box."""
@@ -165,10 +169,14 @@ class Heads:
     def __init__(self, kept: float = KEPT) -> None:
         self._kept = kept
         self._seen = _Seen(np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0), np.zeros(0, np.bool_))
+        self._size_wh = 1, 1
 
-    def update(self, heads_xyxy: Float, time: float) -> Float:
-        """What to cover (K, 4) in the frame of this time, in seconds: the heads found in it and
-        those of the last second that are none of them."""
+    def update(self, heads_xyxy: Float, time: float, size_wh: tuple[int, int]) -> Float:
+        """What to cover (K, 4) in the frame of this time, in seconds, and of this size: the heads
+        found in it and those of the last second that are none of them."""
+        if size_wh != self._size_wh:  # a stream that goes on in another resolution
+            self._seen = self._seen.scaled(np.divide(size_wh, self._size_wh))
+            self._size_wh = size_wh
         found = heads_xyxy.astype(np.float64)
         old = self._seen[np.flatnonzero(abs(time - self._seen.time) <= self._kept)]
         rows, columns = self._pairs(old, found, time)

@@ -321,7 +321,9 @@ class Pipeline:
     def _render(self, item: PosedFrame) -> PosedFrame:
         with self.meters["render"].on([item.frame.index]):
             if item.heads is not None and not self._source.info.independent:
-                item = replace(item, heads=self._heads.update(item.heads, item.frame.time))
+                frame = item.frame
+                heads = self._heads.update(item.heads, frame.time, frame.size_wh)
+                item = replace(item, heads=heads)
             self.sought.look(item.poses.ids)
             item = replace(item, poses=self._people.chosen(item.poses, item.frame))
             if item.heat is not None:

@@ -78,7 +78,7 @@ def survivors(
         if n % seen_every:
             poses = poses[np.zeros(len(poses), bool)]
         last.update({int(i): time for i in poses.ids})
-        heads = memory.update(heads_of(poses, NOBODY), time)
+        heads = memory.update(heads_of(poses, NOBODY), time, SIZE_WH)
         noise = image.copy()
         noise[head] = rng.integers(0, 256, (int(head.sum()), 3))
         raw = np.ones(head.shape, bool)
@@ -285,28 +285,37 @@ def test_a_guess_outside_of_the_upper_fifth_is_covered_as_well() -> None:
 def test_a_head_is_remembered_for_a_second_and_not_longer() -> None:
     memory, head = Heads(), np.array([[100, 100, 140, 140]], np.float32)
     for n in range(5):
-        memory.update(head + np.float32(10 * n), n * 0.1)  # 100 pixels a second
+        memory.update(head + np.float32(10 * n), n * 0.1, SIZE_WH)  # 100 pixels a second
     for time in (0.5, 0.9, 1.39):
-        (kept,) = memory.update(NOBODY, time)
+        (kept,) = memory.update(NOBODY, time, SIZE_WH)
         there = 100 * time
         assert holds(kept, (100 + there, 100 + there, 140 + there, 140 + there))  # it walked on
         assert holds(kept, (140, 140, 180, 180))  # it stopped
-    assert len(memory.update(NOBODY, 1.41)) == 0
+    assert len(memory.update(NOBODY, 1.41, SIZE_WH)) == 0
+
+
+def test_a_head_stays_covered_when_the_picture_changes_its_size() -> None:
+    memory, head = Heads(), np.array([[400, 100, 440, 140]], np.float32)
+    for n in range(3):
+        memory.update(head + np.float32(10 * n), n * 0.1, (640, 480))
+    (kept,) = memory.update(NOBODY, 0.3, (320, 120))
+    assert holds(kept, (210, 30, 230, 40)) and kept[2] < 250  # half as wide, a quarter as high
 
 
 def test_another_head_does_not_take_the_place_of_one_that_is_gone() -> None:
     memory = Heads()
     two = np.array([[100, 100, 140, 140], [180, 100, 220, 140]], np.float32)
-    memory.update(two, 0.0)
-    memory.update(two, 0.1)
-    kept = memory.update(two[1:], 0.2)
+    memory.update(two, 0.0, SIZE_WH)
+    memory.update(two, 0.1, SIZE_WH)
+    kept = memory.update(two[1:], 0.2, SIZE_WH)
     assert len(kept) == 2 and any(holds(k, (100, 100, 140, 140)) for k in kept)
 
 
 def test_a_source_that_starts_over_keeps_what_was_just_seen() -> None:
     memory, head = Heads(), np.array([[100, 100, 140, 140]], np.float32)
-    memory.update(head, 20.0)
-    assert len(memory.update(NOBODY, 19.5)) == 1 and len(memory.update(NOBODY, 0.0)) == 0
+    memory.update(head, 20.0, SIZE_WH)
+    assert len(memory.update(NOBODY, 19.5, SIZE_WH)) == 1
+    assert len(memory.update(NOBODY, 0.0, SIZE_WH)) == 0
 
 
 numbers = st.floats(width=32)
@@ -326,7 +335,7 @@ def test_any_numbers_on_any_picture(
     assert heads.shape == (6, 4) and np.isfinite(heads).all()
     memory = Heads()
     for time in (0.0, 0.0, 0.5, -0.2):
-        heads = memory.update(heads[:3], time)
+        heads = memory.update(heads[:3], time, SIZE_WH)
         assert np.isfinite(heads).all()
     picture = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     cover(picture, heads)
