@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"posestream-engines: {plain}", file=sys.stderr)
         return error.exit_code
     except MemoryError:
-        print("posestream-engines: too little memory; give a smaller --batch", file=sys.stderr)
+        print("posestream-engines: too little memory; try a smaller --batch", file=sys.stderr)
         return 5
     except BrokenPipeError:  # the reader, head for example, has seen enough
         console.drop_stdout()

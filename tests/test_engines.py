@@ -432,7 +432,7 @@ def test_what_does_not_fit_into_memory_is_one_line(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(build_command, "noise", full)
     assert main(["check", str(path)]) == 5
     assert capsys.readouterr().err == (
-        "posestream-engines: too little memory; give a smaller --batch\n"
+        "posestream-engines: too little memory; try a smaller --batch\n"
     )
     monkeypatch.setitem(load_module.BACKENDS, "openvino", Backend(("onnx",), ("cpu",), full, ""))
     with pytest.raises(ModelError, match=r"a\.onnx: too large for the memory here"):
