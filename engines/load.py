@@ -137,9 +137,9 @@ def load(
             notes.append(str(error))
             if len(tries) > 1:
                 logger.warning("engine %s cannot be used: %s", name, notes[-1])
-        except MemoryError as error:
-            raise ModelError(f"model {spec.path}: too large for the memory here") from error
         except Exception as error:
+            if place == "cpu" and isinstance(error, MemoryError):
+                raise ModelError(f"model {spec.path}: too large for the memory here") from error
             if place == "cpu":
                 raise
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
