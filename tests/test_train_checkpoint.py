@@ -21,6 +21,7 @@ pytest.importorskip("safetensors", reason="training needs safetensors (posestrea
 
 from realtime import atomic  # noqa: E402
 from train import checkpoint  # noqa: E402
+from train.__main__ import main  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Config  # noqa: E402
 
@@ -157,6 +158,17 @@ def test_options_of_another_version_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"task": "pose", "magic": 1}')
     with pytest.raises(UsageError, match="magic"):
         checkpoint.config_in(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", "{"])
+def test_damaged_options_are_one_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in saved(tmp_path, 2):
+        (folder / "config.json").write_text(text)
+    assert checkpoint.config_in(tmp_path) is None
+    assert main(["resume", str(tmp_path)]) == 3
+    assert "none of its checkpoints can be read" in capsys.readouterr().err
 
 
 KILLER = """

@@ -129,8 +129,12 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Config:
-        """The record written by to_json. Raises UsageError for an unknown or wrong option."""
-        return cls.from_dict(json.loads(text))
+        """The record written by to_json. Raises UsageError for an unknown or wrong option,
+        ValueError for what is no record."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or "task" not in values:
+            raise ValueError("not the options of a training")
+        return cls.from_dict(values)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:

@@ -110,10 +110,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from train.checkpoint import config_in
+    from train.checkpoint import config_in, newest
 
     config = config_in(options.out)
     if config is None:
+        newest(options.out)  # which says so where all are damaged
         raise UsageError(f"{options.out}: no run to resume; start one with --out {options.out}")
     return _start(config, options)
 
