@@ -240,7 +240,7 @@ def test_a_file_that_is_missing_or_huge(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_answered_with_the_file_that_is_meant(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a folder; give FILE.json,FOLDER, .*train label"):
+    with pytest.raises(InputError, match="a folder; give FILE.json,FOLDER .*train label"):
         coco.open_set(str(tmp_path))
 
 

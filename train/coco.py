@@ -195,7 +195,7 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_bytes())
     except IsADirectoryError as error:
         raise InputError(
-            f"{file}: a folder; give FILE.json,FOLDER, of what posestream-train label writes"
+            f"{file}: a folder; give FILE.json,FOLDER (posestream-train label writes such a file)"
         ) from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
