@@ -126,6 +126,11 @@ def open_sinks(settings: Settings, info: SourceInfo, cleanup: ExitStack) -> list
     check_outputs(settings, settings.input)
     targets = [parse_target(text) for text in settings.data]
     overwrite, least = settings.overwrite, settings.min_free << 20
+    if info.independent and (trc := [t.path for t in targets if t.format == "trc"]):
+        raise UsageError(
+            f"--data {trc[0]}: TRC is for one person over time, and independent images have nobody"
+            " like that; take another format, or add --sequence if they are those of a video"
+        )
     sinks: list[Sink] = []
 
     def add(sink: Sink) -> None:

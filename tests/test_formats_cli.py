@@ -125,6 +125,20 @@ def test_an_output_is_never_the_input(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["1.png", "2.png"]
 
 
+def test_trc_is_not_of_independent_images(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    asked = ["--input", str(tmp_path), "--data", str(tmp_path / "a.trc")]
+    for more in ([], ["--sequence"]):
+        settings = parse([*asked, *more])
+        with ExitStack() as cleanup:
+            info = open_source(settings).info
+            if more:
+                assert len(open_sinks(settings, info, cleanup)) == 1
+                continue
+            with pytest.raises(UsageError, match=r"a\.trc: TRC is for one person.*--sequence"):
+                open_sinks(settings, info, cleanup)
+
+
 def test_a_configuration_names_several(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     files = ["a.csv", "coco:b.json"]

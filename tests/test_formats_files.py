@@ -362,6 +362,12 @@ def test_a_run_that_is_killed(tmp_path: Path, format_: str) -> None:
     assert load(to.path)[0].frame == 0
 
 
+def test_trc_of_people_without_ids_says_whom_it_holds(tmp_path: Path) -> None:
+    items = [posed(n, n, people(np.random.default_rng(n), [-1, -1])) for n in range(3)]
+    notes = write(target(tmp_path, "trc"), items)
+    assert notes == ["TRC: nobody has an id, as in independent images: the first of each frame"]
+
+
 @pytest.mark.parametrize("format_", ["json", "npz", "csv", "trc"])
 @pytest.mark.parametrize("clean", [True, False])
 def test_the_old_file_goes_only_when_the_run_was_good(

@@ -94,6 +94,8 @@ class Trc:
         who = min((number for number, n in self._seen.items() if n == most), default=-1)
         others = len(self._seen) - 1
         notes = [f"TRC: person {who} only, {others} others left out"] if others > 0 else []
+        if most and who < 0:
+            notes.append("TRC: nobody has an id, as in independent images: the first of each frame")
         scale = None
         if self._height is not None:
             scale = measure(np.array([_points(row) for row in self._rows(who)]), self._height)
