@@ -41,9 +41,9 @@ def typed(action: argparse.Action, value: Any) -> Any:
     if is_switch(action):
         return _is(value, bool, "true or false")
     if action.dest in ("device", "input", "data"):
-        wanted = int if action.dest == "device" else str
+        kind, name = (int, "a whole number") if action.dest == "device" else (str, "a string")
         items = value if isinstance(value, list) else [value]
-        return tuple(_is(item, wanted, f"{wanted.__name__} or a list of it") for item in items)
+        return tuple(_is(item, kind, f"{name}, or a list of such") for item in items)
     if action.choices:
         if value not in action.choices:
             raise TypeError(f"expected one of {', '.join(action.choices)}")

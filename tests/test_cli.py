@@ -142,6 +142,7 @@ def test_a_wrong_config_names_the_key(tmp_path: Path, line: str) -> None:
         ("detect_every = 2", "unknown key 'detect_every'; did you mean detect-every?"),
         ("detct-every = 2", "unknown key 'detct-every'; did you mean detect-every?"),
         ("unknown = 1", "unknown key 'unknown'; keys are the long flag names"),
+        ("input = 3", "input = 3: expected a string, or a list of such"),
     ],
 )
 def test_a_wrong_config_says_what_to_write(tmp_path: Path, line: str, says: str) -> None:
