@@ -13,7 +13,8 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 def quietly(run: bool = False) -> None:
     """Call first of all. run: as signals end a run, of which nothing is open yet."""
-    for number in heeded() if run else [signal.SIGINT]:
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # scripts ignore it for &
+    for number in heeded() if run else [signal.SIGINT] * ours:
         signal.signal(number, _leave)
 
 

@@ -295,6 +295,14 @@ def test_ctrl_c_while_a_command_is_loaded_is_no_traceback(function: str, module:
     assert (done.returncode, done.stderr) == (130, "")
 
 
+def test_ctrl_c_that_is_not_for_a_command_stays_so() -> None:
+    """Of a script's commands with & behind them."""
+    code = "signal.signal(signal.SIGINT, signal.SIG_IGN); start.quietly(); start.begun()"
+    code += "; signal.raise_signal(signal.SIGINT)"
+    code = f"import signal; from realtime import start; {code}"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_run_under_nohup_outlives_its_terminal() -> None:
     code = """
