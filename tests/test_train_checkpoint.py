@@ -279,6 +279,10 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    import train_toy as toy  # the process of KILLER, which has this module, needs neither
+
+    from train.loop import Run, train
+
     holder = (
         "import fcntl, sys\n"
         "file = open(sys.argv[1], 'w')\n"
@@ -297,6 +301,8 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another process trains there"):
             with checkpoint.lock(tmp_path):
                 pass
+        with pytest.raises(OutputError, match="another process trains there"):
+            train(toy.SpotTask(toy.config()), toy.config(), tmp_path, Run("cpu", workers=0))
         other.stdin.close()
         other.wait(10)
     with checkpoint.lock(tmp_path):

@@ -529,6 +529,17 @@ def test_the_best_is_kept_and_exported(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").read_text() == "SpotNet False epoch 2 of 5 on spots"
 
 
+def test_of_equally_good_ones_the_latest_is_the_best(tmp_path: Path) -> None:
+    class Level(toy.SpotTask):
+        def validate(self, net: Any) -> Any:
+            found = super().validate(net)
+            found.numbers["closeness"] = 1.0
+            return found
+
+    assert _run(Level(toy.config()), tmp_path) == 0
+    _assert_same(checkpoint.read_weights(tmp_path / "best.safetensors"), _end(tmp_path).ema)
+
+
 def test_without_measuring_the_latest_is_the_best(tmp_path: Path) -> None:
     assert _run(toy.SpotTask(toy.config(val=[])), tmp_path) == 0
     _assert_same(checkpoint.read_weights(tmp_path / "best.safetensors"), _end(tmp_path).ema)

@@ -185,12 +185,18 @@ def test_a_teacher_speaks_where_labels_are_silent(people: str) -> None:
 # ---- detector -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hints", [0.0, 0.5])
-def test_what_is_frozen_stays_as_it_is(hints: float, people: str, tmp_path: Path) -> None:
-    """The stem and layer1, weights and statistics, over two steps; all else learns."""
-    start = str(tmp_path / "start.onnx")
+@pytest.fixture(scope="module")
+def start(people: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A pose network that knows nothing."""
+    path = str(tmp_path_factory.mktemp("start") / "start.onnx")
     task = PoseTask(pose_config(people))
-    task.write(task.network().eval(), start, "")
+    task.write(task.network().eval(), path, "")
+    return path
+
+
+@pytest.mark.parametrize("hints", [0.0, 0.5])
+def test_what_is_frozen_stays_as_it_is(hints: float, people: str, start: str) -> None:
+    """The stem and layer1, weights and statistics, over two steps; all else learns."""
     config = pose_config(people, freeze=2, start=start, warmup=0, rate=0.01, optimiser="muon")
     config = replace(config, hint_weight=hints, teacher=start if hints else "")
     task = PoseTask(config)

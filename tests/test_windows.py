@@ -22,7 +22,7 @@ from realtime.asked import check_input
 from realtime.batch import items
 from realtime.cli import parse
 from realtime.config_file import as_toml
-from realtime.errors import InputError, OutputError, UsageError
+from realtime.errors import InputError, UsageError
 from realtime.sinks import x11
 from realtime.sources.camera import open_camera
 from realtime.sources.capture import taken_at
@@ -187,18 +187,6 @@ def test_a_file_that_is_open_is_replaced_soon(monkeypatch: pytest.MonkeyPatch) -
     path.left = 10_000
     with pytest.raises(PermissionError):
         atomic.move(path, path)
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one_alone(tmp_path: Path) -> None:
-    def full(partial: Path) -> None:
-        partial.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    path = tmp_path / "a.json"
-    path.write_bytes(b"old")
-    with pytest.raises(OutputError, match="a.json: cannot be written: No space left"):
-        atomic.replace_by(path, full)
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.json", b"old")]
 
 
 def test_videos_on_two_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
