@@ -172,10 +172,8 @@ def test_a_step_of_the_pose_network_has_the_gradients_of_one(
 ) -> None:
     """Its batch normalisation sees the whole batch, and joints that are not labelled, of which one
     share has more than the other, do not count."""
-    script, outs = (
-        str(ROOT / "tests" / "train_step.py"),
-        [tmp_path / "one.npz", tmp_path / "two.npz"],
-    )
+    script = str(ROOT / "tests" / "train_step.py")
+    outs = [tmp_path / "one.npz", tmp_path / "two.npz"]
     address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     env = {**os.environ, **address, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pair = [
