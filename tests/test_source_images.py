@@ -294,12 +294,26 @@ def test_many_unreadable_images_are_noted_briefly(tmp_path: Path) -> None:
     assert len(source.status.notes) == 21 and "10 more" in source.status.notes[-1]
 
 
-def test_damaged_image_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+NOISE = encoded(".png", np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [NOISE[:-40], NOISE[:-12], NOISE[:-5], NOISE[:999] + bytes([NOISE[999] ^ 1]) + NOISE[1000:]],
+)
+def test_damaged_image_is_said_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], data: bytes
+) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(encoded(".png", media.quarters())[:-40])
+    path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.png: damaged"):
         open_images(str(path), WHOLE)
     assert capfd.readouterr().err == ""
+
+
+def test_a_png_with_something_behind_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(NOISE[:-1] + b"?" + b"more")  # nor does a sum without pixels
+    assert len(read(tmp_path / "a.png")[0]) == 1
 
 
 def huge_png(width: int, height: int) -> bytes:

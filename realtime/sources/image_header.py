@@ -1,12 +1,14 @@
-"""What the header of an image tells: its size, so that a huge one is refused before it is decoded,
-and whether it is the only one in its file."""
+"""What can be told of an image without decoding it: its size, so that a huge one is refused, and
+whether it is whole and the only one in its file."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 Size = tuple[int, int]
 
+PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 """What every JPEG begins with, whatever its file is called."""
 
@@ -24,13 +26,30 @@ def image_size(data: bytes) -> Size | None:
     return None
 
 
+def is_broken_png(data: bytes) -> bool:
+    """Whether this is a PNG file that ends too early or whose pixels are not those that were
+    written (PNG specification, 5.3): libpng writes a line to standard error about each."""
+    if not data.startswith(PNG):
+        return False
+    start = len(PNG)
+    try:
+        while (kind := _part(data, start + 4, 4)) != b"IEND":
+            body = _part(data, start + 4, 4 + _big(data, start, 4))
+            start += 8 + len(body)
+            if kind in (b"IHDR", b"PLTE", b"IDAT") and zlib.crc32(body) != _big(data, start - 4, 4):
+                return True
+        return len(data) < start + 12
+    except IndexError:
+        return True
+
+
 def has_more(data: bytes) -> bool:
     """Whether a PNG, WebP or TIFF file holds further pictures, of an animation or a stack; not
     those that show the first one smaller."""
     try:
         if data.startswith(b"RIFF"):
             return data[12:16] == b"VP8X" and bool(data[20] & 2)  # RFC 9649, section 2.7.1
-        if data.startswith(b"\x89PNG"):
+        if data.startswith(PNG):
             return (
                 data.find(b"acTL", 33, data.find(b"IDAT")) > 0
             )  # an animation's chunk comes first
@@ -122,7 +141,7 @@ def _tags(data: bytes, directory: int, read: Callable[[bytes, int, int], int]) -
 
 
 _READERS: tuple[tuple[bytes, Callable[[bytes], Size | None]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", _png),
+    (PNG, _png),
     (JPEG, _jpeg),
     (b"BM", _bmp),
     (b"RIFF", _webp),

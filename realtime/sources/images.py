@@ -19,7 +19,7 @@ from realtime.records import Frame, Image
 from realtime.sources.base import Source, SourceInfo, Span
 from realtime.sources.container import shown
 from realtime.sources.decode_video import MAX_PIXELS
-from realtime.sources.image_header import has_more, image_size
+from realtime.sources.image_header import has_more, image_size, is_broken_png
 from realtime.sources.span import check_span, reached
 from realtime.status import NEVER, SourceStatus
 
@@ -133,22 +133,22 @@ def read_image(path: Path, stacks: list[str] | None = None) -> Image:
         data = np.fromfile(path, np.uint8)  # unlike cv2.imread: any file name on any system
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-    header = data.tobytes()
-    size = image_size(header)
+    whole = data.tobytes()
+    size = image_size(whole)
     if size is None:
         raise InputError(f"{name}: not an image that can be read")
     if size[0] * size[1] > MAX_PIXELS:
         limit = f"the limit of {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
         raise InputError(f"{name}: {size[0]}x{size[1]} pixels are more than {limit}")
-    damaged = "damaged" + " or of floating-point numbers" * header.startswith((b"II", b"MM"))
+    damaged = "damaged" + " or of floating-point numbers" * whole.startswith((b"II", b"MM"))
     try:
         with _without_log():
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            image = None if is_broken_png(whole) else cv2.imdecode(data, cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:
         raise InputError(f"{name}: {damaged}, cannot be decoded") from error
     if image is None:
         raise InputError(f"{name}: {damaged}, cannot be decoded")
-    if stacks is not None and has_more(header):
+    if stacks is not None and has_more(whole):
         stacks.append(name)
     return np.ascontiguousarray(image, np.uint8)
 
