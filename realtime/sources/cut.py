@@ -9,7 +9,7 @@ from typing import BinaryIO
 _SEGMENT = 0x18538067  # RFC 9559, section 5.1: the element that holds all of a Matroska file
 _EBML = 0x1A45DFA3
 
-_BEGINNINGS = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_BEGINNINGS = b"ftyp styp moov moof mdat wide free skip pnot uuid sidx".split()
 """Boxes with which mp4 and mov files begin; others have text there."""
 
 _ENTERED = ("18538067", "1f43b675")

@@ -68,6 +68,7 @@ class FastDecoder(Decoder):
         del recent[:-KEEP_AT_MOST]
 
     def _decode_again(self) -> list[av.VideoFrame]:
+        recent, self._recent = self._recent, []
         try:
             context = self._spare()
         except InputError:  # the file is gone meanwhile: without its neighbours
@@ -76,7 +77,6 @@ class FastDecoder(Decoder):
             return []
         context.thread_type, context.thread_count = "NONE", 1
         self._steady = Decoder(context, self._status)
-        frames = [frame for packet in self._recent for frame in self._steady.decode(packet)]
-        self._recent = []
+        frames = [frame for packet in recent for frame in self._steady.decode(packet)]
         last = self._last
         return [f for f in frames if last is None or f.pts is None or f.pts > last]
