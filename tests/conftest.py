@@ -1,6 +1,7 @@
 """Property tests take the same examples in every run and are not timed: the machine may be busy."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from rtsp import Server
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Ray gives its workers the cores that nobody else wants: beside other tests there are none.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Scripts and nohup have what they start ignore signals, and all that it starts; tests send them.
+for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if (_number := getattr(signal, _name, None)) and signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 settings.register_profile("posestream", deadline=None, derandomize=True)
 settings.load_profile("posestream")
 
