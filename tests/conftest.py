@@ -13,12 +13,17 @@ from rtsp import Server
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Ray gives its workers the cores that nobody else wants: beside other tests there are none.
 os.environ.setdefault("RAY_worker_niceness", "0")
-# Scripts and nohup have what they start ignore signals, and all that it starts; tests send them.
-for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
-    if (_number := getattr(signal, _name, None)) and signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, _usual)
 settings.register_profile("posestream", deadline=None, derandomize=True)
 settings.load_profile("posestream")
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_heard() -> None:
+    """A test's processes ignore what this one ignores: after a run in it, or under nohup."""
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)
